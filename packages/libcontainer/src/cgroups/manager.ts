@@ -1,0 +1,222 @@
+import { mkdirSync, readdirSync, readFileSync, rmdirSync, statSync, writeFileSync } from 'node:fs'
+import { EngineError, hasCode, readText } from '@gantry/std'
+import { parseMountInfo } from '@gantry/linux'
+import type { OciResources } from '../spec/oci.ts'
+import { v1Files } from './v1.ts'
+import { v2Files } from './v2.ts'
+
+/** One hierarchy of version 1, or the unified one. */
+export interface Hierarchy {
+  /** Where it is mounted. */
+  readonly mountPoint: string
+  readonly controllers: readonly string[]
+}
+
+/** What the kernel offers. `unified` may be there beside version 1 (hybrid), then without controllers. */
+export interface CgroupLayout {
+  readonly version: 1 | 2
+  readonly hierarchies: readonly Hierarchy[]
+  readonly unified?: Hierarchy
+}
+
+/** A file and what is written to it. */
+export interface CgroupWrite {
+  readonly file: string
+  readonly value: string
+}
+
+/** The directories of one container, and what is written before the first process enters. */
+export interface CgroupPlan {
+  readonly version: 1 | 2
+  readonly directories: readonly { readonly path: string; readonly controllers: readonly string[]; readonly writes: readonly CgroupWrite[] }[]
+  readonly unified?: string
+  /** What tells of kills by lack of memory. */
+  readonly oomFile?: string
+}
+
+/** Counters of one container. Bytes and nanoseconds. */
+export interface CgroupStats {
+  readonly files: Readonly<Record<string, string>>
+}
+
+/** Makes plans and reads what runs. */
+export interface CgroupManager {
+  readonly layout: CgroupLayout
+  /** Makes the parent directories and switches controllers on. */
+  prepare(): void
+  plan(id: string, resources: OciResources): CgroupPlan
+  /** Directory of a container in the hierarchy of a controller. */
+  path(id: string, controller: string): string | undefined
+  freeze(id: string, frozen: boolean): Promise<void>
+  update(id: string, resources: OciResources): void
+  processes(id: string): readonly number[]
+  read(id: string, controller: string, file: string): string | undefined
+  /** Names below the parent: containers that have a directory somewhere. */
+  names(): readonly string[]
+  /** True while a directory of it is left anywhere. */
+  exists(id: string): boolean
+  /** Ends what is in it and removes its directories. */
+  destroy(id: string): Promise<void>
+  /** Removes the parent directories when they are empty. */
+  release(): void
+}
+
+/** Finds out what is mounted. */
+export function readLayout(mountInfo: string): CgroupLayout {
+  const mounts = parseMountInfo(mountInfo)
+  const one = mounts.filter((mount) => mount.type === 'cgroup')
+  const two = mounts.find((mount) => mount.type === 'cgroup2')
+  const hierarchies = one.map((mount) => ({
+    mountPoint: mount.mountPoint,
+    controllers: mount.superOptions.filter((option) => !['rw', 'ro', 'xattr', 'clone_children', 'noprefix', 'none'].includes(option) && !option.startsWith('release_agent')),
+  }))
+  const unified = two === undefined ? {} : { unified: { mountPoint: two.mountPoint, controllers: readText(`${two.mountPoint}/cgroup.controllers`)?.trim().split(' ').filter((name) => name !== '') ?? [] } }
+  if (hierarchies.length > 0) return { version: 1, hierarchies, ...unified }
+  if (two === undefined) throw new EngineError('unsupported', 'no cgroup file system is mounted')
+  return { version: 2, hierarchies: [], ...unified }
+}
+
+function removeDirectory(path: string): boolean {
+  try {
+    rmdirSync(path)
+    return true
+  } catch (error) {
+    if (hasCode(error, 'ENOENT')) return true
+    if (hasCode(error, 'EBUSY', 'ENOTEMPTY')) return false
+    throw error
+  }
+}
+
+const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))
+
+/** Makes the manager for containers below `parent` (`/gantry`). */
+export function cgroupManager(parent: string, layout: CgroupLayout = readLayout(readFileSync('/proc/self/mountinfo', 'utf8'))): CgroupManager {
+  const base = parent.replace(/^\/+|\/+$/g, '')
+  const all = layout.unified === undefined ? layout.hierarchies : [...layout.hierarchies, layout.unified]
+  const hierarchyOf = (controller: string): Hierarchy | undefined => (layout.version === 2 ? layout.unified : layout.hierarchies.find((one) => one.controllers.includes(controller)))
+  const path = (id: string, controller: string): string | undefined => {
+    const hierarchy = hierarchyOf(controller)
+    return hierarchy === undefined ? undefined : `${hierarchy.mountPoint}/${base}/${id}`
+  }
+  const existing = (directory: string) => (file: string) => statSync(`${directory}/${file}`, { throwIfNoEntry: false }) !== undefined
+  const writesFor = (hierarchy: Hierarchy, resources: OciResources): readonly CgroupWrite[] => {
+    if (layout.version === 2) return hierarchy === layout.unified ? v2Files(resources) : []
+    return hierarchy === layout.unified ? [] : v1Files(hierarchy.controllers, resources, existing(`${hierarchy.mountPoint}/${base}`))
+  }
+  return {
+    layout,
+    path,
+    prepare() {
+      for (const hierarchy of all) {
+        const directory = `${hierarchy.mountPoint}/${base}`
+        mkdirSync(directory, { recursive: true })
+        if (hierarchy.controllers.includes('cpuset') && layout.version === 1) prepareCpuset(hierarchy.mountPoint, base)
+      }
+      if (layout.version === 2 && layout.unified !== undefined) enableControllers(layout.unified, base)
+    },
+    plan(id, resources) {
+      const directories = all.map((hierarchy) => ({ path: `${hierarchy.mountPoint}/${base}/${id}`, controllers: hierarchy.controllers, writes: writesFor(hierarchy, resources) }))
+      const memory = path(id, 'memory')
+      return {
+        version: layout.version,
+        directories,
+        ...(layout.unified && { unified: `${layout.unified.mountPoint}/${base}/${id}` }),
+        ...(memory !== undefined && { oomFile: `${memory}/${layout.version === 2 ? 'memory.events' : 'memory.oom_control'}` }),
+      }
+    },
+    async freeze(id, frozen) {
+      const directory = path(id, 'freezer')
+      if (directory === undefined) throw new EngineError('unsupported', 'the freezer cgroup is not mounted')
+      const [file, value, check] = layout.version === 2 ? ['cgroup.freeze', frozen ? '1' : '0', 'cgroup.events'] : ['freezer.state', frozen ? 'FROZEN' : 'THAWED', 'freezer.state']
+      const settled = (): boolean => {
+        const text = readFileSync(`${directory}/${check}`, 'utf8')
+        return layout.version === 2 ? text.includes(`frozen ${value}`) : text.trim() === value
+      }
+      for (let attempt = 0; attempt < 500; attempt++) {
+        writeFileSync(`${directory}/${file}`, value)
+        if (settled()) return
+        await sleep(10)
+      }
+      throw new EngineError('internal', `cgroup of ${id} does not become ${value}`)
+    },
+    update(id, resources) {
+      for (const hierarchy of all) {
+        for (const write of writesFor(hierarchy, { ...resources, devices: [] })) writeFileSync(`${hierarchy.mountPoint}/${base}/${id}/${write.file}`, write.value)
+      }
+    },
+    processes(id) {
+      const directory = path(id, 'pids') ?? path(id, 'memory')
+      const text = directory === undefined ? undefined : readText(`${directory}/cgroup.procs`)
+      return (text ?? '').split('\n').filter((line) => line !== '').map(Number)
+    },
+    read(id, controller, file) {
+      const directory = path(id, controller)
+      return directory === undefined ? undefined : readText(`${directory}/${file}`)
+    },
+    names() {
+      const found = new Set<string>()
+      for (const hierarchy of all) {
+        const directory = `${hierarchy.mountPoint}/${base}`
+        if (statSync(directory, { throwIfNoEntry: false }) === undefined) continue
+        for (const entry of readdirSync(directory, { withFileTypes: true })) if (entry.isDirectory()) found.add(entry.name)
+      }
+      return [...found]
+    },
+    exists: (id) => all.some((hierarchy) => existing(hierarchy.mountPoint)(`${base}/${id}`)),
+    async destroy(id) {
+      const unified = layout.unified === undefined ? undefined : `${layout.unified.mountPoint}/${base}/${id}`
+      const directories = all.map((hierarchy) => `${hierarchy.mountPoint}/${base}/${id}`)
+      for (let attempt = 0; attempt < 200; attempt++) {
+        if (unified !== undefined && existing(unified)('cgroup.kill')) writeFileSync(`${unified}/cgroup.kill`, '1')
+        for (const directory of directories) for (const pid of pidsIn(directory)) killQuietly(pid)
+        const gone = directories.map((directory) => removeDirectory(directory))
+        if (gone.every((one) => one)) return
+        await sleep(10)
+      }
+      throw new EngineError('internal', `cgroup of ${id} cannot be removed: it is still busy`)
+    },
+    release() {
+      for (const hierarchy of all) removeDirectory(`${hierarchy.mountPoint}/${base}`)
+    },
+  }
+}
+
+function pidsIn(directory: string): readonly number[] {
+  return (readText(`${directory}/cgroup.procs`) ?? '').split('\n').filter((line) => line !== '').map(Number)
+}
+
+function killQuietly(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL')
+  } catch (error) {
+    if (!hasCode(error, 'ESRCH')) throw error
+  }
+}
+
+/** Version 1: an empty cpuset refuses processes; clone_children lets every child inherit. */
+function prepareCpuset(mountPoint: string, base: string): void {
+  const parts = base.split('/')
+  for (let depth = 1; depth <= parts.length; depth++) {
+    const directory = `${mountPoint}/${parts.slice(0, depth).join('/')}`
+    const above = `${mountPoint}/${parts.slice(0, depth - 1).join('/')}`
+    for (const file of ['cpuset.cpus', 'cpuset.mems']) {
+      if (readFileSync(`${directory}/${file}`, 'utf8').trim() === '') writeFileSync(`${directory}/${file}`, readFileSync(`${above}/${file}`, 'utf8'))
+    }
+    writeFileSync(`${directory}/cgroup.clone_children`, '1')
+  }
+}
+
+/** Version 2: a controller works below a directory only when all above it pass it on. */
+function enableControllers(unified: Hierarchy, base: string): void {
+  const parts = ['', ...base.split('/')]
+  for (let depth = 1; depth <= parts.length; depth++) {
+    const directory = `${unified.mountPoint}${parts.slice(0, depth).join('/')}`
+    for (const controller of unified.controllers) {
+      try {
+        writeFileSync(`${directory}/cgroup.subtree_control`, `+${controller}`)
+      } catch (error) {
+        if (!hasCode(error, 'EINVAL', 'ENOENT', 'EBUSY', 'EOPNOTSUPP')) throw error
+      }
+    }
+  }
+}

@@ -1,0 +1,47 @@
+import type { OciResources, OciThrottle } from '../spec/oci.ts'
+import type { CgroupWrite } from './manager.ts'
+
+/** cpu.shares 2…262144 as cpu.weight 1…10000, the mapping that all runtimes use. */
+export function sharesToWeight(shares: number): number {
+  return shares === 0 ? 0 : 1 + Math.floor(((shares - 2) * 9999) / 262142)
+}
+
+const limitText = (value: number): string => (value < 0 ? 'max' : String(value))
+
+function memory(limits: NonNullable<OciResources['memory']>): readonly CgroupWrite[] {
+  const writes: CgroupWrite[] = []
+  if (limits.limit !== undefined) writes.push({ file: 'memory.max', value: limitText(limits.limit) })
+  if (limits.swap !== undefined) writes.push({ file: 'memory.swap.max', value: limits.swap < 0 ? 'max' : String(Math.max(0, limits.swap - (limits.limit ?? 0))) })
+  if (limits.reservation !== undefined) writes.push({ file: 'memory.low', value: limitText(limits.reservation) })
+  return writes
+}
+
+function cpu(limits: NonNullable<OciResources['cpu']>): readonly CgroupWrite[] {
+  const writes: CgroupWrite[] = []
+  if (limits.shares !== undefined) writes.push({ file: 'cpu.weight', value: String(sharesToWeight(limits.shares)) })
+  if (limits.quota !== undefined || limits.period !== undefined) writes.push({ file: 'cpu.max', value: `${(limits.quota ?? -1) > 0 ? limits.quota : 'max'} ${limits.period ?? 100000}` })
+  if (limits.cpus) writes.push({ file: 'cpuset.cpus', value: limits.cpus })
+  if (limits.mems) writes.push({ file: 'cpuset.mems', value: limits.mems })
+  return writes
+}
+
+function io(limits: NonNullable<OciResources['blockIO']>): readonly CgroupWrite[] {
+  const rates = (key: string, list: readonly OciThrottle[] | undefined): readonly CgroupWrite[] => (list ?? []).map((one) => ({ file: 'io.max', value: `${one.major}:${one.minor} ${key}=${one.rate}` }))
+  return [
+    ...(limits.weight === undefined ? [] : [{ file: 'io.weight', value: `default ${limits.weight}` }]),
+    ...rates('rbps', limits.throttleReadBpsDevice),
+    ...rates('wbps', limits.throttleWriteBpsDevice),
+    ...rates('riops', limits.throttleReadIOPSDevice),
+    ...rates('wiops', limits.throttleWriteIOPSDevice),
+  ]
+}
+
+/** What is written into the container's directory (kernel Documentation/admin-guide/cgroup-v2.rst). Devices are a BPF program. */
+export function v2Files(resources: OciResources): readonly CgroupWrite[] {
+  return [
+    ...memory(resources.memory ?? {}),
+    ...cpu(resources.cpu ?? {}),
+    ...(resources.pids === undefined ? [] : [{ file: 'pids.max', value: resources.pids.limit > 0 ? String(resources.pids.limit) : 'max' }]),
+    ...io(resources.blockIO ?? {}),
+  ]
+}

@@ -1,0 +1,250 @@
+import { mkdirSync, readFileSync, rmSync } from 'node:fs'
+import { EngineError, messageOf, readText } from '@gantry/std'
+import { type Exit, type Launcher, nextFrameId, ProgramError, type Step, type SyscallProgram } from '@gantry/linux'
+import type { CgroupManager } from './cgroups/manager.ts'
+import { execProgram } from './init/exec.ts'
+import type { LogPlan, NetworkPlan, RootMount, StdioPlan, StreamPlan } from './init/plan.ts'
+import { startProgram } from './init/start.ts'
+import { connectShim, type ShimClient } from './shim-client.ts'
+import type { OciProcess, OciSpec } from './spec/oci.ts'
+
+/** What a start needs beside the specification. */
+export interface StartOptions {
+  readonly spec: OciSpec
+  readonly root: RootMount
+  readonly network: NetworkPlan
+  readonly stdio: StdioPlan
+  readonly log?: LogPlan
+  readonly init: boolean
+}
+
+/** One step of a start and when it ended, nanoseconds after the program was taken up. */
+export interface Timing {
+  readonly step: Step
+  readonly at: number
+}
+
+/** A running container's first process, and the shim above it. */
+export interface InitProcess {
+  readonly pid: number
+  readonly shimPid: number
+  readonly timings: readonly Timing[]
+  /** Never rejects. */
+  readonly exited: Promise<Exit>
+  /** The host side has been tidied. */
+  readonly clean: Promise<void>
+  signal(signal: number): Promise<void>
+  resize(rows: number, columns: number): Promise<void>
+  attach(stream: StreamPlan): Promise<void>
+  exec(options: ExecOptions): Promise<ExecProcess>
+}
+
+/** What an exec needs. */
+export interface ExecOptions {
+  readonly process: OciProcess
+  readonly spec: OciSpec
+  readonly stdio: StdioPlan
+}
+
+/** A further process. */
+export interface ExecProcess {
+  readonly pid: number
+  readonly exited: Promise<Exit>
+  signal(signal: number): Promise<void>
+  resize(rows: number, columns: number): Promise<void>
+}
+
+/** Containers below one directory, without any daemon. */
+export interface Factory {
+  readonly cgroups: CgroupManager
+  /** The program of a start, not carried out. */
+  program(id: string, options: StartOptions): SyscallProgram
+  start(id: string, options: StartOptions): Promise<InitProcess>
+  /** Finds a container again that an earlier daemon started; `ended` when its shim has left only the exit status. */
+  adopt(id: string): Promise<Adopted>
+  /** Forgets what a container left in the exec root. */
+  forget(id: string): void
+}
+
+/** What adoption found. */
+export type Adopted = { readonly status: 'running'; readonly process: InitProcess } | { readonly status: 'ended'; readonly exit: Exit } | { readonly status: 'lost' }
+
+/** What a factory stands on. */
+export interface FactoryOptions {
+  /** The exec root, best on tmpfs. */
+  readonly root: string
+  readonly launcher: Launcher
+  readonly cgroups: CgroupManager
+}
+
+const LOST: Exit = { waitStatus: 9, at: 0n, oom: '' }
+const SHIM_LOST_MESSAGE = 'the shim has ended'
+
+/** Reads the exit file: status, nanoseconds, then the counters. */
+export function parseExitFile(text: string): Exit {
+  const [first = '', ...rest] = text.split('\n')
+  const [status = '', at = ''] = first.split(' ')
+  if (!/^\d+$/.test(status) || !/^\d+$/.test(at)) throw new EngineError('internal', `unreadable exit file: ${JSON.stringify(first)}`)
+  return { waitStatus: Number(status), at: BigInt(at), oom: rest.join('\n') }
+}
+
+/** Makes a factory. */
+export function createFactory({ root, launcher, cgroups }: FactoryOptions): Factory {
+  const lastCapability = Number(readFileSync('/proc/sys/kernel/cap_last_cap', 'utf8'))
+  const mountPoint = `${root}/rootfs`
+  mkdirSync(mountPoint, { recursive: true, mode: 0o700 })
+  const directory = (id: string): string => `${root}/c/${id}`
+  const program = (id: string, options: StartOptions): SyscallProgram =>
+    startProgram({
+      ...options,
+      mountPoint,
+      cgroup: cgroups.plan(id, options.spec.linux.resources),
+      socketPath: `${directory(id)}/s`,
+      exitPath: `${directory(id)}/exit`,
+      lastCapability,
+    })
+  const readExit = (id: string): Exit | undefined => {
+    const text = readText(`${directory(id)}/exit`)
+    return text === undefined ? undefined : parseExitFile(text)
+  }
+
+  interface Ends {
+    readonly exited: PromiseWithResolvers<Exit>
+    readonly clean: PromiseWithResolvers<void>
+    readonly execs: Map<number, (exit: Exit) => void>
+    gone: boolean
+    tidy: boolean
+  }
+  const ends = (): Ends => ({ exited: Promise.withResolvers<Exit>(), clean: Promise.withResolvers<void>(), execs: new Map(), gone: false, tidy: false })
+
+  /** The shim is gone: whatever it did not say is read from its exit file, or it was killed. */
+  const settle = async (id: string, state: Ends): Promise<void> => {
+    if (state.gone) return
+    state.gone = true
+    const lost = { ...LOST, at: BigInt(Date.now()) * 1_000_000n }
+    for (const exited of state.execs.values()) exited(lost)
+    state.execs.clear()
+    state.exited.resolve(readExit(id) ?? lost)
+    if (!state.tidy) await cgroups.destroy(id)
+    state.clean.resolve()
+  }
+
+  const process = (id: string, pid: number, shimPid: number, timings: readonly Timing[], state: Ends, connected?: ShimClient): InitProcess => {
+    let client: Promise<ShimClient> | undefined = connected === undefined ? undefined : Promise.resolve(connected)
+    const shim = (): Promise<ShimClient> => {
+      client ??= connectShim(`${directory(id)}/s`, {
+        exited: () => undefined,
+        clean: () => undefined,
+        closed: () => {
+          client = undefined
+        },
+      }).catch((error: unknown) => {
+        client = undefined
+        throw error
+      })
+      return client
+    }
+    const exec = async (options: ExecOptions): Promise<ExecProcess> => {
+      const execId = nextFrameId()
+      const plan = execProgram({ ...options, execId, cgroup: cgroups.plan(id, options.spec.linux.resources), lastCapability })
+      const exited = Promise.withResolvers<Exit>()
+      state.execs.set(execId, exited.resolve)
+      if (connected === undefined) {
+        launcher.expectExit(execId, (exit) => {
+          state.execs.delete(execId)
+          exited.resolve(exit)
+        })
+      }
+      try {
+        const result = await (await shim()).exec(plan, execId)
+        return {
+          pid: Number(result.output.readBigUInt64LE(0)),
+          exited: exited.promise,
+          signal: async (signal) => (await shim()).signal(execId, signal),
+          resize: async (rows, columns) => (await shim()).resize(execId, rows, columns),
+        }
+      } catch (error) {
+        state.execs.delete(execId)
+        throw error
+      }
+    }
+    return {
+      pid,
+      shimPid,
+      timings,
+      exited: state.exited.promise,
+      clean: state.clean.promise,
+      signal: async (signal) => (await shim()).signal(0, signal),
+      resize: async (rows, columns) => (await shim()).resize(0, rows, columns),
+      attach: async (stream) => (await shim()).attach(0, stream),
+      exec,
+    }
+  }
+
+  return {
+    cgroups,
+    program,
+    async start(id, options) {
+      const compiled = program(id, options)
+      rmSync(directory(id), { recursive: true, force: true })
+      mkdirSync(directory(id), { recursive: true, mode: 0o700 })
+      const state = ends()
+      const launched = await launcher.launch(compiled, {
+        exited: (exit) => state.exited.resolve(exit),
+        clean: () => {
+          void afterClean(id, state)
+        },
+        gone: () => {
+          void settle(id, state)
+        },
+      })
+      const timings = compiled.steps.map((step, index) => ({ step, at: launched.stamps[index] ?? 0 })).filter((timing) => timing.at > 0)
+      return process(id, launched.pid, launched.shimPid, timings, state)
+    },
+    async adopt(id) {
+      const state = ends()
+      try {
+        const client = await connectShim(`${directory(id)}/s`, {
+          exited: (frameId, exit) => {
+            const waiting = state.execs.get(frameId)
+            state.execs.delete(frameId)
+            if (waiting === undefined) state.exited.resolve(exit)
+            else waiting(exit)
+          },
+          clean: () => {
+            void afterClean(id, state)
+          },
+          closed: () => {
+            void settle(id, state)
+          },
+        })
+        const shim = await client.subscribe()
+        const exit = shim.ended ? readExit(id) : undefined
+        if (exit !== undefined) return { status: 'ended', exit }
+        return { status: 'running', process: process(id, shim.pid, 0, [], state, client) }
+      } catch (error) {
+        if (!(error instanceof EngineError) || (error.kind !== 'not-found' && messageOf(error) !== SHIM_LOST_MESSAGE)) throw error
+        const exit = readExit(id)
+        return exit === undefined ? { status: 'lost' } : { status: 'ended', exit }
+      }
+    },
+    forget(id) {
+      rmSync(directory(id), { recursive: true, force: true })
+    },
+  }
+
+  async function afterClean(id: string, state: Ends): Promise<void> {
+    state.tidy = true
+    if (cgroups.exists(id)) await cgroups.destroy(id)
+    state.clean.resolve()
+  }
+}
+
+/** The error of a start or exec in the words that Docker's clients look for, with the exit code that belongs to it. */
+export function describeStartFailure(error: unknown): { readonly message: string; readonly exitCode: number } | undefined {
+  if (!(error instanceof ProgramError) || error.step?.op !== 'exec') return undefined
+  const name = error.step.what.replace(/^exec: /, '')
+  const plain = JSON.parse(name) as string
+  if (error.errno === 2) return { message: plain.includes('/') ? `${error.step.what}: stat ${plain}: no such file or directory` : `${error.step.what}: executable file not found in $PATH`, exitCode: 127 }
+  return { message: error.message, exitCode: 126 }
+}

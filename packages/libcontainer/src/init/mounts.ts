@@ -1,0 +1,135 @@
+import { statSync } from 'node:fs'
+import { EngineError } from '@gantry/std'
+import { AT, type Blob, MOUNT_ATTR, MS, O, type ProgramBuilder, type Register, WANT } from '@gantry/linux'
+import type { CgroupPlan } from '../cgroups/manager.ts'
+import type { OciMount } from '../spec/oci.ts'
+
+/** Mount options by name: attributes to set, to clear, and how the mount propagates. */
+export interface ParsedOptions {
+  readonly set: number
+  readonly clear: number
+  readonly propagation: number
+  readonly recursive: boolean
+  readonly readOnlyRecursive: boolean
+  /** What the file system itself gets: key and value. */
+  readonly data: readonly (readonly [string, string])[]
+}
+
+const ATTRIBUTES: Readonly<Record<string, number>> = { ro: MOUNT_ATTR.RDONLY, nosuid: MOUNT_ATTR.NOSUID, nodev: MOUNT_ATTR.NODEV, noexec: MOUNT_ATTR.NOEXEC, nosymfollow: MOUNT_ATTR.NOSYMFOLLOW, nodiratime: MOUNT_ATTR.NODIRATIME }
+const CLEARS: Readonly<Record<string, number>> = { rw: MOUNT_ATTR.RDONLY, suid: MOUNT_ATTR.NOSUID, dev: MOUNT_ATTR.NODEV, exec: MOUNT_ATTR.NOEXEC }
+const PROPAGATION: Readonly<Record<string, number>> = { private: MS.PRIVATE, rprivate: MS.PRIVATE, slave: MS.SLAVE, rslave: MS.SLAVE, unbindable: MS.UNBINDABLE, runbindable: MS.UNBINDABLE }
+const TIMES: Readonly<Record<string, number>> = { noatime: MOUNT_ATTR.NOATIME, strictatime: MOUNT_ATTR.STRICTATIME, relatime: 0 }
+const PLAIN = new Set(['bind', 'rbind', 'defaults', 'rro', 'async', 'norelatime'])
+
+/** Sorts the options of a mount. */
+export function parseOptions(options: readonly string[]): ParsedOptions {
+  let [set, clear, propagation] = [0, 0, 0]
+  const data: (readonly [string, string])[] = []
+  for (const option of options) {
+    const attribute = ATTRIBUTES[option]
+    const cleared = CLEARS[option]
+    const spread = PROPAGATION[option]
+    const time = TIMES[option]
+    if (attribute !== undefined) set |= attribute
+    else if (cleared !== undefined) clear |= cleared
+    else if (spread !== undefined) propagation = spread
+    else if (time !== undefined) [set, clear] = [(set & ~MOUNT_ATTR.ATIME) | time, clear | MOUNT_ATTR.ATIME]
+    else if (option === 'shared' || option === 'rshared') throw new EngineError('unsupported', `mount propagation ${option} is not supported`)
+    else if (!PLAIN.has(option)) {
+      const [key = '', ...rest] = option.split('=')
+      data.push([key, rest.join('=')])
+    }
+  }
+  return { set, clear: clear & ~(set & ~MOUNT_ATTR.ATIME), propagation, recursive: options.includes('rbind'), readOnlyRecursive: options.includes('rro'), data }
+}
+
+/** struct mount_attr (`linux/mount.h`): four words. */
+function attributesBlob(p: ProgramBuilder, options: ParsedOptions): Blob {
+  const attributes = Buffer.alloc(32)
+  attributes.writeBigUInt64LE(BigInt(options.set), 0)
+  attributes.writeBigUInt64LE(BigInt(options.clear), 8)
+  attributes.writeBigUInt64LE(BigInt(options.propagation), 16)
+  return p.bytes(attributes)
+}
+
+function attachAt(p: ProgramBuilder, root: Register, mount: Register, mountPoint: string, what: string, want: number): void {
+  p.scoped(() => {
+    const target = p.register()
+    p.op(`resolve ${mountPoint}`, 'openIn', [root, p.text(mountPoint), want, want === WANT.file ? 0o644 : 0o755], { to: target })
+    p.op(`mount ${what} on ${mountPoint}`, 'attach', [mount, target])
+    p.call(`close ${mountPoint}`, 'close', [target])
+  })
+}
+
+/** Binds a path of the host, checked and with its attributes, onto a path below the root. */
+export function bindMount(p: ProgramBuilder, root: Register, mount: OciMount): void {
+  const options = parseOptions(mount.options)
+  const source = statSync(mount.source, { throwIfNoEntry: false })
+  if (source === undefined) throw new EngineError('invalid', `invalid mount config for type "bind": bind source path does not exist: ${mount.source}`)
+  const fd = p.register()
+  const recursive = options.recursive ? AT.RECURSIVE : 0
+  p.op(`bind ${mount.source}`, 'bindFd', [AT.FDCWD, p.text(mount.source), recursive, attributesBlob(p, options), 32], { to: fd })
+  attachAt(p, root, fd, mount.destination, mount.source, source.isDirectory() ? WANT.directory : WANT.file)
+  p.call(`close ${mount.source}`, 'close', [fd])
+}
+
+function keyValues(p: ProgramBuilder, data: readonly (readonly [string, string])[]): Blob {
+  return p.strings(data.flatMap(([key, value]) => [key, value]))
+}
+
+/** A new file system below the root: proc, sysfs, tmpfs, mqueue … The register holds it. */
+export function newFileSystem(p: ProgramBuilder, root: Register, mount: OciMount): Register {
+  const options = parseOptions(mount.options)
+  const data = mount.type === 'tmpfs' && mount.source !== '' && mount.source !== 'tmpfs' ? [['source', mount.source] as const, ...options.data] : options.data
+  const fd = p.register()
+  p.op(`new ${mount.type}`, 'fsMount', [p.text(mount.type), keyValues(p, data), data.length, options.set], { to: fd })
+  attachAt(p, root, fd, mount.destination, mount.type, WANT.directory)
+  return fd
+}
+
+/** The devpts that the shim made before the process existed. */
+export function attachDevpts(p: ProgramBuilder, root: Register, devpts: Register, mountPoint: string): void {
+  attachAt(p, root, devpts, mountPoint, 'devpts', WANT.directory)
+}
+
+/** Makes a detached devpts in the shim. */
+export function newDevpts(p: ProgramBuilder, mount: OciMount, to: Register): void {
+  const options = parseOptions(mount.options)
+  const data = options.data.filter(([key]) => key !== 'newinstance')
+  p.op('new devpts', 'fsMount', [p.text('devpts'), keyValues(p, data), data.length, options.set], { to })
+}
+
+function viewOfHierarchy(p: ProgramBuilder, top: Register, path: string, name: string, options: ParsedOptions): void {
+  const fd = p.register()
+  const target = p.register()
+  p.op(`view of the ${name} cgroup`, 'bindFd', [AT.FDCWD, p.text(path), 0, attributesBlob(p, { ...options, propagation: MS.PRIVATE }), 32], { to: fd })
+  p.call(`directory for ${name}`, 'mkdirat', [top, p.text(name), 0o755])
+  p.call(`resolve ${name}`, 'openat', [top, p.text(name), O.PATH | O.CLOEXEC, 0], { to: target })
+  p.op(`mount the ${name} cgroup`, 'attach', [fd, target])
+  p.call('close the view', 'close', [fd])
+  p.call('close the directory', 'close', [target])
+}
+
+/** /sys/fs/cgroup: version 2 as it is; version 1 as a tmpfs with one read-only view for each hierarchy. */
+export function cgroupMount(p: ProgramBuilder, root: Register, mount: OciMount, plan: CgroupPlan, privateNamespace: boolean): void {
+  if (plan.version === 2) {
+    if (privateNamespace) newFileSystem(p, root, { ...mount, type: 'cgroup2' })
+    else if (plan.unified !== undefined) bindMount(p, root, { ...mount, source: plan.unified.replace(/\/[^/]+\/[^/]+$/, ''), options: [...mount.options, 'bind'] })
+    return
+  }
+  const top = newFileSystem(p, root, { destination: mount.destination, type: 'tmpfs', source: 'tmpfs', options: ['nosuid', 'noexec', 'nodev', 'mode=755'] })
+  for (const hierarchy of plan.directories) {
+    if (hierarchy.path === plan.unified) continue
+    const named = hierarchy.controllers.find((name) => name.startsWith('name='))
+    const name = named === undefined ? hierarchy.controllers.join(',') : named.slice(5)
+    const options = parseOptions(mount.options)
+    p.scoped(() => viewOfHierarchy(p, top, hierarchy.path, name, options))
+    for (const controller of hierarchy.controllers.length > 1 ? hierarchy.controllers : []) {
+      p.call(`link ${controller}`, 'symlinkat', [p.text(name), top, p.text(controller)])
+    }
+  }
+  const readOnly = Buffer.alloc(32)
+  readOnly.writeBigUInt64LE(BigInt(MOUNT_ATTR.RDONLY), 0)
+  if (parseOptions(mount.options).set & MOUNT_ATTR.RDONLY) p.call('make the cgroup directory read-only', 'mount_setattr', [top, p.text(''), AT.EMPTY_PATH, p.bytes(readOnly), 32])
+  p.call('close the cgroup directory', 'close', [top])
+}

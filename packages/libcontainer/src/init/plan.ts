@@ -1,0 +1,71 @@
+import type { NetlinkBatch } from '@gantry/linux'
+import type { CgroupPlan } from '../cgroups/manager.ts'
+import type { OciProcess, OciSpec } from '../spec/oci.ts'
+
+/** How the root file system is mounted, inside the container's own mount namespace. */
+export interface RootMount {
+  readonly type: 'overlay' | 'bind'
+  readonly source: string
+  /** mount(2) data; relative paths count from `directory`. */
+  readonly data: string
+  readonly directory: string
+}
+
+/** A reader or writer that is wired before the process runs: the shim dials the daemon and shows a token. */
+export interface StreamPlan {
+  readonly socketPath: string
+  /** 32 bytes of text. */
+  readonly token: string
+  readonly stdin: boolean
+  readonly stdout: boolean
+  readonly stderr: boolean
+}
+
+/** What a process reads and writes. */
+export interface StdioPlan {
+  readonly openStdin: boolean
+  readonly stdinOnce: boolean
+  readonly streams: readonly StreamPlan[]
+}
+
+/** Where the shim writes what the container says. */
+export interface LogPlan {
+  readonly path: string
+  /** 0 = never rotated */
+  readonly maxBytes: number
+  readonly maxFiles: number
+}
+
+/** Links and addresses: messages of the host's side and of the inside. */
+export interface NetworkPlan {
+  readonly host: readonly NetlinkBatch[]
+  readonly inside: readonly NetlinkBatch[]
+}
+
+/** Everything that a start needs, decided before its first side effect. */
+export interface StartPlan {
+  readonly spec: OciSpec
+  readonly root: RootMount
+  /** An empty directory; in the container's namespace the root is mounted on it. */
+  readonly mountPoint: string
+  readonly cgroup: CgroupPlan
+  readonly network: NetworkPlan
+  readonly stdio: StdioPlan
+  readonly log?: LogPlan
+  readonly socketPath: string
+  readonly exitPath: string
+  /** A reaper of ours as pid 1. */
+  readonly init: boolean
+  /** Sockets of the shim that the kernel has to see before a process may fail. */
+  readonly lastCapability: number
+}
+
+/** A further process in a running container. */
+export interface ExecPlan {
+  readonly process: OciProcess
+  readonly spec: OciSpec
+  readonly cgroup: CgroupPlan
+  readonly stdio: StdioPlan
+  readonly execId: number
+  readonly lastCapability: number
+}

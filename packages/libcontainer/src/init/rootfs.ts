@@ -1,0 +1,78 @@
+import { AT, ERRNO, MOUNT_ATTR, MS, O, type ProgramBuilder, type Register, WANT } from '@gantry/linux'
+import { EngineError } from '@gantry/std'
+import type { OciDevice, OciMount } from '../spec/oci.ts'
+import { attachDevpts, bindMount, cgroupMount, newFileSystem } from './mounts.ts'
+import type { StartPlan } from './plan.ts'
+import { SHIM_REGISTERS } from './registers.ts'
+import type { StdioRegisters } from './stdio.ts'
+
+const TYPES: Readonly<Record<OciDevice['type'], number>> = { c: 0o020000, b: 0o060000, p: 0o010000 }
+
+/** The kernel's encoding of a device number (`linux/kdev_t.h`, new_encode_dev). */
+function deviceNumber(major: number, minor: number): number {
+  return (minor & 0xff) | (major << 8) | ((minor & ~0xff) << 12)
+}
+
+function devices(p: ProgramBuilder, dev: Register, plan: StartPlan): void {
+  p.call('no mask for the modes of devices', 'umask', [0])
+  const made = new Set<string>()
+  for (const device of plan.spec.linux.devices) {
+    if (!device.path.startsWith('/dev/') || device.path.includes('/../')) throw new EngineError('unsupported', `device ${device.path}: only paths below /dev are supported`)
+    const name = device.path.slice('/dev/'.length)
+    const parts = name.split('/')
+    for (let depth = 1; depth < parts.length; depth++) p.call(`directory /dev/${parts.slice(0, depth).join('/')}`, 'mkdirat', [dev, p.text(parts.slice(0, depth).join('/')), 0o755], { tolerate: ERRNO.EEXIST })
+    if (made.has(name)) continue
+    made.add(name)
+    p.call(`device /dev/${name}`, 'mknodat', [dev, p.text(name), TYPES[device.type] | device.fileMode, deviceNumber(device.major, device.minor)])
+    if (device.uid !== 0 || device.gid !== 0) p.call(`owner of /dev/${name}`, 'fchownat', [dev, p.text(name), device.uid, device.gid, 0])
+  }
+  const links: readonly (readonly [string, string])[] = [['/proc/self/fd', 'fd'], ['/proc/self/fd/0', 'stdin'], ['/proc/self/fd/1', 'stdout'], ['/proc/self/fd/2', 'stderr'], ['/proc/kcore', 'core'], ['pts/ptmx', 'ptmx']]
+  for (const [target, name] of links) p.call(`link /dev/${name}`, 'symlinkat', [p.text(target), dev, p.text(name)])
+  p.call('mask for new files', 'umask', [0o022])
+}
+
+function bindConsole(p: ProgramBuilder, root: Register, stdio: StdioRegisters): void {
+  const mount = p.register()
+  const target = p.register()
+  p.op('the terminal as a mount', 'bindFd', [stdio.process.in, p.text(''), AT.EMPTY_PATH, 0, 0], { to: mount })
+  p.op('resolve /dev/console', 'openIn', [root, p.text('/dev/console'), WANT.file, 0o600], { to: target })
+  p.op('mount the terminal on /dev/console', 'attach', [mount, target])
+  p.call('close /dev/console', 'close', [target])
+  p.call('close the terminal’s mount', 'close', [mount])
+}
+
+function mountOne(p: ProgramBuilder, root: Register, mount: OciMount, plan: StartPlan): void {
+  if (mount.type === 'bind') return bindMount(p, root, mount)
+  if (mount.type === 'cgroup') return cgroupMount(p, root, mount, plan.cgroup, plan.spec.linux.namespaces.some((one) => one.type === 'cgroup'))
+  if (mount.type === 'devpts') return attachDevpts(p, root, SHIM_REGISTERS.devpts, mount.destination)
+  const fd = newFileSystem(p, root, mount)
+  if (mount.destination === '/dev' && mount.type === 'tmpfs') devices(p, fd, plan)
+  p.call(`close ${mount.destination}`, 'close', [fd])
+}
+
+/** Builds the container's view of files and moves into it. Gives the handle on its own procfs. */
+export function enterRoot(p: ProgramBuilder, plan: StartPlan, stdio: StdioRegisters): Register | undefined {
+  p.phase('mounts')
+  const root = p.register()
+  if (plan.root.type === 'overlay') {
+    p.call('go to the layers', 'chdir', [p.text(plan.root.directory)])
+    p.call('mount the root file system', 'mount', [p.text(plan.root.source), p.text(plan.mountPoint), p.text('overlay'), 0, p.text(plan.root.data)])
+  } else {
+    p.call('bind the root file system', 'mount', [p.text(plan.root.source), p.text(plan.mountPoint), p.text(''), MS.BIND | MS.REC, p.text('')])
+  }
+  p.call('open the root file system', 'openat', [AT.FDCWD, p.text(plan.mountPoint), O.PATH | O.DIRECTORY | O.CLOEXEC, 0], { to: root })
+  let proc: Register | undefined
+  for (const mount of plan.spec.mounts) {
+    if (mount.type === 'proc' && mount.destination === '/proc') proc = newFileSystem(p, root, mount)
+    else p.scoped(() => mountOne(p, root, mount, plan))
+  }
+  if (plan.spec.process.terminal && plan.spec.mounts.some((mount) => mount.type === 'devpts')) p.scoped(() => bindConsole(p, root, stdio))
+  p.op(`working directory ${plan.spec.process.cwd}`, 'openIn', [root, p.text(plan.spec.process.cwd), WANT.directory, 0o755], { ignore: true })
+  if (plan.spec.root.readonly) {
+    const attributes = Buffer.alloc(32)
+    attributes.writeBigUInt64LE(BigInt(MOUNT_ATTR.RDONLY), 0)
+    p.call('make the root file system read-only', 'mount_setattr', [root, p.text(''), AT.EMPTY_PATH, p.bytes(attributes), 32])
+  }
+  p.op('pivot into the root file system', 'pivot', [root])
+  return proc
+}

@@ -1,0 +1,145 @@
+/* The container's log: one JSON object a line, {"log","stream","time"}, as Docker's json-file driver writes it. */
+#include "shim.h"
+
+#define LINE 16384
+static char log_path[1024];
+static int log_fd = -1;
+static u64 log_bytes, log_limit, log_files;
+static u8 line[2][LINE];
+static u32 line_length[2];
+static char text[65536 + 8192];
+static u32 text_length;
+
+void log_open(const char *path, u64 max_bytes, u64 max_files) {
+  put_str(log_path, 0, sizeof log_path - 16, path);
+  log_limit = max_bytes;
+  log_files = max_files;
+}
+
+static void rotated_name(char *into, u64 n) {
+  u32 at = put_str(into, 0, 1030, log_path);
+  if (n) {
+    at = put_str(into, at, 1030, ".");
+    at = put_u64(into, at, 1030, n, 0);
+  }
+  into[at] = 0;
+}
+
+static void rotate(void) {
+  char from[1048], to[1048];
+  sys_close(log_fd);
+  log_fd = -1;
+  for (u64 n = log_files; n > 1; n--) {
+    rotated_name(from, n - 2);
+    rotated_name(to, n - 1);
+    sys4(__NR_renameat, -100, from, -100, to);
+  }
+  if (log_files <= 1) sys3(__NR_unlinkat, -100, log_path, 0);
+}
+
+static void flush_text(void) {
+  if (!text_length) return;
+  if (log_fd < 0) {
+    log_fd = (int)sys_openat(-100, log_path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640);
+    i64 size = log_fd < 0 ? 0 : sys3(__NR_lseek, log_fd, 0, 2);
+    log_bytes = size > 0 ? (u64)size : 0;
+  }
+  if (log_fd >= 0 && write_full(log_fd, text, text_length) >= 0) log_bytes += text_length;
+  text_length = 0;
+  if (log_fd >= 0 && log_limit && log_bytes >= log_limit) rotate();
+}
+
+/* RFC 3339 in UTC with nanoseconds. Days to civil date by the usual 400-year cycles. */
+static u32 put_time(char *buf, u32 at, u32 cap, u64 ns) {
+  u64 seconds = ns / 1000000000ull, days = seconds / 86400, rest = seconds % 86400;
+  u64 z = days + 719468, era = z / 146097, doe = z - era * 146097;
+  u64 yoe = (doe - doe / 1460 + doe / 36524 - doe / 146096) / 365;
+  u64 doy = doe - (365 * yoe + yoe / 4 - yoe / 100), mp = (5 * doy + 2) / 153;
+  u64 day = doy - (153 * mp + 2) / 5 + 1, month = mp < 10 ? mp + 3 : mp - 9, year = yoe + era * 400 + (month <= 2);
+  at = put_u64(buf, at, cap, year, 4);
+  at = put_str(buf, at, cap, "-");
+  at = put_u64(buf, at, cap, month, 2);
+  at = put_str(buf, at, cap, "-");
+  at = put_u64(buf, at, cap, day, 2);
+  at = put_str(buf, at, cap, "T");
+  at = put_u64(buf, at, cap, rest / 3600, 2);
+  at = put_str(buf, at, cap, ":");
+  at = put_u64(buf, at, cap, rest / 60 % 60, 2);
+  at = put_str(buf, at, cap, ":");
+  at = put_u64(buf, at, cap, rest % 60, 2);
+  at = put_str(buf, at, cap, ".");
+  at = put_u64(buf, at, cap, ns % 1000000000ull, 9);
+  return put_str(buf, at, cap, "Z");
+}
+
+/* Bytes of a well-formed UTF-8 sequence at `s`, or 0. */
+static u32 utf8_length(const u8 *s, u32 left) {
+  u32 n = s[0] < 0x80 ? 1 : s[0] >= 0xc2 && s[0] < 0xe0 ? 2 : s[0] >= 0xe0 && s[0] < 0xf0 ? 3 : s[0] >= 0xf0 && s[0] < 0xf5 ? 4 : 0;
+  if (!n || n > left) return 0;
+  for (u32 i = 1; i < n; i++)
+    if ((s[i] & 0xc0) != 0x80) return 0;
+  if (n == 3 && ((s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] > 0x9f))) return 0;
+  if (n == 4 && ((s[0] == 0xf0 && s[1] < 0x90) || (s[0] == 0xf4 && s[1] > 0x8f))) return 0;
+  return n;
+}
+
+static void put_escaped(const u8 *s, u32 length) {
+  static const char hex[] = "0123456789abcdef";
+  for (u32 i = 0; i < length;) {
+    if (text_length > sizeof text - 64) flush_text();
+    u8 c = s[i];
+    if (c >= 0x20 && c < 0x7f && c != '"' && c != '\\') {
+      text[text_length++] = (char)c, i++;
+      continue;
+    }
+    if (c < 0x20 || c == '"' || c == '\\' || c == 0x7f) {
+      text[text_length++] = '\\';
+      if (c == '"' || c == '\\') text[text_length++] = (char)c;
+      else if (c == '\n') text[text_length++] = 'n';
+      else if (c == '\r') text[text_length++] = 'r';
+      else if (c == '\t') text[text_length++] = 't';
+      else {
+        text_length = put_str(text, text_length, sizeof text, "u00");
+        text[text_length++] = hex[c >> 4];
+        text[text_length++] = hex[c & 15];
+      }
+      i++;
+      continue;
+    }
+    u32 n = utf8_length(s + i, length - i);
+    if (n) {
+      memcpy(text + text_length, s + i, n);
+      text_length += n, i += n;
+    } else {
+      text_length = put_str(text, text_length, sizeof text, "\\ufffd");
+      i++;
+    }
+  }
+}
+
+static void put_line(int stream, u64 when) {
+  /* A line is at most 6 bytes of JSON per byte: flush early so that one entry is one write. */
+  if (text_length && text_length + line_length[stream] * 2 > sizeof text / 2) flush_text();
+  text_length = put_str(text, text_length, sizeof text, "{\"log\":\"");
+  put_escaped(line[stream], line_length[stream]);
+  text_length = put_str(text, text_length, sizeof text, stream ? "\",\"stream\":\"stderr\",\"time\":\"" : "\",\"stream\":\"stdout\",\"time\":\"");
+  text_length = put_time(text, text_length, sizeof text, when);
+  text_length = put_str(text, text_length, sizeof text, "\"}\n");
+  line_length[stream] = 0;
+}
+
+void log_add(int stream, const u8 *bytes, u32 length) {
+  if (!log_path[0]) return;
+  u64 when = now_real();
+  for (u32 i = 0; i < length; i++) {
+    line[stream][line_length[stream]++] = bytes[i];
+    if (bytes[i] == '\n' || line_length[stream] == LINE) put_line(stream, when);
+  }
+  flush_text();
+}
+
+void log_end(int stream) {
+  if (!log_path[0] || !line_length[stream]) return;
+  put_line(stream, now_real());
+  flush_text();
+}

@@ -1,0 +1,41 @@
+/** Frames between daemon, launcher and shims: {u32 length, u32 kind, u64 id} and a body. */
+export interface Frame {
+  readonly kind: number
+  readonly id: number
+  readonly body: Buffer
+}
+
+const HEAD = 16
+
+/** Writes a frame. Ids stay below 2^53. */
+export function encodeFrame(kind: number, id: number, body: Uint8Array): Buffer {
+  const frame = Buffer.allocUnsafe(HEAD + body.length)
+  frame.writeUInt32LE(body.length, 0)
+  frame.writeUInt32LE(kind, 4)
+  frame.writeBigUInt64LE(BigInt(id), 8)
+  frame.set(body, HEAD)
+  return frame
+}
+
+/** Cuts a stream of bytes into frames. */
+export function frameDecoder(onFrame: (frame: Frame) => void): (chunk: Buffer) => void {
+  let held: Buffer = Buffer.alloc(0)
+  return (chunk) => {
+    held = held.length === 0 ? chunk : Buffer.concat([held, chunk])
+    while (held.length >= HEAD) {
+      const length = held.readUInt32LE(0)
+      if (held.length < HEAD + length) return
+      const frame = { kind: held.readUInt32LE(4), id: Number(held.readBigUInt64LE(8)), body: held.subarray(HEAD, HEAD + length) }
+      held = held.subarray(HEAD + length)
+      onFrame(frame)
+    }
+  }
+}
+
+let lastId = Date.now() * 1000
+
+/** An id that no earlier daemon on this host has used. */
+export function nextFrameId(): number {
+  lastId += 1
+  return lastId
+}

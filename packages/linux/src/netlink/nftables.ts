@@ -1,0 +1,227 @@
+import { attribute, be16, be32, message, nested, NLM, text, u8 } from './message.ts'
+
+/** nf_tables messages (`linux/netfilter/nf_tables.h`); table, chains, sets and rules of family inet. */
+const SUBSYSTEM = 0x0a00
+const OP = { NEWTABLE: 0, DELTABLE: 2, NEWCHAIN: 3, NEWRULE: 6, NEWSET: 9, NEWSETELEM: 12, GETSETELEM: 13, DELSETELEM: 14 } as const
+const INET = 1
+/** A verdict's register, and the first of the 32-bit registers. */
+const VERDICT_REGISTER = 0
+const REGISTER = 8
+const LIST = 1
+
+/** Verdict codes. */
+export const VERDICT = { accept: 1, drop: 0, jump: -3, goto: -4, return: -5, continue: -1 } as const
+/** Type ids as user space prints them. */
+export const TYPE = { ipv4: 7, ipv6: 8, proto: 12, service: 13, ifname: 41, verdict: 0xffffff00 } as const
+const SET_FLAG = { interval: 4, map: 8 } as const
+
+function header(resource = 0, family = INET): Buffer {
+  const head = Buffer.from([family, 0, 0, 0])
+  head.writeUInt16BE(resource, 2)
+  return head
+}
+
+const nft = (op: number, flags: number, parts: readonly Uint8Array[]): Buffer => message(SUBSYSTEM | op, flags, header(), parts)
+
+/** All or nothing: wraps messages into one batch; the last one asks for the ack. */
+export function nftBatch(messages: readonly Buffer[]): { readonly bytes: Buffer; readonly acks: number } {
+  const last = messages.at(-1)
+  last?.writeUInt16LE(last.readUInt16LE(6) | NLM.ACK, 6)
+  const begin = message(16, 0, header(10, 0), [])
+  const end = message(17, 0, header(10, 0), [])
+  return { bytes: Buffer.concat([begin, ...messages, end]), acks: 1 }
+}
+
+/** Makes the table, or adopts the one that is there. */
+export function newTable(name: string): Buffer {
+  return nft(OP.NEWTABLE, NLM.CREATE, [attribute(1, text(name))])
+}
+/** Removes the table with all in it. */
+export function deleteTable(name: string): Buffer {
+  return nft(OP.DELTABLE, 0, [attribute(1, text(name))])
+}
+
+/** Where a base chain hangs. Hook numbers: 0 prerouting, 1 input, 2 forward, 3 output, 4 postrouting. */
+export interface Hook {
+  readonly hook: number
+  readonly priority: number
+  readonly type: 'filter' | 'nat'
+}
+
+/** Makes a chain. */
+export function newChain(table: string, name: string, hook?: Hook): Buffer {
+  const parts = [attribute(1, text(table)), attribute(3, text(name))]
+  if (hook !== undefined) {
+    parts.push(nested(4, [attribute(1, be32(hook.hook)), attribute(2, be32(hook.priority))]), attribute(5, be32(1)), attribute(7, text(hook.type)))
+  }
+  return nft(OP.NEWCHAIN, NLM.CREATE, parts)
+}
+
+/** A field of a key: its user-space type and its length in bytes. */
+export interface KeyField {
+  readonly type: number
+  readonly bytes: number
+}
+/** A set, map or verdict map. */
+export interface SetSpec {
+  readonly name: string
+  readonly id: number
+  readonly key: readonly KeyField[]
+  readonly data?: readonly KeyField[] | 'verdict'
+  readonly interval?: boolean
+}
+
+const padded = (bytes: number): number => (bytes + 3) & ~3
+const typeOf = (fields: readonly KeyField[]): number => fields.reduce((id, field) => (id << 6) | field.type, 0)
+const lengthOf = (fields: readonly KeyField[]): number =>
+  fields.length === 1 ? (fields[0]?.bytes ?? 0) : fields.reduce((sum, field) => sum + padded(field.bytes), 0)
+
+/** Makes a set. */
+export function newSet(table: string, spec: SetSpec): Buffer {
+  const concatenated = spec.key.length > 1
+  let flags = (spec.interval === true ? SET_FLAG.interval : 0) | (spec.data === undefined ? 0 : SET_FLAG.map)
+  if (concatenated && spec.interval === true) flags |= 0x80
+  const parts = [
+    attribute(1, text(table)),
+    attribute(2, text(spec.name)),
+    attribute(3, be32(flags)),
+    attribute(4, be32(typeOf(spec.key))),
+    attribute(5, be32(lengthOf(spec.key))),
+    attribute(10, be32(spec.id)),
+  ]
+  if (spec.data === 'verdict') parts.push(attribute(6, be32(TYPE.verdict)), attribute(7, be32(0)))
+  else if (spec.data !== undefined) parts.push(attribute(6, be32(typeOf(spec.data))), attribute(7, be32(lengthOf(spec.data))))
+  if (concatenated) parts.push(nested(9, [nested(2, spec.key.map((field) => nested(LIST, [attribute(1, be32(field.bytes))])))]))
+  return nft(OP.NEWSET, NLM.CREATE, parts)
+}
+
+/** One element: key, and what it maps to. */
+export interface Element {
+  readonly key: Buffer
+  readonly keyEnd?: Buffer
+  readonly intervalEnd?: boolean
+  readonly data?: Buffer | number
+}
+
+function encodeElement(element: Element): Buffer {
+  const parts = [nested(1, [attribute(1, element.key)])]
+  if (element.keyEnd !== undefined) parts.push(nested(10, [attribute(1, element.keyEnd)]))
+  if (element.intervalEnd === true) parts.push(attribute(3, be32(1)))
+  if (typeof element.data === 'number') parts.push(nested(2, [nested(2, [attribute(1, be32(element.data))])]))
+  else if (element.data !== undefined) parts.push(nested(2, [attribute(1, element.data)]))
+  return nested(LIST, parts)
+}
+
+/** Elements of one message; more than 500 are split by the caller. */
+function elements(op: number, flags: number, table: string, set: string, list: readonly Element[]): Buffer {
+  return nft(op, flags, [attribute(1, text(table)), attribute(2, text(set)), nested(3, list.map(encodeElement))])
+}
+
+const ELEMENTS_PER_MESSAGE = 500
+
+/** Adds elements. */
+export function addElements(table: string, set: string, list: readonly Element[]): readonly Buffer[] {
+  return chunks(list).map((part) => elements(OP.NEWSETELEM, NLM.CREATE, table, set, part))
+}
+/** Removes elements. */
+export function deleteElements(table: string, set: string, list: readonly Element[]): readonly Buffer[] {
+  return chunks(list).map((part) => elements(OP.DELSETELEM, 0, table, set, part))
+}
+function chunks(list: readonly Element[]): readonly (readonly Element[])[] {
+  const parts: Element[][] = []
+  for (let at = 0; at < list.length; at += ELEMENTS_PER_MESSAGE) parts.push(list.slice(at, at + ELEMENTS_PER_MESSAGE))
+  return parts
+}
+/** Asks for the elements of a set. */
+export function getElements(table: string, set: string): Buffer {
+  return nft(OP.GETSETELEM, NLM.DUMP, [attribute(1, text(table)), attribute(2, text(set))])
+}
+
+/** An expression of a rule, by name. */
+export type Expression = Buffer
+const expression = (name: string, parts: readonly Uint8Array[]): Expression => nested(LIST, [attribute(1, text(name)), nested(2, parts)])
+const register = (n: number): Buffer => be32(REGISTER + n)
+
+const META = { protocol: 1, iifname: 6, oifname: 7, nfproto: 15, l4proto: 16 } as const
+/** Loads a fact about the packet into a register. */
+export function meta(key: keyof typeof META, to = 0): Expression {
+  return expression('meta', [attribute(2, be32(META[key])), attribute(1, register(to))])
+}
+/** Loads bytes of a header: 1 network, 2 transport. */
+export function payload(base: 'network' | 'transport', offset: number, length: number, to = 0): Expression {
+  return expression('payload', [attribute(1, register(to)), attribute(2, be32(base === 'network' ? 1 : 2)), attribute(3, be32(offset)), attribute(4, be32(length))])
+}
+/** Compares a register: 0 equal, 1 not equal. */
+export function compare(value: Buffer, options: { readonly from?: number; readonly not?: boolean } = {}): Expression {
+  return expression('cmp', [attribute(1, register(options.from ?? 0)), attribute(2, be32(options.not === true ? 1 : 0)), nested(3, [attribute(1, value)])])
+}
+/** Register = register & mask ^ xor. */
+export function bitwise(mask: Buffer, xor: Buffer, reg = 0): Expression {
+  return expression('bitwise', [
+    attribute(1, register(reg)),
+    attribute(2, register(reg)),
+    attribute(3, be32(mask.length)),
+    nested(4, [attribute(1, mask)]),
+    nested(5, [attribute(1, xor)]),
+  ])
+}
+/** Looks the registers up in a set; in a map the data lands in `to`; in a verdict map it is the verdict. */
+export function lookup(set: { readonly name: string; readonly id: number }, options: { readonly from?: number; readonly to?: number | 'verdict'; readonly not?: boolean } = {}): Expression {
+  const parts = [attribute(1, text(set.name)), attribute(2, register(options.from ?? 0)), attribute(4, be32(set.id))]
+  if (options.to !== undefined) parts.push(attribute(3, options.to === 'verdict' ? be32(VERDICT_REGISTER) : register(options.to)))
+  if (options.not === true) parts.push(attribute(5, be32(1)))
+  return expression('lookup', parts)
+}
+/** Ends or redirects the evaluation. */
+export function verdict(code: keyof typeof VERDICT, chain?: string): Expression {
+  const parts = [attribute(1, be32(VERDICT[code]))]
+  if (chain !== undefined) parts.push(attribute(2, text(chain)))
+  return expression('immediate', [attribute(1, be32(VERDICT_REGISTER)), nested(2, [nested(2, parts)])])
+}
+const CT = { state: 0, direction: 1, status: 2 } as const
+/** Loads a fact of the connection. */
+export function conntrack(key: keyof typeof CT, to = 0): Expression {
+  return expression('ct', [attribute(2, be32(CT[key])), attribute(1, register(to))])
+}
+/** Loads the kind of the destination or source address (2 = local). */
+export function addressType(of: 'destination' | 'source', to = 0): Expression {
+  return expression('fib', [attribute(1, register(to)), attribute(2, be32(3)), attribute(3, be32(of === 'destination' ? 2 : 1))])
+}
+/** Rewrites the destination from registers: address, then port. */
+export function destinationNat(family: 'ipv4' | 'ipv6', address: number, port: number): Expression {
+  return expression('nat', [
+    attribute(1, be32(1)),
+    attribute(2, be32(family === 'ipv4' ? 2 : 10)),
+    attribute(3, register(address)),
+    attribute(5, register(port)),
+  ])
+}
+/** Rewrites the source to the address of the outgoing interface. */
+export function masquerade(): Expression {
+  return expression('masq', [])
+}
+/** One host-order word, as ct and fib give them. */
+export function hostWord(value: number): Buffer {
+  const buffer = Buffer.alloc(4)
+  buffer.writeUInt32LE(value >>> 0)
+  return buffer
+}
+/** An interface name as a key: 16 bytes, zero-padded. */
+export function interfaceKey(name: string): Buffer {
+  const key = Buffer.alloc(16)
+  key.write(name)
+  return key
+}
+/** A protocol number in a key: 1 byte and 3 zeros. */
+export function protocolKey(protocol: number): Buffer {
+  return Buffer.concat([u8(protocol), Buffer.alloc(3)])
+}
+/** A port in a key: 2 bytes in network order and 2 zeros. */
+export function portKey(port: number): Buffer {
+  return Buffer.concat([be16(port), Buffer.alloc(2)])
+}
+
+/** Appends a rule. */
+export function newRule(table: string, chain: string, expressions: readonly Expression[]): Buffer {
+  return nft(OP.NEWRULE, NLM.CREATE | NLM.APPEND, [attribute(1, text(table)), attribute(2, text(chain)), nested(4, expressions)])
+}

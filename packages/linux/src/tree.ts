@@ -1,0 +1,179 @@
+import type { Socket } from 'node:net'
+import { byteReader, type ByteReader, EngineError } from '@gantry/std'
+import { AT, CLONE, MS, O, SOCKET } from './constants.ts'
+import { errnoText } from './errno.ts'
+import type { Launcher } from './launcher.ts'
+import { TREE, WANT } from './ops.table.ts'
+import { type ProgramBuilder, ProgramError, type Register, syscallProgram } from './program.ts'
+import type { StreamServer } from './stream-server.ts'
+
+/** A root whose files are read or written: a directory, what a process sees, or a root file system that is mounted for it. */
+export type TreeRoot =
+  | { readonly kind: 'directory'; readonly path: string }
+  | { readonly kind: 'process'; readonly pid: number }
+  | {
+      readonly kind: 'mount'
+      readonly root: { readonly type: 'overlay' | 'bind'; readonly source: string; readonly data: string; readonly directory: string }
+      readonly mountPoint: string
+      readonly binds: readonly { readonly source: string; readonly destination: string; readonly readOnly: boolean; readonly directory: boolean }[]
+    }
+
+/** Reads and writes trees below a root through the helper: nothing below the root can lead out of it. */
+export interface Trees {
+  /** Streams entries of `path` (its last part is not followed when it is a link). */
+  read<T>(root: TreeRoot, path: string, options: ReadOptions, use: (reader: ByteReader) => Promise<T>): Promise<T>
+  /** Writes entries below `path`, a directory that is there. */
+  write(root: TreeRoot, path: string, options: WriteOptions, feed: (socket: Socket) => Promise<void>): Promise<void>
+  /** Removes a tree. */
+  remove(directory: string, name: string): Promise<void>
+}
+
+/** What of a tree is read. */
+export interface ReadOptions {
+  readonly data: boolean
+  readonly oneFilesystem: boolean
+  /** Just the entry itself. */
+  readonly single?: boolean
+}
+/** How a tree is written. */
+export interface WriteOptions {
+  /** A directory is never replaced by something else, nor the other way round. */
+  readonly strict: boolean
+}
+
+function dial(p: ProgramBuilder, path: string, token: string): Register {
+  const fd = p.register()
+  const address = Buffer.alloc(110)
+  address.writeUInt16LE(SOCKET.UNIX, 0)
+  address.write(path, 2)
+  p.call('socket', 'socket', [SOCKET.UNIX, SOCKET.STREAM | SOCKET.CLOEXEC, 0], { to: fd })
+  p.call('dial the daemon', 'connect', [fd, p.bytes(address), 110])
+  p.call('show the token', 'write', [fd, p.bytes(Buffer.from(token)), 32])
+  return fd
+}
+
+function mountRoot(p: ProgramBuilder, tree: Extract<TreeRoot, { kind: 'mount' }>, fd: Register): void {
+  p.call('own mount namespace', 'unshare', [CLONE.NEWNS])
+  p.call('keep mounts to it', 'mount', [0, p.text('/'), 0, MS.REC | MS.PRIVATE, 0])
+  p.call('go to the layers', 'chdir', [p.text(tree.root.directory)])
+  const [type, flags] = tree.root.type === 'overlay' ? ['overlay', 0] : ['', MS.BIND | MS.REC]
+  p.call('mount the root file system', 'mount', [p.text(tree.root.source), p.text(tree.mountPoint), p.text(type), flags, p.text(tree.root.data)])
+  p.call('open it', 'openat', [AT.FDCWD, p.text(tree.mountPoint), O.RDONLY | O.DIRECTORY | O.CLOEXEC, 0], { to: fd })
+  for (const bind of tree.binds) {
+    p.scoped(() => {
+      const [mount, target] = [p.register(), p.register()]
+      const attributes = Buffer.alloc(32)
+      attributes.writeBigUInt64LE(bind.readOnly ? 1n : 0n, 0)
+      p.op(`bind ${bind.source}`, 'bindFd', [AT.FDCWD, p.text(bind.source), AT.RECURSIVE, p.bytes(attributes), 32], { to: mount })
+      p.op(`resolve ${bind.destination}`, 'openIn', [fd, p.text(bind.destination), bind.directory ? WANT.directory : WANT.file, 0o755], { to: target })
+      p.op(`mount on ${bind.destination}`, 'attach', [mount, target])
+      p.call('close', 'close', [mount])
+      p.call('close', 'close', [target])
+    })
+  }
+}
+
+function enter(p: ProgramBuilder, tree: TreeRoot): Register {
+  const fd = p.register()
+  if (tree.kind === 'mount') mountRoot(p, tree, fd)
+  else p.call('open the root', 'openat', [AT.FDCWD, p.text(tree.kind === 'process' ? `/proc/${tree.pid}/root` : tree.path), O.RDONLY | O.DIRECTORY | O.CLOEXEC, 0], { to: fd })
+  p.call('go there', 'fchdir', [fd])
+  p.call('stay below it', 'chroot', [p.text('.')])
+  return fd
+}
+
+function split(path: string): { readonly parent: string; readonly name: string } {
+  const clean = path.replace(/\/+$/, '')
+  const slash = clean.lastIndexOf('/')
+  const name = clean.slice(slash + 1)
+  return name === '' || name === '.' || name === '..' ? { parent: clean === '' ? '/' : clean, name: '.' } : { parent: slash <= 0 ? '/' : clean.slice(0, slash), name }
+}
+
+function failure(error: unknown, path: string): unknown {
+  if (!(error instanceof ProgramError)) return error
+  const at = error.detail.length > 0 ? `/${error.detail.toString('latin1')}` : path
+  const kind = error.errno === 2 || error.errno === 20 ? 'not-found' : error.errno === 30 ? 'forbidden' : error.errno === 21 || error.errno === 17 ? 'invalid' : 'internal'
+  return new EngineError(kind, `${at}: ${errnoText(error.errno)}`, { cause: error })
+}
+
+/** Reads and writes through this launcher. */
+export function createTrees(launcher: Launcher, streams: StreamServer): Trees {
+  return {
+    async read(root, path, options, use) {
+      const stream = streams.expect()
+      const flags = (options.data ? 0 : TREE.noData) | (options.oneFilesystem ? TREE.oneFilesystem : 0) | (options.single === true ? TREE.single : 0)
+      const { parent, name } = split(path)
+      const program = syscallProgram((p) => {
+        const out = dial(p, stream.socketPath, stream.token)
+        const top = enter(p, root)
+        const directory = p.register()
+        p.op(`resolve ${parent}`, 'openIn', [top, p.text(parent), WANT.directory, 0o755], { to: directory })
+        p.op(`read ${path}`, 'treeRead', [directory, p.text(name), out, flags])
+      })
+      const done = launcher.fork(program).catch((error: unknown) => {
+        stream.cancel('the reader has failed')
+        throw failure(error, path)
+      })
+      const used = stream.socket.then((socket) => use(byteReader(socket)).finally(() => socket.destroy()))
+      const [result, value] = await Promise.allSettled([done, used])
+      if (result.status === 'rejected') throw result.reason
+      if (value.status === 'rejected') throw value.reason
+      return value.value
+    },
+    async write(root, path, options, feed) {
+      const stream = streams.expect()
+      const program = syscallProgram((p) => {
+        const input = dial(p, stream.socketPath, stream.token)
+        const top = enter(p, root)
+        const directory = p.register()
+        p.op(`resolve ${path}`, 'openIn', [top, p.text(path), WANT.existing, 0], { to: directory })
+        p.call(`go to ${path}`, 'fchdir', [directory])
+        p.op(`write below ${path}`, 'treeWrite', [input, options.strict ? 1 : 0])
+      })
+      const done = launcher.fork(program).catch((error: unknown) => {
+        stream.cancel('the writer has failed')
+        throw failure(error, path)
+      })
+      const fed = stream.socket.then(async (socket) => {
+        socket.on('error', () => undefined)
+        const stop = (): void => void socket.destroy()
+        done.catch(stop)
+        await feed(socket).finally(() => socket.end())
+      })
+      const [result, value] = await Promise.allSettled([done, fed])
+      if (value.status === 'rejected' && !isBrokenPipe(value.reason)) throw value.reason
+      if (result.status === 'rejected') throw result.reason
+    },
+    async remove(directory, name) {
+      const program = syscallProgram((p) => {
+        const fd = p.register()
+        p.call(`open ${directory}`, 'openat', [AT.FDCWD, p.text(directory), O.RDONLY | O.DIRECTORY | O.CLOEXEC, 0], { to: fd })
+        p.op(`remove ${name}`, 'removeTree', [fd, p.text(name)])
+      })
+      await launcher.fork(program)
+    },
+  }
+}
+
+function isBrokenPipe(error: unknown): boolean {
+  return error instanceof Error && ['EPIPE', 'ECONNRESET', 'ERR_STREAM_DESTROYED', 'ERR_STREAM_PREMATURE_CLOSE'].includes(String((error as NodeJS.ErrnoException).code))
+}
+
+/** Writes with respect for the reader's pace. */
+export async function writeChunk(socket: Socket, chunk: Uint8Array): Promise<void> {
+  if (socket.destroyed) throw Object.assign(new Error('the other side has closed'), { code: 'EPIPE' })
+  if (socket.write(chunk)) return
+  await new Promise<void>((resolve, reject) => {
+    const done = (): void => {
+      socket.off('drain', done)
+      socket.off('close', closed)
+      resolve()
+    }
+    const closed = (): void => {
+      socket.off('drain', done)
+      reject(Object.assign(new Error('the other side has closed'), { code: 'EPIPE' }))
+    }
+    socket.once('drain', done)
+    socket.once('close', closed)
+  })
+}
