@@ -11,6 +11,7 @@
 #define ENTRY_CLEAR 2u
 #define ENTRY_META 4u
 #define ENTRY_HARDLINK 8u
+#define ENTRY_XATTRS 16u
 #define WRITE_STRICT 1u
 #define DEPTH_LIMIT 1024
 
@@ -254,13 +255,8 @@ static i64 copy_in(int in, int fd, u64 size) {
   return failed;
 }
 
-static i64 set_attributes(const struct entry *e, const char *path) {
-  i64 got = sys5(__NR_fchownat, -100, path, e->uid, e->gid, AT_SYMLINK_NOFOLLOW);
-  if (got < 0) return got;
-  if ((e->mode & S_IFMT) != S_IFLNK && !(e->flags & ENTRY_HARDLINK)) {
-    got = sys3(__NR_fchmodat, -100, path, e->mode & 07777);
-    if (got < 0) return got;
-  }
+static i64 set_xattrs(const struct entry *e, const char *path) {
+  i64 got = 0;
   for (u32 at = 0; at + 6 <= e->xattr_length;) {
     u16 name;
     u32 value;
@@ -274,6 +270,18 @@ static i64 set_attributes(const struct entry *e, const char *path) {
     if (got < 0 && got != -EOPNOTSUPP) return got;
     at += 6u + name + value;
   }
+  return 0;
+}
+
+static i64 set_attributes(const struct entry *e, const char *path) {
+  i64 got = sys5(__NR_fchownat, -100, path, e->uid, e->gid, AT_SYMLINK_NOFOLLOW);
+  if (got < 0) return got;
+  if ((e->mode & S_IFMT) != S_IFLNK && !(e->flags & ENTRY_HARDLINK)) {
+    got = sys3(__NR_fchmodat, -100, path, e->mode & 07777);
+    if (got < 0) return got;
+  }
+  got = set_xattrs(e, path);
+  if (got < 0) return got;
   struct __kernel_timespec times[2] = {{0, 0x3ffffffe}, {(i64)e->mtime_sec, e->mtime_nsec}};
   return sys4(__NR_utimensat, -100, path, times, AT_SYMLINK_NOFOLLOW);
 }
@@ -293,6 +301,10 @@ static i64 write_entry(int in, const struct entry *e, char *path, const char *li
   if (e->flags & ENTRY_META) return set_attributes(e, path);
   i64 got = make_parents(path);
   if (got < 0) return got;
+  if (e->flags & ENTRY_XATTRS) {
+    got = sys3(__NR_mkdirat, -100, path, 0755);
+    return got < 0 && got != -EEXIST ? got : set_xattrs(e, path);
+  }
   if (existing_type(path, &there) >= 0) {
     if (flags & WRITE_STRICT && (there == S_IFDIR) != (type == S_IFDIR)) return there == S_IFDIR ? -EISDIR : -ENOTDIR;
     if (there == S_IFDIR && type == S_IFDIR) return set_attributes(e, path);

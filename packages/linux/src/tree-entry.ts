@@ -17,7 +17,7 @@ export interface TreeEntry {
   readonly links: number
   readonly inode: bigint
   readonly device: bigint
-  readonly action: 'make' | 'delete' | 'clear' | 'attributes' | 'hardlink'
+  readonly action: 'make' | 'delete' | 'clear' | 'attributes' | 'hardlink' | 'xattrs'
 }
 
 /** File types in st_mode (`linux/stat.h`). */
@@ -25,7 +25,7 @@ export const FILE_TYPE = { mask: 0o170000, fifo: 0o010000, character: 0o020000, 
 
 const MAGIC = 0x45455254
 const BYTES = 80
-const ACTIONS = { make: 0, delete: 1, clear: 2, attributes: 4, hardlink: 8 } as const
+const ACTIONS = { make: 0, delete: 1, clear: 2, attributes: 4, hardlink: 8, xattrs: 16 } as const
 const XATTR_LIMIT = 131072
 
 /** An entry with the fields that a maker leaves out filled in. */

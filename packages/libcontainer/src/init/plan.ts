@@ -40,6 +40,8 @@ export interface LogPlan {
 export interface NetworkPlan {
   readonly host: readonly NetlinkBatch[]
   readonly inside: readonly NetlinkBatch[]
+  /** Written below /proc/sys of the namespace, between the two. */
+  readonly sysctls: readonly (readonly [string, string])[]
 }
 
 /** Everything that a start needs, decided before its first side effect. */

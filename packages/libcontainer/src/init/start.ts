@@ -118,9 +118,10 @@ function hostNetwork(p: ProgramBuilder, plan: StartPlan, pid: Register): void {
   p.call('close the netlink socket', 'close', [socket])
 }
 
-function insideNetwork(p: ProgramBuilder, plan: StartPlan): void {
+function insideNetwork(p: ProgramBuilder, plan: StartPlan, proc: Register | undefined): void {
   if (plan.network.inside.length === 0) return
   p.phase('network')
+  if (proc !== undefined) for (const [path, value] of plan.network.sysctls) p.op(`${path} = ${value}`, 'writeFile', [proc, p.text(`sys/${path}`), p.text(value), value.length, 0], { tolerate: ERRNO.ENOENT })
   const socket = netlinkSocket(p)
   for (const batch of plan.network.inside) p.op(batch.what, 'netlink', [socket, p.bytes(batch.bytes), batch.bytes.length, batch.acks])
   p.call('close the netlink socket', 'close', [socket])
@@ -188,7 +189,7 @@ function initSide(p: ProgramBuilder, plan: StartPlan, entry: CgroupEntry, stdio:
   const proc = enterRoot(p, plan, stdio)
   p.phase('process')
   p.op('wait for the host’s side', 'syncRead', [pipes.goRead])
-  insideNetwork(p, plan)
+  insideNetwork(p, plan, proc)
   lockDown(p, plan, proc)
   p.phase('process')
   placeStdio(p, process, stdio)

@@ -22,13 +22,12 @@ export function macBytes(mac: string): Buffer {
   return Buffer.from(mac.replaceAll(':', ''), 'hex')
 }
 
-/** Makes a bridge, up, marked as ours by its alias. */
-export function createBridge(options: { readonly name: string; readonly alias: string; readonly mac: string; readonly mtu: number }): Buffer {
+/** Makes a bridge, up. */
+export function createBridge(options: { readonly name: string; readonly mac: string; readonly mtu: number }): Buffer {
   return message(RTM.NEWLINK, NLM.CREATE | NLM.EXCL | NLM.ACK, linkHead(0, UP), [
     attribute(IFLA.IFNAME, text(options.name)),
     attribute(IFLA.ADDRESS, macBytes(options.mac)),
     attribute(IFLA.MTU, u32(options.mtu)),
-    attribute(IFLA.IFALIAS, Buffer.from(options.alias)),
     nested(IFLA.LINKINFO, [attribute(INFO.KIND, Buffer.from('bridge')), nested(INFO.DATA, [attribute(1, u32(0))])]),
   ])
 }
@@ -36,7 +35,6 @@ export function createBridge(options: { readonly name: string; readonly alias: s
 /** A veth pair whose peer is born inside the container: 0.3 ms instead of the 16 ms that moving one takes. */
 export interface VethOptions {
   readonly name: string
-  readonly alias: string
   readonly master: number
   readonly mtu: number
   readonly peer: { readonly name: string; readonly mac: string; readonly index: number }
@@ -58,7 +56,6 @@ export function createVeth(options: VethOptions): { readonly bytes: Buffer; read
     attribute(IFLA.IFNAME, text(options.name)),
     attribute(IFLA.MASTER, u32(options.master)),
     attribute(IFLA.MTU, u32(options.mtu)),
-    attribute(IFLA.IFALIAS, Buffer.from(options.alias)),
     ...queues,
     nested(IFLA.LINKINFO, [attribute(INFO.KIND, Buffer.from('veth')), nested(INFO.DATA, [nested(1, [peer])])]),
   ])
@@ -79,6 +76,11 @@ export function setBridgePort(name: string, options: { readonly hairpin: boolean
 /** Brings a link up by index. */
 export function setLinkUp(index: number): Buffer {
   return message(RTM.NEWLINK, NLM.ACK, linkHead(index, UP), [])
+}
+
+/** Marks a link with a text that `ip link` shows. */
+export function setAlias(name: string, alias: string): Buffer {
+  return message(RTM.NEWLINK, NLM.ACK, linkHead(0, 0, 0), [attribute(IFLA.IFNAME, text(name)), attribute(IFLA.IFALIAS, Buffer.from(alias))])
 }
 
 /** Removes a link by name. Only ever for one that carries our mark. */

@@ -33,9 +33,11 @@ export function nftBatch(messages: readonly Buffer[]): { readonly bytes: Buffer;
 }
 
 /** Makes the table, or adopts the one that is there. */
-export function newTable(name: string): Buffer {
-  return nft(OP.NEWTABLE, NLM.CREATE, [attribute(1, text(name))])
+export function newTable(name: string, flags = 0): Buffer {
+  return nft(OP.NEWTABLE, NLM.CREATE, [attribute(1, text(name)), ...(flags === 0 ? [] : [attribute(2, be32(flags))])])
 }
+/** Table flags: only the socket that made it may change it; it stays when that socket is closed (kernel 6.9). */
+export const TABLE_OWNED = 2 | 4
 /** Removes the table with all in it. */
 export function deleteTable(name: string): Buffer {
   return nft(OP.DELTABLE, 0, [attribute(1, text(name))])

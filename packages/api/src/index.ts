@@ -1,0 +1,3 @@
+export * from './stdcopy.ts'
+export * from './types/container.ts'
+export * from './versions.ts'

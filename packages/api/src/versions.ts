@@ -1,0 +1,10 @@
+/** Versions of the Engine API that are spoken. */
+export const MAX_API_VERSION = '1.51'
+/** The oldest that is accepted. */
+export const MIN_API_VERSION = '1.24'
+
+/** A version as a number that sorts: 1.44 → 1044. */
+export function versionNumber(version: string): number {
+  const [major = '0', minor = '0'] = version.split('.')
+  return Number(major) * 1000 + Number(minor)
+}

@@ -1,0 +1,78 @@
+import { closeSync, existsSync, mkdirSync, openSync, readdirSync, symlinkSync, unlinkSync } from 'node:fs'
+import { EngineError, hasCode } from '@gantry/std'
+import type { GraphDriver, LayerPlace, RootRecipe } from '../driver.ts'
+import type { Trash } from '../trash.ts'
+
+const MOUNT_DATA_LIMIT = 4095
+/** Marks a layer whose directory has this very name as its lower link. */
+const INIT_LINK = 'init'
+
+/** Overlayfs over plain directories (kernel Documentation/filesystems/overlayfs.rst). */
+export function overlay2Driver(root: string, trash: Trash): GraphDriver {
+  const home = `${root}/overlay2`
+  mkdirSync(`${home}/l`, { recursive: true, mode: 0o710 })
+  makeInitLayer(home)
+  const lowers = (parents: readonly LayerPlace[]): string => [`l/${INIT_LINK}`, ...parents.map((place) => `l/${place.link}`)].join(':')
+  const recipe = (data: string): RootRecipe => {
+    if (data.length > MOUNT_DATA_LIMIT) throw new EngineError('invalid', `overlay2: mount options of ${data.length} bytes, more than ${MOUNT_DATA_LIMIT}: too many layers`)
+    return { type: 'overlay', source: 'overlay', data, directory: home }
+  }
+  return {
+    name: 'overlay2',
+    status: () => [['Backing Filesystem', 'extfs'], ['Supports d_type', 'true'], ['Using metacopy', 'false'], ['Native Overlay Diff', 'true'], ['userxattr', 'false']],
+    async create(place) {
+      mkdirSync(`${home}/${place.cacheId}/diff`, { recursive: true, mode: 0o755 })
+      symlinkSync(`../${place.cacheId}/diff`, `${home}/l/${place.link}`)
+      return { path: `${home}/${place.cacheId}/diff`, whiteouts: 'overlay' }
+    },
+    async createContainer(id) {
+      mkdirSync(`${home}/${id}`, { mode: 0o710 })
+      mkdirSync(`${home}/${id}/diff`, { mode: 0o755 })
+      mkdirSync(`${home}/${id}/work`, { mode: 0o700 })
+    },
+    recipe: (id, parents, options) => recipe(`lowerdir=${lowers(parents)},upperdir=${id}/diff,workdir=${id}/work${options.volatile ? ',volatile' : ''}`),
+    imageRecipe: (parents) => recipe(`lowerdir=${lowers(parents)}`),
+    directories: (id, parents) => [...(id === undefined ? [] : [`${home}/${id}/diff`]), `${home}/l/${INIT_LINK}`, ...parents.map((place) => `${home}/${place.cacheId}/diff`)],
+    changes: (id) => `${home}/${id}/diff`,
+    layerDirectory: (place) => `${home}/${place.cacheId}/diff`,
+    remove(id) {
+      for (const link of linksTo(home, id)) unlinkSync(`${home}/l/${link}`)
+      trash.discard(`${home}/${id}`)
+    },
+    exists: (id) => existsSync(`${home}/${id}`),
+    list: () => readdirSync(home).filter((name) => name !== 'l' && name !== 'init'),
+    describe: (id, parents) => ({
+      LowerDir: [`${home}/init/diff`, ...parents.map((place) => `${home}/${place.cacheId}/diff`)].join(':'),
+      MergedDir: `${home}/${id}/merged`,
+      UpperDir: `${home}/${id}/diff`,
+      WorkDir: `${home}/${id}/work`,
+    }),
+  }
+}
+
+/** Layers have one link each, named in their record; containers have none. */
+function linksTo(home: string, id: string): readonly string[] {
+  return id.length === 26 && existsSync(`${home}/l/${id}`) ? [id] : []
+}
+
+/** What every container finds in place, shared by all: mount points and files that are bound over. */
+function makeInitLayer(home: string): void {
+  const diff = `${home}/init/diff`
+  for (const directory of ['dev/pts', 'dev/shm', 'proc', 'sys', 'etc']) mkdirSync(`${diff}/${directory}`, { recursive: true, mode: 0o755 })
+  makeInitFiles(diff)
+  link(`../init/diff`, `${home}/l/init`)
+}
+
+function link(target: string, path: string): void {
+  try {
+    symlinkSync(target, path)
+  } catch (error) {
+    if (!hasCode(error, 'EEXIST')) throw error
+  }
+}
+
+/** The files of the init layer. */
+export function makeInitFiles(diff: string): void {
+  for (const file of ['.dockerenv', 'dev/console', 'etc/hosts', 'etc/hostname', 'etc/resolv.conf']) closeSync(openSync(`${diff}/${file}`, 'a', 0o644))
+  link('/proc/mounts', `${diff}/etc/mtab`)
+}

@@ -1,0 +1,72 @@
+import { existsSync, mkdirSync, readdirSync } from 'node:fs'
+import { encodeTreeEnd, encodeTreeEntry, readTreeEntry, type Trees, treeEntry, type TreeEntry, writeChunk } from '@gantry/linux'
+import { EngineError } from '@gantry/std'
+import type { GraphDriver, LayerPlace } from '../driver.ts'
+import type { Trash } from '../trash.ts'
+import { makeInitFiles } from './overlay2.ts'
+
+/** Copies one tree into an empty directory; directories get their times last. */
+async function copyTree(trees: Trees, from: string, to: string): Promise<void> {
+  await trees.write({ kind: 'directory', path: to }, '/', { strict: false }, (socket) =>
+    trees.read({ kind: 'directory', path: from }, '/', { data: true, oneFilesystem: false }, async (reader) => {
+      const directories: TreeEntry[] = []
+      const first = new Map<string, string>()
+      for (;;) {
+        const entry = await readTreeEntry(reader)
+        if (entry === undefined) break
+        const isFile = (entry.mode & 0o170000) === 0o100000
+        const size = isFile ? entry.size : 0
+        const inode = `${entry.device}:${entry.inode}`
+        const earlier = isFile && entry.links > 1 ? first.get(inode) : undefined
+        if ((entry.mode & 0o170000) === 0o040000) directories.push({ ...entry, size: 0, action: 'attributes' })
+        if (entry.path === '.') continue
+        if (earlier !== undefined) {
+          await writeChunk(socket, encodeTreeEntry(treeEntry({ path: entry.path, mode: entry.mode, link: earlier, action: 'hardlink' })))
+          await reader.skip(size)
+          continue
+        }
+        if (isFile && entry.links > 1) first.set(inode, entry.path)
+        await writeChunk(socket, encodeTreeEntry({ ...entry, size }))
+        for (let left = size; left > 0; ) {
+          const chunk = await reader.chunk(Math.min(left, 1 << 20))
+          if (chunk === undefined) throw new EngineError('internal', `copy of ${entry.path} ended early`)
+          left -= chunk.length
+          await writeChunk(socket, chunk)
+        }
+      }
+      for (const directory of directories.reverse()) await writeChunk(socket, encodeTreeEntry(directory))
+      await writeChunk(socket, encodeTreeEnd())
+    }),
+  )
+}
+
+/** Every layer is a whole copy. Slow and large, but works on any file system. */
+export function vfsDriver(root: string, trash: Trash, trees: Trees): GraphDriver {
+  const home = `${root}/vfs/dir`
+  mkdirSync(home, { recursive: true, mode: 0o700 })
+  const make = async (id: string, parent: LayerPlace | undefined): Promise<string> => {
+    const path = `${home}/${id}`
+    mkdirSync(path, { mode: 0o755 })
+    if (parent !== undefined) await copyTree(trees, `${home}/${parent.cacheId}`, path)
+    return path
+  }
+  return {
+    name: 'vfs',
+    status: () => [],
+    create: async (place, parents) => ({ path: await make(place.cacheId, parents[0]), whiteouts: 'apply' }),
+    async createContainer(id, parents) {
+      const path = await make(id, parents[0])
+      for (const directory of ['dev/pts', 'dev/shm', 'proc', 'sys', 'etc']) mkdirSync(`${path}/${directory}`, { recursive: true, mode: 0o755 })
+      makeInitFiles(path)
+    },
+    recipe: (id) => ({ type: 'bind', source: `${home}/${id}`, data: '', directory: '/' }),
+    imageRecipe: (parents) => ({ type: 'bind', source: `${home}/${parents[0]?.cacheId ?? ''}`, data: '', directory: '/' }),
+    directories: (id, parents) => [`${home}/${id ?? parents[0]?.cacheId ?? ''}`],
+    changes: () => undefined,
+    layerDirectory: (place) => `${home}/${place.cacheId}`,
+    remove: (id) => trash.discard(`${home}/${id}`),
+    exists: (id) => existsSync(`${home}/${id}`),
+    list: () => readdirSync(home),
+    describe: () => ({}),
+  }
+}

@@ -1,0 +1,112 @@
+import { mkdirSync, rmSync } from 'node:fs'
+import { type Database, EngineError, logger } from '@gantry/std'
+import type { Trees } from '@gantry/linux'
+import { type LoadedImage, loadArchive } from './archive-load.ts'
+import { type SavedImage, saveArchive } from './archive-save.ts'
+import { type Change, comparedChanges, overlayChanges } from './changes.ts'
+import { decompressed } from './compression.ts'
+import type { GraphDriver, LayerPlace } from './driver.ts'
+import { overlay2Driver } from './drivers/overlay2.ts'
+import { vfsDriver } from './drivers/vfs.ts'
+import { type GraphDb, openGraphDb } from './graphdb.ts'
+import { type Image, type ImageStore, openImages } from './images.ts'
+import { type LayeredFs, layeredFs } from './layered-fs.ts'
+import { type Layer, type LayerStore, openLayers } from './layers.ts'
+import { treeToTar } from './tar-stream.ts'
+import { openTags, type TagStore } from './tags.ts'
+import { createTrash, type Trash } from './trash.ts'
+
+const log = logger('graph')
+
+/** Images, layers, names, and the file systems of containers. */
+export interface Graph extends AsyncDisposable {
+  readonly driver: GraphDriver
+  readonly images: ImageStore
+  readonly layers: LayerStore
+  readonly tags: TagStore
+  readonly names: GraphDb
+  /** Layers of an image, topmost first, as the driver knows them. */
+  places(image: Image | undefined): readonly LayerPlace[]
+  /** Looks into an image, or into a container's files. */
+  look(containerId: string | undefined, image: Image | undefined): LayeredFs
+  changes(containerId: string, image: Image | undefined): Promise<readonly Change[]>
+  /** The container's changes as a layer's tar stream. */
+  readChanges<T>(containerId: string, image: Image | undefined, use: (tar: AsyncIterable<Buffer>) => Promise<T>): Promise<T>
+  load(source: AsyncIterable<Uint8Array>): Promise<readonly LoadedImage[]>
+  save(images: readonly SavedImage[]): AsyncGenerator<Buffer>
+  /** A plain or compressed tar stream as a layer of its own. */
+  importLayer(source: AsyncIterable<Uint8Array>, parent: string | undefined): Promise<Layer>
+  discard(path: string): void
+  /** Removes what no record names. */
+  sweep(containerIds: ReadonlySet<string>): void
+  readonly trash: Trash
+}
+
+/** What the graph stands on. */
+export interface GraphOptions {
+  readonly root: string
+  readonly db: Database
+  readonly trees: Trees
+  readonly driver: string
+}
+
+const DRIVERS: Readonly<Record<string, (root: string, trash: Trash, trees: Trees) => GraphDriver>> = {
+  overlay2: (root, trash) => overlay2Driver(root, trash),
+  vfs: (root, trash, trees) => vfsDriver(root, trash, trees),
+}
+
+/** Names of the drivers. */
+export const GRAPH_DRIVERS: readonly string[] = Object.keys(DRIVERS)
+
+/** Opens the graph; an unknown driver is an error that names those that are there. */
+export function openGraph({ root, db, trees, driver: driverName }: GraphOptions): Graph {
+  mkdirSync(root, { recursive: true, mode: 0o710 })
+  rmSync(`${root}/staging`, { recursive: true, force: true })
+  const make = DRIVERS[driverName]
+  if (make === undefined) throw new EngineError('invalid', `unknown storage driver "${driverName}": expected one of ${GRAPH_DRIVERS.join(', ')}`)
+  const trash = createTrash(`${root}/trash`, trees)
+  const driver = make(root, trash, trees)
+  const layers = openLayers(db, root, driver, trees)
+  const images = openImages(db, layers)
+  const places = (image: Image | undefined): readonly LayerPlace[] => (image === undefined ? [] : images.layers(image).map((layer) => layer.place))
+  const changes = (containerId: string, image: Image | undefined): Promise<readonly Change[]> => {
+    const upper = driver.changes(containerId)
+    const [own, ...below] = driver.directories(containerId, places(image))
+    return upper === undefined ? comparedChanges(trees, image === undefined ? undefined : driver.directories(undefined, places(image))[0], own ?? '') : overlayChanges(trees, upper, below)
+  }
+  return {
+    driver,
+    images,
+    layers,
+    tags: openTags(db),
+    names: openGraphDb(db),
+    trash,
+    places,
+    look: (containerId, image) => layeredFs(driver.directories(containerId, places(image))),
+    changes,
+    async readChanges(containerId, image, use) {
+      const upper = driver.changes(containerId)
+      if (upper !== undefined) {
+        return trees.read({ kind: 'directory', path: upper }, '/', { data: true, oneFilesystem: false }, (reader) => use(treeToTar(reader, { whiteouts: true, rename: (path) => (path === '.' ? undefined : path) })))
+      }
+      const changed = new Map((await changes(containerId, image)).map((change) => [change.path.slice(1), change.kind]))
+      const [own = ''] = driver.directories(containerId, places(image))
+      return trees.read({ kind: 'directory', path: own }, '/', { data: true, oneFilesystem: false }, (reader) =>
+        use(treeToTar(reader, { whiteouts: false, rename: (path) => (changed.has(Buffer.from(path, 'latin1').toString('utf8')) ? path : undefined) })),
+      )
+    },
+    load: (source) => loadArchive(source, root, images, layers),
+    save: (saved) => saveArchive(saved, images, layers),
+    importLayer: async (source, parent) => layers.register(await decompressed(source), parent),
+    discard: (path) => trash.discard(path),
+    sweep(containerIds) {
+      const known = new Set(layers.list().map((layer) => layer.place.cacheId))
+      for (const id of driver.list()) {
+        if (known.has(id) || containerIds.has(id)) continue
+        log.warn('removing files that no record names', { id })
+        driver.remove(id)
+      }
+    },
+    [Symbol.asyncDispose]: () => trash[Symbol.asyncDispose](),
+  }
+}

@@ -1,0 +1,5 @@
+export { parseIpv4 } from './address.ts'
+export * from './controller.ts'
+export type { BridgeOptions } from './drivers/bridge.ts'
+export * from './network.ts'
+export type { PortRequest } from './port-allocator.ts'

@@ -1,0 +1,54 @@
+import { type ExecProcess, type Factory, type InitProcess } from '@gantry/libcontainer'
+import type { Exit } from '@gantry/linux'
+import type { Bundle, ExecDriver, Task, TaskExit, TaskProcess } from '../execdriver.ts'
+
+const NANOSECONDS = 1_000_000n
+
+/** Reads wait(2)'s status and the out-of-memory counters of the cgroup. */
+export function taskExit(exit: Exit): TaskExit {
+  const signal = exit.waitStatus & 0x7f
+  const code = signal === 0 ? (exit.waitStatus >> 8) & 0xff : 128 + signal
+  const kills = Number(/^oom_kill (\d+)/m.exec(exit.oom)?.[1] ?? 0)
+  return { code, oomKilled: kills > 0, at: exit.at === 0n ? BigInt(Date.now()) * NANOSECONDS : exit.at }
+}
+
+function taskProcess(process: ExecProcess | InitProcess): TaskProcess {
+  return {
+    pid: process.pid,
+    exited: process.exited.then(taskExit),
+    signal: (signal) => process.signal(signal),
+    resize: (rows, columns) => process.resize(rows, columns),
+  }
+}
+
+function asTask(process: InitProcess): Task {
+  return {
+    ...taskProcess(process),
+    shimPid: process.shimPid,
+    clean: process.clean,
+    get steps() {
+      return process.timings.map((timing) => ({ phase: timing.step.phase, what: timing.step.what, side: timing.step.child ? ('init' as const) : ('shim' as const), endedAt: timing.at }))
+    },
+    attach: (stream) => process.attach(stream),
+    exec: async (oci, spec, stdio) => taskProcess(await process.exec({ process: oci, spec, stdio })),
+  }
+}
+
+/** The house's own driver: libcontainer. */
+export function nativeDriver(factory: Factory): ExecDriver {
+  const options = (bundle: Bundle) => ({ spec: bundle.spec, root: bundle.root, network: bundle.network, stdio: bundle.stdio, init: bundle.init, ...(bundle.log && { log: bundle.log }) })
+  return {
+    name: 'native',
+    start: async (bundle) => asTask(await factory.start(bundle.id, options(bundle))),
+    explain: (bundle) => factory.program(bundle.id, options(bundle)).listing(),
+    async adopt(id) {
+      const found = await factory.adopt(id)
+      if (found.status === 'running') return { status: 'running', task: asTask(found.process) }
+      return found.status === 'ended' ? { status: 'ended', exit: taskExit(found.exit) } : found
+    },
+    forget: (id) => factory.forget(id),
+    pause: (id, paused) => factory.cgroups.freeze(id, paused),
+    update: (id, resources) => factory.cgroups.update(id, resources),
+    processes: (id) => factory.cgroups.processes(id),
+  }
+}

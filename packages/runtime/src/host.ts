@@ -1,0 +1,39 @@
+import { mkdirSync } from 'node:fs'
+import { type CgroupManager, cgroupManager, createFactory, type Factory } from '@gantry/libcontainer'
+import { createTrees, type Launcher, listenForStreams, startLauncher, type StreamServer, type Trees } from '@gantry/linux'
+
+/** What the house stands on: the launcher, the streams, the trees, the containers. */
+export interface Host extends AsyncDisposable {
+  readonly launcher: Launcher
+  readonly streams: StreamServer
+  readonly trees: Trees
+  readonly cgroups: CgroupManager
+  readonly factory: Factory
+}
+
+/** Where things are. */
+export interface HostOptions {
+  readonly helper: string
+  readonly execRoot: string
+  readonly cgroupParent: string
+}
+
+/** Starts the launcher while the daemon is still small, and opens what the libraries need of the host. */
+export async function openHost(options: HostOptions): Promise<Host> {
+  mkdirSync(options.execRoot, { recursive: true, mode: 0o700 })
+  const launcher = await startLauncher(options.helper)
+  const streams = await listenForStreams(`${options.execRoot}/streams.sock`)
+  const cgroups = cgroupManager(options.cgroupParent)
+  cgroups.prepare()
+  return {
+    launcher,
+    streams,
+    trees: createTrees(launcher, streams),
+    cgroups,
+    factory: createFactory({ root: options.execRoot, launcher, cgroups }),
+    async [Symbol.asyncDispose]() {
+      await streams[Symbol.asyncDispose]()
+      await launcher[Symbol.asyncDispose]()
+    },
+  }
+}
