@@ -106,6 +106,8 @@ export async function openBridge(launcher: Launcher, options: BridgeOptions): Pr
   const range = options.fixedCidr === undefined ? plan.subnet : parseCidr(options.fixedCidr, '--fixed-cidr').subnet
   const pool = addressPool(plan.subnet, [plan.address], range)
   const tag = randomHex(2)
+  // Far above what the kernel hands out by itself, and not where another daemon began.
+  let nextIndex = (1 << 20) + (Number.parseInt(randomHex(3), 16) << 4)
   return {
     name: options.name,
     subnet: plan.subnet,
@@ -116,7 +118,7 @@ export async function openBridge(launcher: Launcher, options: BridgeOptions): Pr
       if (pool.used > MAX_PORTS) throw new EngineError('unavailable', `network has ${MAX_PORTS} containers, the most that a bridge of this kernel holds`)
       const veth = `gv${tag}${randomHex(4)}`
       const mac = macFor(address)
-      const created = link.createVeth({ name: veth, master: index, mtu: options.mtu, peer: { name: 'eth0', mac, index: CONTAINER_INDEX } })
+      const created = link.createVeth({ name: veth, index: nextIndex++, master: index, mtu: options.mtu, peer: { name: 'eth0', mac, index: CONTAINER_INDEX } })
       const port = link.setBridgePort(veth, { hairpin: true, isolated: false })
       return {
         mac,

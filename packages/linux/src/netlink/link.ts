@@ -35,6 +35,8 @@ export function createBridge(options: { readonly name: string; readonly mac: str
 /** A veth pair whose peer is born inside the container: 0.3 ms instead of the 16 ms that moving one takes. */
 export interface VethOptions {
   readonly name: string
+  /** The kernel takes the peer's index only when this one is given too. */
+  readonly index: number
   readonly master: number
   readonly mtu: number
   readonly peer: { readonly name: string; readonly mac: string; readonly index: number }
@@ -52,7 +54,7 @@ export function createVeth(options: VethOptions): { readonly bytes: Buffer; read
     attribute(IFLA.NET_NS_PID, u32(marker)),
     ...queues,
   ])
-  const bytes = message(RTM.NEWLINK, NLM.CREATE | NLM.EXCL | NLM.ACK, linkHead(0, UP), [
+  const bytes = message(RTM.NEWLINK, NLM.CREATE | NLM.EXCL | NLM.ACK, linkHead(options.index, UP), [
     attribute(IFLA.IFNAME, text(options.name)),
     attribute(IFLA.MASTER, u32(options.master)),
     attribute(IFLA.MTU, u32(options.mtu)),

@@ -82,7 +82,7 @@ const lengthOf = (fields: readonly KeyField[]): number =>
 export function newSet(table: string, spec: SetSpec): Buffer {
   const concatenated = spec.key.length > 1
   let flags = (spec.interval === true ? SET_FLAG.interval : 0) | (spec.data === undefined ? 0 : SET_FLAG.map)
-  if (concatenated && spec.interval === true) flags |= 0x80
+  if (concatenated) flags |= 0x80
   const parts = [
     attribute(1, text(table)),
     attribute(2, text(spec.name)),
@@ -91,6 +91,8 @@ export function newSet(table: string, spec: SetSpec): Buffer {
     attribute(5, be32(lengthOf(spec.key))),
     attribute(10, be32(spec.id)),
   ]
+  // Tells `nft list` that the key is in host order, as interface names are.
+  if (spec.key.length === 1 && spec.key[0]?.type === TYPE.ifname) parts.push(attribute(13, Buffer.from([0, 4, 1, 0, 0, 0])))
   if (spec.data === 'verdict') parts.push(attribute(6, be32(TYPE.verdict)), attribute(7, be32(0)))
   else if (spec.data !== undefined) parts.push(attribute(6, be32(typeOf(spec.data))), attribute(7, be32(lengthOf(spec.data))))
   if (concatenated) parts.push(nested(9, [nested(2, spec.key.map((field) => nested(LIST, [attribute(1, be32(field.bytes))])))]))

@@ -1,0 +1,25 @@
+import type { LogLevel } from '@gantry/std'
+
+/** Everything that a daemon can be told, from flags and file, in one typed object. */
+export interface DaemonConfig {
+  readonly hosts: readonly string[]
+  readonly group: string
+  readonly dataRoot: string
+  readonly execRoot: string
+  readonly pidFile: string
+  readonly cgroupParent: string
+  readonly storageDriver: string
+  readonly registryMirrors: readonly string[]
+  readonly bridge: { readonly name: string; readonly foreign: boolean; readonly bip: string | undefined; readonly fixedCidr: string | undefined; readonly mtu: number } | undefined
+  readonly icc: boolean
+  readonly ipMasq: boolean
+  readonly ipForward: boolean
+  readonly firewall: boolean
+  readonly dns: { readonly servers: readonly string[]; readonly search: readonly string[]; readonly options: readonly string[] }
+  readonly tls: { readonly verify: boolean; readonly ca: string; readonly cert: string; readonly key: string } | undefined
+  readonly logLevel: LogLevel
+  readonly helper: string
+  readonly shutdownTimeoutSeconds: number
+  /** Where busybox lies, for the bundled image; empty: none is made. */
+  readonly busybox: string
+}

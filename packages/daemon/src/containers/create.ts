@@ -1,0 +1,153 @@
+import { hostname as hostName } from 'node:os'
+import type { ContainerConfig, HostConfig } from '@gantry/api'
+import type { Graph, Image } from '@gantry/graph'
+import { EngineError, type ImageRunConfig, newId, readableName, shortId, undoStack } from '@gantry/std'
+import type { Volumes } from '../volumes/volumes.ts'
+import { type Container, liveContainer } from './container.ts'
+import { isExtraHost } from './etc-files.ts'
+import { collectMounts } from './mounts.ts'
+import { portRequests } from './ports.ts'
+import { type ContainerDocument, freshState, type SettledMount } from './record.ts'
+import { settleDevices } from './resources.ts'
+import { settleSecurity, settleSysctls } from './security.ts'
+import type { ContainerStore } from './store.ts'
+import { checkHostConfig, parseSignal } from './validate.ts'
+
+/** What create needs of the rest of the house. */
+export interface CreatePorts {
+  readonly store: ContainerStore
+  readonly graph: Graph
+  readonly volumes: Volumes
+  readonly knownCapabilities: readonly string[]
+  resolveImage(name: string): Image
+  hasNetwork(name: string): boolean
+  emit(container: Container, action: string): void
+}
+
+/** A create request, decoded. */
+export interface CreateRequest {
+  readonly name: string
+  readonly config: ContainerConfig
+  readonly hostConfig: HostConfig
+  /** Networks of the request's EndpointsConfig. */
+  readonly endpoints: readonly string[]
+}
+
+const NAME = /^\/?[a-zA-Z0-9][a-zA-Z0-9_.-]+$/
+const NAME_TRIES = 7
+
+/** The user's Config over the image's (Docker's merge rules). */
+export function mergeConfig(user: ContainerConfig, image: ImageRunConfig): ContainerConfig {
+  const entrypointReset = user.Entrypoint !== null && user.Entrypoint.length === 1 && user.Entrypoint[0] === ''
+  const inherits = user.Entrypoint === null || user.Entrypoint.length === 0
+  const cmd = user.Cmd !== null && user.Cmd.length > 0 ? user.Cmd : inherits && !entrypointReset ? (image.Cmd ?? null) : user.Cmd
+  const exposed = { ...Object.fromEntries(Object.keys(image.ExposedPorts ?? {}).map((port) => [port, {}])), ...user.ExposedPorts }
+  const names = new Set(user.Env.map((entry) => entry.split('=', 1)[0]))
+  const env = [...user.Env, ...(image.Env ?? []).filter((entry) => !names.has(entry.split('=', 1)[0]))]
+  const stopSignal = user.StopSignal ?? image.StopSignal
+  const shell = user.Shell ?? image.Shell ?? undefined
+  const health = user.Healthcheck ?? (image.Healthcheck as ContainerConfig['Healthcheck'] | undefined)
+  const volumes = { ...Object.fromEntries(Object.keys(image.Volumes ?? {}).map((path) => [path, {}])), ...user.Volumes }
+  return {
+    ...user,
+    User: user.User === '' ? (image.User ?? '') : user.User,
+    ...(Object.keys(exposed).length > 0 && { ExposedPorts: exposed }),
+    Env: env,
+    Cmd: cmd,
+    Entrypoint: entrypointReset ? null : inherits ? (image.Entrypoint ?? null) : user.Entrypoint,
+    WorkingDir: user.WorkingDir === '' ? (image.WorkingDir ?? '') : user.WorkingDir,
+    Labels: { ...(image.Labels ?? {}), ...user.Labels },
+    Volumes: Object.keys(volumes).length === 0 ? null : volumes,
+    OnBuild: user.OnBuild ?? image.OnBuild ?? null,
+    ...(stopSignal !== undefined && stopSignal !== '' && { StopSignal: stopSignal }),
+    ...(shell !== undefined && { Shell: shell }),
+    ...(health !== undefined && health !== null && { Healthcheck: health }),
+  }
+}
+
+/** Fills in what Docker fills in: shm size, modes, the log driver. */
+function normalizeHostConfig(h: HostConfig, privateCgroup: boolean): HostConfig {
+  return {
+    ...h,
+    NetworkMode: h.NetworkMode === '' || h.NetworkMode === 'default' ? 'bridge' : h.NetworkMode,
+    IpcMode: h.IpcMode === '' ? 'private' : h.IpcMode,
+    CgroupnsMode: h.CgroupnsMode === '' ? (privateCgroup ? 'private' : 'host') : h.CgroupnsMode,
+    ShmSize: h.ShmSize === 0 ? 67_108_864 : h.ShmSize,
+    LogConfig: { Type: h.LogConfig.Type === '' ? 'json-file' : h.LogConfig.Type, Config: h.LogConfig.Config },
+    RestartPolicy: { Name: h.RestartPolicy.Name === '' ? 'no' : h.RestartPolicy.Name, MaximumRetryCount: h.RestartPolicy.MaximumRetryCount },
+    Runtime: h.Runtime === '' ? 'gantry' : h.Runtime,
+    MemorySwap: h.Memory > 0 && h.MemorySwap === 0 ? h.Memory * 2 : h.MemorySwap,
+    MemorySwappiness: h.MemorySwappiness === -1 ? null : h.MemorySwappiness,
+    PidsLimit: h.PidsLimit !== null && h.PidsLimit <= 0 ? null : h.PidsLimit,
+  }
+}
+
+function checkRequest(ports: CreatePorts, config: ContainerConfig, hostConfig: HostConfig): void {
+  checkHostConfig(hostConfig)
+  const mode = hostConfig.NetworkMode
+  if (mode.startsWith('container:')) ports.store.find(mode.slice('container:'.length))
+  else if (!ports.hasNetwork(mode)) throw new EngineError('not-found', `network ${mode} not found`)
+  if (mode !== 'bridge' && mode !== 'host' && mode !== 'none' && !mode.startsWith('container:')) throw new EngineError('unsupported', `network ${mode} is not supported`)
+  if (config.Hostname !== '' && !/^[a-zA-Z0-9]([a-zA-Z0-9.-]{0,62}[a-zA-Z0-9])?$/.test(config.Hostname)) throw new EngineError('invalid', `invalid hostname format: ${config.Hostname}`)
+  if (config.WorkingDir !== '' && !config.WorkingDir.startsWith('/')) throw new EngineError('invalid', `the working directory '${config.WorkingDir}' is invalid, it needs to be an absolute path`)
+  if (config.StopSignal !== undefined) parseSignal(config.StopSignal)
+  for (const entry of hostConfig.ExtraHosts ?? []) if (!isExtraHost(entry)) throw new EngineError('invalid', `invalid IP address in add-host: "${entry}"`)
+  settleSecurity(hostConfig, ports.knownCapabilities)
+  settleDevices(hostConfig)
+  settleSysctls(hostConfig, mode !== 'host', hostConfig.IpcMode !== 'host')
+  portRequests(config, hostConfig)
+}
+
+function settleVolumes(ports: CreatePorts, mounts: readonly SettledMount[], labels: Readonly<Record<string, string>>): readonly SettledMount[] {
+  return mounts.map((mount) => {
+    if (mount.type !== 'volume') return mount
+    const volume = ports.volumes.create({ name: mount.name, labels: mount.anonymous ? { 'com.docker.volume.anonymous': '' } : {}, options: {}, anonymous: mount.anonymous })
+    void labels
+    return { ...mount, name: volume.name, source: volume.mountPoint }
+  })
+}
+
+function pickName(ports: CreatePorts, wanted: string): string {
+  if (wanted !== '') {
+    if (!NAME.test(wanted)) throw new EngineError('invalid', `Invalid container name (${wanted}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed`)
+    return wanted.replace(/^\//, '')
+  }
+  for (let attempt = 0; attempt < NAME_TRIES; attempt++) {
+    const name = readableName(attempt)
+    if (ports.store.byName(name) === undefined) return name
+  }
+  return newId().slice(0, 12)
+}
+
+function warningsFor(config: ContainerConfig, user: ContainerConfig, hostConfig: HostConfig): readonly string[] {
+  const warnings: string[] = []
+  if (user.Healthcheck?.Test !== undefined && user.Healthcheck.Test[0] !== 'NONE') warnings.push('Health checks are not run by this version of Gantry.')
+  if (config.Domainname === '' && hostConfig.NetworkMode === 'host' && Object.keys(hostConfig.PortBindings).length > 0) warnings.push('Published ports are discarded when using host network mode')
+  return warnings
+}
+
+/** Makes a container from a local image; starts nothing. Read it as the list of what `create` does. */
+export async function createContainer(ports: CreatePorts, request: CreateRequest, privateCgroup: boolean): Promise<{ readonly container: Container; readonly warnings: readonly string[] }> {
+  await using undo = undoStack()
+  const image = ports.resolveImage(request.config.Image)
+  const id = newId()
+  const merged = mergeConfig(request.config, image.config.config ?? {})
+  const config = { ...merged, Hostname: merged.Hostname === '' ? (request.hostConfig.NetworkMode === 'host' ? hostName() : shortId(id)) : merged.Hostname }
+  const hostConfig = normalizeHostConfig(request.hostConfig, privateCgroup)
+  checkRequest(ports, config, hostConfig)
+  const command = [...(config.Entrypoint ?? []), ...(config.Cmd ?? [])]
+  const [path, ...args] = command
+  if (path === undefined) throw new EngineError('invalid', 'no command specified')
+  const name = pickName(ports, request.name)
+  const mounts = settleVolumes(ports, collectMounts(hostConfig, Object.keys(image.config.config?.Volumes ?? {}), Object.keys(request.config.Volumes ?? {})), config.Labels)
+  const document: ContainerDocument = { id, createdAt: Date.now(), imageId: image.id, config, hostConfig, mounts, path, args, networkMode: hostConfig.NetworkMode }
+  const container = liveContainer(document, name, freshState())
+  // The record comes first: a crash after this leaves something that names what it left behind.
+  ports.store.add(container, { durable: !hostConfig.AutoRemove })
+  undo.add('forget the container', () => ports.store.remove(container))
+  await ports.graph.driver.createContainer(id, ports.graph.places(image))
+  undo.commit()
+  ports.emit(container, 'create')
+  return { container, warnings: warningsFor(config, request.config, hostConfig) }
+}
+

@@ -1,0 +1,39 @@
+import type { OciDevice, OciDeviceRule, OciMount } from '@gantry/runtime'
+
+/** What every container has unless it is privileged or says otherwise (facts: `security.md` B4). */
+
+export const DEFAULT_PATH = 'PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
+
+export const MASKED_PATHS: readonly string[] = [
+  '/proc/acpi', '/proc/asound', '/proc/interrupts', '/proc/kcore', '/proc/keys', '/proc/latency_stats', '/proc/sched_debug', '/proc/scsi',
+  '/proc/timer_list', '/proc/timer_stats', '/sys/devices/virtual/powercap', '/sys/firmware',
+]
+
+export const READONLY_PATHS: readonly string[] = ['/proc/bus', '/proc/fs', '/proc/irq', '/proc/sys', '/proc/sysrq-trigger']
+
+const device = (path: string, major: number, minor: number): OciDevice => ({ path, type: 'c', major, minor, fileMode: 0o666, uid: 0, gid: 0 })
+
+export const DEFAULT_DEVICES: readonly OciDevice[] = [
+  device('/dev/null', 1, 3), device('/dev/zero', 1, 5), device('/dev/full', 1, 7), device('/dev/random', 1, 8), device('/dev/urandom', 1, 9), device('/dev/tty', 5, 0),
+]
+
+const allow = (type: 'c' | 'b', access: string, major?: number, minor?: number): OciDeviceRule => ({ allow: true, type, access, ...(major !== undefined && { major }), ...(minor !== undefined && { minor }) })
+
+export const DEFAULT_DEVICE_RULES: readonly OciDeviceRule[] = [
+  { allow: false, type: 'a', access: 'rwm' },
+  allow('c', 'm'), allow('b', 'm'),
+  allow('c', 'rwm', 1, 3), allow('c', 'rwm', 1, 5), allow('c', 'rwm', 1, 7), allow('c', 'rwm', 1, 8), allow('c', 'rwm', 1, 9),
+  allow('c', 'rwm', 5, 0), allow('c', 'rwm', 5, 1), allow('c', 'rwm', 5, 2), allow('c', 'rwm', 136), allow('c', 'rwm', 10, 200),
+]
+
+export const DEFAULT_MOUNTS: readonly OciMount[] = [
+  { destination: '/proc', type: 'proc', source: 'proc', options: ['nosuid', 'noexec', 'nodev'] },
+  { destination: '/dev', type: 'tmpfs', source: 'tmpfs', options: ['nosuid', 'strictatime', 'mode=755', 'size=65536k'] },
+  { destination: '/dev/pts', type: 'devpts', source: 'devpts', options: ['nosuid', 'noexec', 'newinstance', 'ptmxmode=0666', 'mode=0620', 'gid=5'] },
+  { destination: '/sys', type: 'sysfs', source: 'sysfs', options: ['nosuid', 'noexec', 'nodev', 'ro'] },
+  { destination: '/sys/fs/cgroup', type: 'cgroup', source: 'cgroup', options: ['ro', 'nosuid', 'noexec', 'nodev'] },
+  { destination: '/dev/mqueue', type: 'mqueue', source: 'mqueue', options: ['nosuid', 'noexec', 'nodev'] },
+]
+
+/** 64 MiB. */
+export const DEFAULT_SHM_BYTES = 67_108_864

@@ -1,0 +1,225 @@
+import { versionNumber } from '@gantry/api'
+import type { StreamServer } from '@gantry/runtime'
+import { EngineError, parseTimestamp } from '@gantry/std'
+import type { Handlers } from '../engine/job.ts'
+import { tagImage, type ImagePorts } from '../images/images.ts'
+import { commitContainer } from '../images/make.ts'
+import type { ContainerJobs } from '../jobs/containers.ts'
+import { type ArchivePorts, exportContainer, readArchive, statPath, writeArchive } from './archive.ts'
+import { joinStreams, parseDetachKeys, prepareStream } from './attach.ts'
+import type { Container } from './container.ts'
+import { createContainer, type CreatePorts } from './create.ts'
+import { createExec, type ExecPorts, findExec, startExec } from './exec.ts'
+import { inspectContainer, inspectExec } from './inspect.ts'
+import type { Lifecycle } from './lifecycle.ts'
+import { listContainers, type ListPorts } from './list.ts'
+import { streamLogs } from './logs.ts'
+import { removeOnRequest, type RemovePorts } from './remove.ts'
+import { bundleOf, identityOf, type StartPorts } from './start.ts'
+import type { ContainerStore } from './store.ts'
+import { processesOf } from './top.ts'
+import { waitFor } from './wait.ts'
+
+/** What the container jobs stand on. */
+export interface ContainerHandlerPorts {
+  readonly store: ContainerStore
+  readonly streams: StreamServer
+  readonly lifecycle: Lifecycle
+  readonly create: CreatePorts
+  readonly start: Omit<StartPorts, 'watch'>
+  readonly remove: RemovePorts
+  readonly exec: ExecPorts
+  readonly list: ListPorts
+  readonly archive: ArchivePorts
+  readonly images: ImagePorts
+  readonly privateCgroup: boolean
+  emit(container: Container, action: string, attributes?: Readonly<Record<string, string>>): void
+}
+
+type Set<Names extends keyof ContainerJobs> = Pick<Handlers<ContainerJobs>, Names>
+
+const RAW = 'application/vnd.docker.raw-stream'
+const MULTIPLEXED = 'application/vnd.docker.multiplexed-stream'
+
+/** Content type of a raw stream: versions before 1.42 know only one. */
+export function streamType(tty: boolean, apiVersion: number): string {
+  return tty || apiVersion < versionNumber('1.42') ? RAW : MULTIPLEXED
+}
+
+function lifecycleHandlers(ports: ContainerHandlerPorts): Set<'container.start' | 'container.stop' | 'container.restart' | 'container.kill' | 'container.pause' | 'container.unpause' | 'container.wait' | 'container.remove' | 'container.rename' | 'container.resize'> {
+  const { store, lifecycle } = ports
+  return {
+    'container.start': async ({ input }) => ({ changed: await lifecycle.start(store.find(input.key)) }),
+    'container.stop': async ({ input }) => ({ changed: await lifecycle.stop(store.find(input.key), input) }),
+    'container.restart': async ({ input }) => void (await lifecycle.restart(store.find(input.key), input)),
+    'container.kill': async ({ input }) => void (await lifecycle.kill(store.find(input.key), input.signal)),
+    'container.pause': async ({ input }) => void (await lifecycle.pause(store.find(input.key))),
+    'container.unpause': async ({ input }) => void (await lifecycle.unpause(store.find(input.key))),
+    'container.wait': ({ input, signal }) => waitFor(store.find(input.key), input.condition, input.onWaiting, signal),
+    'container.remove': async ({ input }) => void (await removeOnRequest(ports.remove, store.find(input.key), input)),
+    'container.rename': async ({ input }) => {
+      const container = store.find(input.key)
+      const name = input.name.replace(/^\//, '')
+      if (name === '') throw new EngineError('invalid', 'Neither old nor new names may be empty')
+      if (name === container.name) throw new EngineError('invalid', 'Renaming a container with the same name as its current name')
+      if (!/^[a-zA-Z0-9][a-zA-Z0-9_.-]+$/.test(name)) throw new EngineError('invalid', `Invalid container name (${name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed`)
+      const oldName = `/${container.name}`
+      store.rename(container, name)
+      ports.emit(container, 'rename', { oldName })
+      return undefined
+    },
+    'container.resize': async ({ input }) => {
+      const container = store.find(input.key)
+      if (container.task === undefined) throw new EngineError('conflict', `container ${container.id} is not running`)
+      await container.task.resize(input.rows, input.columns)
+      ports.emit(container, 'resize', { height: String(input.rows), width: String(input.columns) })
+      return undefined
+    },
+  }
+}
+
+function viewHandlers(ports: ContainerHandlerPorts): Set<'container.list' | 'container.create' | 'container.inspect' | 'container.top' | 'container.trace' | 'container.explain' | 'container.prune'> {
+  const { store } = ports
+  return {
+    'container.list': async ({ input }) => listContainers(ports.list, input),
+    'container.create': async ({ input }) => {
+      const { container, warnings } = await createContainer(ports.create, input, ports.privateCgroup)
+      return { id: container.id, warnings }
+    },
+    'container.inspect': async ({ input }) => inspectContainer(ports.list, store.find(input.key), input.apiVersion),
+    'container.top': async ({ input }) => {
+      const container = store.find(input.key)
+      if (container.task === undefined) throw new EngineError('conflict', `container ${container.id} is not running`)
+      return processesOf(ports.start.supervisor.driver.processes(container.id), input.arguments)
+    },
+    'container.trace': async ({ input }) => {
+      const container = store.find(input.key)
+      return { id: container.id, name: container.name, steps: container.trace }
+    },
+    'container.explain': async ({ input }) => {
+      const container = store.find(input.key)
+      const image = ports.start.graph.images.get(container.document.imageId)
+      const sandbox = container.sandbox ?? { attachment: { host: [], inside: [], sysctls: [] }, endpoints: [], release: async () => undefined }
+      return { listing: ports.start.supervisor.driver.explain(bundleOf({ ...ports.start, watch: () => undefined }, container, image, sandbox)) }
+    },
+    'container.prune': async ({ input }) => {
+      const until = input.filters.values('until').map((text) => Number(parseTimestamp(text) / 1_000_000n))
+      const removed: string[] = []
+      for (const container of store.list()) {
+        if (container.task !== undefined || container.removing || container.state.starting) continue
+        if (!input.filters.labels('label', container.document.config.Labels) || until.some((ms) => container.document.createdAt > ms)) continue
+        await removeOnRequest(ports.remove, container, { volumes: false, force: false })
+        removed.push(container.id)
+      }
+      return { removed }
+    },
+  }
+}
+
+function streamHandlers(ports: ContainerHandlerPorts): Set<'container.attach' | 'container.logs' | 'exec.create' | 'exec.start' | 'exec.inspect' | 'exec.resize'> {
+  const { store } = ports
+  return {
+    'container.attach': async ({ input, stdio, signal }) => {
+      const container = store.find(input.key)
+      if (container.state.paused) throw new EngineError('conflict', `container ${input.key} is paused, unpause the container before attach`)
+      const { Tty: tty, OpenStdin: openStdin } = container.document.config
+      const keys = input.choice.stdin && tty ? parseDetachKeys(input.detachKeys) : undefined
+      const choice = { ...input.choice, stdin: input.choice.stdin && openStdin }
+      const live = input.stream && (container.task !== undefined || container.state.status !== 'exited')
+      const prepared = live ? prepareStream(ports.streams, choice) : undefined
+      if (prepared !== undefined) {
+        if (container.task === undefined) container.waiting.push(prepared)
+        else await container.task.attach(prepared.plan)
+      }
+      const client = stdio.hijack?.(streamType(tty, input.apiVersion))
+      if (client === undefined) throw new EngineError('invalid', 'attach needs a connection that can be taken over')
+      ports.emit(container, 'attach')
+      if (input.logs) await streamLogs(ports.list.logPath(container), container, { tail: undefined, since: undefined, until: undefined, follow: false }, { ...input.choice, timestamps: false, details: false }, async (chunk) => void client.write(chunk), signal)
+      if (prepared === undefined) {
+        client.end()
+        return undefined
+      }
+      await joinStreams(client, prepared.expected, { choice, detachKeys: keys, onDetach: () => ports.emit(container, 'detach') })
+      container.waiting = container.waiting.filter((one) => one !== prepared)
+      return undefined
+    },
+    'container.logs': async ({ input, stdio, signal }) => {
+      const container = store.find(input.key)
+      if (!input.stdout && !input.stderr) throw new EngineError('invalid', 'Bad parameters: you must choose at least one stream')
+      if (container.document.hostConfig.LogConfig.Type === 'none') throw new EngineError('unsupported', 'configured logging driver does not support reading')
+      input.onReady(container.document.config.Tty)
+      await streamLogs(ports.list.logPath(container), container, input.query, input, stdio.write ?? (async () => undefined), signal)
+      return undefined
+    },
+    'exec.create': async ({ input }) => ({ id: createExec(ports.exec, store.find(input.key), input.request).id }),
+    'exec.start': async ({ input, stdio }) => {
+      const { instance } = findExec(store, input.id)
+      const { hijack } = stdio
+      await startExec(ports.exec, input.id, { tty: input.tty, size: input.size, connect: input.detach || hijack === undefined ? undefined : () => hijack(streamType(instance.tty, input.apiVersion)) })
+      return undefined
+    },
+    'exec.inspect': async ({ input }) => {
+      const { container, instance } = findExec(store, input.id)
+      return inspectExec(container, instance)
+    },
+    'exec.resize': async ({ input }) => {
+      const { instance } = findExec(store, input.id)
+      if (instance.process === undefined || instance.status !== 'running') throw new EngineError('internal', `exec process ${input.id} is not started or has ended`)
+      await instance.process.resize(input.rows, input.columns)
+      return undefined
+    },
+  }
+}
+
+function fileHandlers(ports: ContainerHandlerPorts): Set<'container.changes' | 'container.export' | 'container.stat' | 'container.read-archive' | 'container.write-archive' | 'container.commit'> {
+  const { store } = ports
+  const write = (stdio: { readonly write?: (chunk: Uint8Array) => Promise<void> }): ((chunk: Uint8Array) => Promise<void>) => stdio.write ?? (async () => undefined)
+  return {
+    'container.changes': async ({ input }) => {
+      const container = store.find(input.key)
+      return ports.archive.graph.changes(container.id, ports.archive.graph.images.get(container.document.imageId))
+    },
+    'container.export': async ({ input, stdio }) => {
+      const container = store.find(input.key)
+      await exportContainer(ports.archive, container, write(stdio))
+      ports.emit(container, 'export')
+      return undefined
+    },
+    'container.stat': ({ input }) => statPath(ports.archive, store.find(input.key), input.path),
+    'container.read-archive': async ({ input, stdio }) => {
+      const container = store.find(input.key)
+      input.onStat(await statPath(ports.archive, container, input.path))
+      await readArchive(ports.archive, container, input.path, write(stdio))
+      ports.emit(container, 'archive-path')
+      return undefined
+    },
+    'container.write-archive': async ({ input, stdio }) => {
+      const container = store.find(input.key)
+      if (container.document.hostConfig.ReadonlyRootfs && !container.document.mounts.some((mount) => !mount.readOnly && (input.path === mount.destination || input.path.startsWith(`${mount.destination}/`)))) throw new EngineError('forbidden', 'container rootfs is marked read-only')
+      const owner = input.copyOwner ? identityOf(ports.start, container, ports.archive.graph.images.get(container.document.imageId), container.document.config.User) : undefined
+      await writeArchive(ports.archive, container, input.path, stdio.input ?? noBytes(), { strict: input.strict, ...(owner && { owner: { uid: owner.uid, gid: owner.gid } }) })
+      ports.emit(container, 'extract-to-dir')
+      return undefined
+    },
+    'container.commit': async ({ input }) => {
+      const container = store.find(input.key)
+      const pause = input.pause && container.task !== undefined && !container.state.paused
+      if (pause) await ports.lifecycle.pause(container)
+      try {
+        const image = await commitContainer(ports.archive.graph, container, input)
+        if (input.repository !== '') tagImage(ports.images, image, input.tag === '' ? input.repository : `${input.repository}:${input.tag}`)
+        ports.emit(container, 'commit', { comment: input.comment, imageID: image.id })
+        return { id: image.id }
+      } finally {
+        if (pause) await ports.lifecycle.unpause(container)
+      }
+    },
+  }
+}
+
+async function* noBytes(): AsyncGenerator<Uint8Array> {}
+
+/** All container jobs. */
+export function containerHandlers(ports: ContainerHandlerPorts): Handlers<ContainerJobs> {
+  return { ...lifecycleHandlers(ports), ...viewHandlers(ports), ...streamHandlers(ports), ...fileHandlers(ports) }
+}

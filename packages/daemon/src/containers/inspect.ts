@@ -1,0 +1,115 @@
+import { versionNumber } from '@gantry/api'
+import type { Graph } from '@gantry/graph'
+import type { EndpointInfo, NetworkInfo } from '@gantry/libnetwork'
+import { formatNanos } from '@gantry/std'
+import type { Container, ExecInstance } from './container.ts'
+import { mountPoint } from './record.ts'
+import { etcDirectory, timeText } from './start.ts'
+
+/** What the views need of the rest of the house. */
+export interface ViewPorts {
+  readonly graph: Graph
+  readonly execRoot: string
+  network(name: string): NetworkInfo | undefined
+  logPath(container: Container): string
+}
+
+const millis = (ms: number): string => formatNanos(BigInt(ms) * 1_000_000n)
+
+/** `NetworkSettings.Ports`: null for exposed ones that are not published. */
+export function portMap(container: Container): Readonly<Record<string, readonly { readonly HostIp: string; readonly HostPort: string }[] | null>> {
+  const ports: Record<string, { HostIp: string; HostPort: string }[] | null> = {}
+  if (container.task === undefined) return ports
+  for (const key of Object.keys(container.document.config.ExposedPorts ?? {})) ports[key.includes('/') ? key : `${key}/tcp`] = null
+  for (const binding of container.sandbox?.endpoints[0]?.bindings ?? []) {
+    const key = `${binding.port}/${binding.protocol}`
+    ports[key] = [...(ports[key] ?? []), { HostIp: binding.hostIp, HostPort: String(binding.hostPort) }]
+  }
+  return ports
+}
+
+/** One entry of `NetworkSettings.Networks`. */
+function endpointView(endpoint: EndpointInfo | undefined, networkId: string, mode: string): unknown {
+  return {
+    IPAMConfig: null, Links: null, Aliases: null, MacAddress: endpoint?.mac ?? '', DriverOpts: null, GwPriority: 0, NetworkID: networkId, EndpointID: endpoint?.id ?? '', Gateway: endpoint?.gateway ?? '', IPAddress: endpoint?.address ?? '',
+    IPPrefixLen: endpoint?.prefix ?? 0, IPv6Gateway: '', GlobalIPv6Address: '', GlobalIPv6PrefixLen: 0, DNSNames: mode === 'bridge' ? null : null,
+  }
+}
+
+/** `NetworkSettings.Networks`. */
+export function networksView(ports: ViewPorts, container: Container): Readonly<Record<string, unknown>> {
+  const mode = container.document.networkMode
+  if (mode.startsWith('container:')) return {}
+  const running = container.task !== undefined
+  const id = running ? (ports.network(mode)?.id ?? '') : ''
+  return { [mode]: endpointView(container.sandbox?.endpoints[0], id, mode) }
+}
+
+function networkSettings(ports: ViewPorts, container: Container, version: number): unknown {
+  const endpoint = container.sandbox?.endpoints[0]
+  const running = container.task !== undefined
+  const pid = container.task?.pid ?? 0
+  const flat = {
+    EndpointID: endpoint?.id ?? '', Gateway: endpoint?.gateway ?? '', GlobalIPv6Address: '', GlobalIPv6PrefixLen: 0, IPAddress: endpoint?.address ?? '', IPPrefixLen: endpoint?.prefix ?? 0, IPv6Gateway: '', MacAddress: endpoint?.mac ?? '',
+  }
+  return {
+    ...(version < versionNumber('1.52') && { Bridge: '', HairpinMode: false, LinkLocalIPv6Address: '', LinkLocalIPv6PrefixLen: 0, SecondaryIPAddresses: null, SecondaryIPv6Addresses: null, ...flat }),
+    SandboxID: running ? container.id : '',
+    SandboxKey: running ? `/proc/${pid}/ns/net` : '',
+    Ports: portMap(container),
+    Networks: networksView(ports, container),
+  }
+}
+
+/** `State` of inspect. */
+export function stateView(container: Container): unknown {
+  const { state } = container
+  const running = container.task !== undefined
+  const status = container.removing ? 'removing' : state.restarting && !running ? 'restarting' : running ? (state.paused ? 'paused' : 'running') : state.status
+  return {
+    Status: status, Running: running, Paused: state.paused, Restarting: state.restarting && !running, OOMKilled: state.oomKilled, Dead: false, Pid: container.task?.pid ?? 0, ExitCode: state.exitCode, Error: state.error,
+    StartedAt: timeText(state.startedAt), FinishedAt: timeText(state.finishedAt),
+  }
+}
+
+/** `GET /containers/{id}/json`. */
+export function inspectContainer(ports: ViewPorts, container: Container, version: number): unknown {
+  const { document, state } = container
+  const places = ports.graph.places(ports.graph.images.get(document.imageId))
+  const etc = etcDirectory(ports.execRoot, container.id)
+  const started = state.startedAt !== ''
+  return {
+    Id: container.id,
+    Created: millis(document.createdAt),
+    Path: document.path,
+    Args: document.args,
+    State: stateView(container),
+    Image: document.imageId,
+    ResolvConfPath: started ? `${etc}/resolv.conf` : '',
+    HostnamePath: started ? `${etc}/hostname` : '',
+    HostsPath: started ? `${etc}/hosts` : '',
+    LogPath: document.hostConfig.LogConfig.Type === 'none' ? '' : ports.logPath(container),
+    Name: `/${container.name}`,
+    RestartCount: state.restartCount,
+    Driver: ports.graph.driver.name,
+    Platform: 'linux',
+    MountLabel: '',
+    ProcessLabel: '',
+    AppArmorProfile: '',
+    ExecIDs: container.execs.size === 0 ? null : [...container.execs.keys()],
+    HostConfig: document.hostConfig,
+    GraphDriver: { Data: ports.graph.driver.describe(container.id, places), Name: ports.graph.driver.name },
+    Mounts: document.mounts.filter((mount) => mount.type !== 'tmpfs').map(mountPoint),
+    Config: document.config,
+    NetworkSettings: networkSettings(ports, container, version),
+  }
+}
+
+/** `GET /exec/{id}/json`. */
+export function inspectExec(container: Container, instance: ExecInstance): unknown {
+  return {
+    ID: instance.id, Running: instance.status === 'running', ExitCode: instance.exitCode ?? null,
+    ProcessConfig: { tty: instance.tty, entrypoint: instance.command[0] ?? '', arguments: instance.command.slice(1), privileged: instance.privileged, ...(instance.user !== '' && { user: instance.user }) },
+    OpenStdin: instance.openStdin, OpenStderr: instance.attachStderr, OpenStdout: instance.attachStdout, CanRemove: instance.status === 'exited', ContainerID: container.id, DetachKeys: instance.detachKeys, Pid: instance.process?.pid ?? 0,
+  }
+}

@@ -1,0 +1,228 @@
+import { describeStartFailure, type Supervisor, type Task, type TaskExit } from '@gantry/runtime'
+import { EngineError, type KeyedLock, logger, messageOf, shortId } from '@gantry/std'
+import { type Container, isRunning } from './container.ts'
+import { removeEtcFiles } from './etc-files.ts'
+import { etcDirectory, startContainer, type StartPorts } from './start.ts'
+import type { ContainerStore } from './store.ts'
+import { parseSignal } from './validate.ts'
+
+const log = logger('daemon.containers')
+
+/** What the life of containers needs of the rest of the house. */
+export interface LifecyclePorts {
+  readonly start: Omit<StartPorts, 'watch'>
+  readonly store: ContainerStore
+  readonly supervisor: Supervisor
+  readonly lock: KeyedLock
+  readonly execRoot: string
+  emit(container: Container, action: string, attributes?: Readonly<Record<string, string>>): void
+  remove(container: Container): Promise<void>
+}
+
+/** Starts, stops and watches containers. One change of one container at a time. */
+export interface Lifecycle {
+  /** false when it already ran. */
+  start(container: Container): Promise<boolean>
+  stop(container: Container, options: { readonly timeoutSeconds?: number; readonly signal?: string }): Promise<boolean>
+  kill(container: Container, signal: string): Promise<void>
+  restart(container: Container, options: { readonly timeoutSeconds?: number; readonly signal?: string }): Promise<void>
+  pause(container: Container): Promise<void>
+  unpause(container: Container): Promise<void>
+  /** Takes over a process that an earlier daemon started. */
+  watch(container: Container, task: Task): void
+  /** Records an end that nobody saw. */
+  recordExit(container: Container, exit: TaskExit): Promise<void>
+}
+
+const DEFAULT_STOP_SECONDS = 10
+const SIGKILL = 9
+const SIGCONT = 18
+const KILL_PATIENCE_MS = 10_000
+const BACKOFF_FIRST_MS = 100
+const BACKOFF_MAX_MS = 60_000
+const BACKOFF_RESET_MS = 10_000
+
+/** What restart policies say of an exit. */
+export function shouldRestart(container: Container, exitCode: number): boolean {
+  const { Name, MaximumRetryCount } = container.document.hostConfig.RestartPolicy
+  if (container.state.manuallyStopped || container.removing) return false
+  if (Name === 'always' || Name === 'unless-stopped') return true
+  return Name === 'on-failure' && exitCode !== 0 && (MaximumRetryCount === 0 || container.state.restartCount < MaximumRetryCount)
+}
+
+const notRunning = (container: Container): EngineError => new EngineError('conflict', `container ${container.id} is not running`)
+
+/** Resolves with the exit, or with undefined when the time is up; a negative time waits for ever. */
+async function exitWithin(task: Task, ms: number): Promise<TaskExit | undefined> {
+  if (ms < 0) return task.exited
+  const { promise, resolve } = Promise.withResolvers<undefined>()
+  const timer = setTimeout(() => resolve(undefined), ms)
+  const result = await Promise.race([task.exited, promise])
+  clearTimeout(timer)
+  return result
+}
+
+/** Makes the lifecycle. */
+export function createLifecycle(ports: LifecyclePorts): Lifecycle {
+  const backoff = new Map<string, number>()
+
+  const finish = async (container: Container, exit: TaskExit): Promise<void> => {
+    const { state } = container
+    const ranMs = Number((exit.at - BigInt(state.startedAt === '' ? '0' : state.startedAt)) / 1_000_000n)
+    Object.assign(state, { status: 'exited', starting: false, paused: false, pid: 0, exitCode: exit.code, oomKilled: exit.oomKilled, finishedAt: String(exit.at) })
+    container.task = undefined
+    for (const exec of container.execs.values()) if (exec.status === 'running' && exec.process === undefined) exec.status = 'exited'
+    const again = shouldRestart(container, exit.code)
+    state.restarting = again
+    const remove = container.document.hostConfig.AutoRemove && !again
+    if (!remove) ports.store.save(container)
+    if (exit.oomKilled) ports.emit(container, 'oom')
+    ports.emit(container, 'die', { exitCode: String(exit.code), execDuration: String(Math.max(0, Math.floor(ranMs / 1000))) })
+    for (const heard of [...container.waiters.exit]) heard(exit.code, '')
+    container.waiters.exit.clear()
+    const { sandbox } = container
+    container.sandbox = undefined
+    if (sandbox !== undefined) await sandbox.release().catch((cause: unknown) => log.error('cannot leave the network', { id: container.id, cause }))
+    removeEtcFiles(etcDirectory(ports.execRoot, container.id))
+    if (remove) await ports.remove(container).catch((cause: unknown) => log.error('cannot remove', { id: container.id, cause }))
+    else if (again) scheduleRestart(container, ranMs)
+  }
+
+  const scheduleRestart = (container: Container, ranMs: number): void => {
+    const before = ranMs > BACKOFF_RESET_MS ? undefined : backoff.get(container.id)
+    const delay = Math.min(before === undefined ? BACKOFF_FIRST_MS : before * 2, BACKOFF_MAX_MS)
+    backoff.set(container.id, delay)
+    container.restartTimer = setTimeout(() => {
+      container.restartTimer = undefined
+      if (container.state.manuallyStopped || container.removing) return
+      container.state.restartCount++
+      start(container).catch((cause: unknown) => {
+        container.state.restarting = false
+        ports.store.save(container)
+        log.warn('restart failed', { id: container.id, cause })
+      })
+    }, delay)
+  }
+
+  const watch = (container: Container, task: Task): void => {
+    container.task = task
+    container.tidy = task.clean
+    void task.exited.then((exit) => finish(container, exit)).catch((cause: unknown) => log.error('cannot record an exit', { id: container.id, cause }))
+    void task.clean.then(() => {
+      if (container.task === undefined) ports.supervisor.driver.forget(container.id)
+    })
+  }
+
+  const failed = async (container: Container, error: unknown): Promise<never> => {
+    const described = describeStartFailure(error)
+    const waiting = container.waiting
+    container.waiting = []
+    for (const one of waiting) one.expected.cancel('the container did not start')
+    const message = described?.message ?? messageOf(error)
+    Object.assign(container.state, { error: `failed to create task for container: ${message}`, exitCode: described?.exitCode ?? 128, starting: false, restarting: false })
+    ports.store.save(container)
+    ports.emit(container, 'die', { exitCode: String(container.state.exitCode) })
+    for (const heard of [...container.waiters.exit]) heard(container.state.exitCode, message)
+    container.waiters.exit.clear()
+    ports.supervisor.driver.forget(container.id)
+    if (container.document.hostConfig.AutoRemove) await ports.remove(container)
+    if (described === undefined) throw error
+    throw new EngineError('invalid', `failed to create task for container: failed to create shim task: OCI runtime create failed: unable to start container process: ${message}: unknown`, { cause: error })
+  }
+
+  const start = (container: Container): Promise<boolean> =>
+    ports.lock.run(container.id, async () => {
+      if (isRunning(container)) {
+        if (container.state.paused) throw new EngineError('conflict', 'cannot start a paused container, try unpause instead')
+        return false
+      }
+      if (container.removing) throw new EngineError('conflict', 'container is marked for removal and cannot be started')
+      try {
+        await startContainer({ ...ports.start, watch }, container)
+        return true
+      } catch (error) {
+        return failed(container, error)
+      }
+    })
+
+  const sendSignal = async (container: Container, signal: number): Promise<void> => {
+    await container.task?.signal(signal).catch((error: unknown) => {
+      if (!(error instanceof EngineError) || (error.kind !== 'not-found' && error.kind !== 'unavailable')) throw error
+    })
+  }
+
+  const stop: Lifecycle['stop'] = async (container, options) => {
+    const { task } = container
+    container.state.manuallyStopped = true
+    if (container.restartTimer !== undefined) clearTimeout(container.restartTimer)
+    if (task === undefined) {
+      container.state.restarting = false
+      ports.store.save(container)
+      return false
+    }
+    ports.store.save(container)
+    const { config } = container.document
+    const seconds = options.timeoutSeconds ?? config.StopTimeout ?? DEFAULT_STOP_SECONDS
+    const signal = parseSignal(options.signal ?? config.StopSignal ?? 'SIGTERM')
+    if (container.state.paused) await unpauseNow(container)
+    ports.emit(container, 'kill', { signal: String(signal) })
+    await sendSignal(container, signal)
+    if ((await exitWithin(task, seconds < 0 ? -1 : seconds * 1000)) === undefined) {
+      ports.emit(container, 'kill', { signal: String(SIGKILL) })
+      await sendSignal(container, SIGKILL)
+      if ((await exitWithin(task, KILL_PATIENCE_MS)) === undefined) throw new EngineError('internal', `cannot stop container: ${container.name}: it does not end after SIGKILL`)
+    }
+    await exitSeen(container)
+    ports.emit(container, 'stop')
+    return true
+  }
+
+  /** The exit has been recorded, not only seen by the task. */
+  const exitSeen = async (container: Container): Promise<void> => {
+    for (let turn = 0; turn < 100 && container.task !== undefined; turn++) await new Promise((resolve) => setImmediate(resolve))
+  }
+
+  const unpauseNow = async (container: Container): Promise<void> => {
+    await ports.supervisor.driver.pause(container.id, false)
+    container.state.paused = false
+    ports.store.save(container)
+    ports.emit(container, 'unpause')
+  }
+
+  return {
+    start,
+    stop,
+    watch,
+    recordExit: finish,
+    async kill(container, signalText) {
+      const signal = parseSignal(signalText === '' ? 'SIGKILL' : signalText)
+      const { task } = container
+      if (task === undefined) throw new EngineError('conflict', `cannot kill container: ${container.name}: container ${container.id} is not running`)
+      if (signal === SIGKILL || signal === parseSignal(container.document.config.StopSignal ?? 'SIGTERM')) container.state.manuallyStopped = true
+      if (container.state.paused && signal === SIGKILL) await unpauseNow(container)
+      await sendSignal(container, signal)
+      ports.emit(container, 'kill', { signal: String(signal) })
+      if (signal === SIGKILL && (await exitWithin(task, KILL_PATIENCE_MS)) !== undefined) await exitSeen(container)
+      if (signal === SIGCONT) container.state.paused = false
+    },
+    async restart(container, options) {
+      if (isRunning(container)) await stop(container, options)
+      // An auto-removed container would be gone by now; Docker keeps it over a restart.
+      await start(container)
+      ports.emit(container, 'restart')
+    },
+    async pause(container) {
+      if (container.task === undefined) throw notRunning(container)
+      if (container.state.paused) throw new EngineError('conflict', `Container ${shortId(container.id)} is already paused`)
+      await ports.supervisor.driver.pause(container.id, true)
+      container.state.paused = true
+      ports.store.save(container)
+      ports.emit(container, 'pause')
+    },
+    async unpause(container) {
+      if (container.task === undefined) throw notRunning(container)
+      if (!container.state.paused) throw new EngineError('internal', `Container ${container.id} is not paused`)
+      await unpauseNow(container)
+    },
+  }
+}

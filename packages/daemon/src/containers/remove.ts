@@ -1,0 +1,58 @@
+import type { Graph } from '@gantry/graph'
+import type { Supervisor } from '@gantry/runtime'
+import { EngineError } from '@gantry/std'
+import type { Volumes } from '../volumes/volumes.ts'
+import type { Container } from './container.ts'
+import type { ContainerStore } from './store.ts'
+
+/** What removal needs of the rest of the house. */
+export interface RemovePorts {
+  readonly store: ContainerStore
+  readonly graph: Graph
+  readonly supervisor: Supervisor
+  readonly volumes: Volumes
+  containerDirectory(id: string): string
+  kill(container: Container): Promise<void>
+  emit(container: Container, action: string): void
+}
+
+/** Takes a container that does not run out of the world. */
+export async function removeContainer(ports: RemovePorts, container: Container, options: { readonly volumes: boolean }): Promise<void> {
+  container.removing = true
+  if (container.restartTimer !== undefined) clearTimeout(container.restartTimer)
+  ports.graph.driver.remove(container.id)
+  ports.graph.discard(ports.containerDirectory(container.id))
+  ports.store.remove(container)
+  if (options.volumes) removeAnonymous(ports, container)
+  for (const one of container.waiting) one.expected.cancel('the container has been removed')
+  ports.emit(container, 'destroy')
+  for (const heard of [...container.waiters.removal]) heard(container.state.exitCode, container.state.error)
+  container.waiters.removal.clear()
+  for (const heard of [...container.waiters.exit]) heard(container.state.exitCode, container.state.error)
+  container.waiters.exit.clear()
+  void container.tidy.then(() => ports.supervisor.driver.forget(container.id))
+}
+
+function removeAnonymous(ports: RemovePorts, container: Container): void {
+  for (const mount of container.document.mounts) {
+    if (mount.type !== 'volume' || !mount.anonymous) continue
+    const used = ports.store.list().some((other) => other.document.mounts.some((one) => one.type === 'volume' && one.name === mount.name))
+    if (!used) ports.volumes.remove(mount.name)
+  }
+}
+
+/** `DELETE /containers/{id}`: refuses what runs, unless forced. */
+export async function removeOnRequest(ports: RemovePorts, container: Container, options: { readonly volumes: boolean; readonly force: boolean }): Promise<void> {
+  if (container.removing) throw new EngineError('conflict', `removal of container ${container.name} is already in progress`)
+  if (container.task !== undefined || container.state.starting) {
+    if (!options.force) {
+      const what = container.state.paused ? 'container is paused and must be unpaused first' : 'container is running: stop the container before removing or force remove'
+      throw new EngineError('conflict', `cannot remove container "${container.name}": ${what}`)
+    }
+    container.removing = true
+    await ports.kill(container)
+    await container.tidy
+  }
+  // An auto-removed container may have gone while it was being killed.
+  if (ports.store.get(container.id) !== undefined) await removeContainer(ports, container, options)
+}

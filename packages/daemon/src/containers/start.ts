@@ -1,0 +1,160 @@
+import { statSync, mkdirSync } from 'node:fs'
+import type { Controller, Sandbox } from '@gantry/libnetwork'
+import type { Graph, Image } from '@gantry/graph'
+import { type Bundle, type Identity, resolveUser, type Supervisor, type Task } from '@gantry/runtime'
+import { EngineError, formatNanos, nowNanos, undoStack } from '@gantry/std'
+import type { Container } from './container.ts'
+import { removeEtcFiles, writeEtcFiles } from './etc-files.ts'
+import { portRequests } from './ports.ts'
+import type { KeptStep, SettledMount } from './record.ts'
+import { toSpec } from './spec.ts'
+import type { ContainerStore } from './store.ts'
+import { logSettings } from './validate.ts'
+
+/** What start needs of the rest of the house. */
+export interface StartPorts {
+  readonly store: ContainerStore
+  readonly graph: Graph
+  readonly networks: Controller
+  readonly supervisor: Supervisor
+  readonly knownCapabilities: readonly string[]
+  readonly cgroupVersion: 1 | 2
+  readonly execRoot: string
+  readonly dns: { readonly servers: readonly string[]; readonly search: readonly string[]; readonly options: readonly string[] }
+  logPath(container: Container): string
+  fillVolume(container: Container, mount: SettledMount, image: Image | undefined): Promise<void>
+  emit(container: Container, action: string, attributes?: Readonly<Record<string, string>>): void
+  /** Hears of the process that has been started. */
+  watch(container: Container, task: Task): void
+}
+
+/** Where a container's hosts, hostname and resolv.conf are. */
+export function etcDirectory(execRoot: string, id: string): string {
+  return `${execRoot}/etc/${id}`
+}
+
+/** Who the container's process runs as, by its own files. */
+export function identityOf(ports: Pick<StartPorts, 'graph'>, container: Container, image: Image | undefined, user: string): Identity {
+  const files = ports.graph.look(container.id, image)
+  return resolveUser(user, { passwd: files.readText('/etc/passwd') ?? '', group: files.readText('/etc/group') ?? '' }, container.document.hostConfig.GroupAdd ?? [])
+}
+
+/** The time points of a start: where each step ended. */
+function stopwatch(): { lap(phase: string, what: string): void; readonly steps: readonly KeptStep[]; readonly elapsedUs: () => number } {
+  const began = performance.now()
+  const elapsedUs = (): number => Math.round((performance.now() - began) * 1000)
+  const steps: KeptStep[] = []
+  let last = 0
+  return {
+    steps,
+    elapsedUs,
+    lap(phase, what) {
+      const to = elapsedUs()
+      steps.push({ phase, what, side: 'daemon', from: last, to })
+      last = to
+    },
+  }
+}
+
+/** A bind source that is missing is made, as Docker does for `-v`. */
+function checkSources(mounts: readonly SettledMount[]): void {
+  for (const mount of mounts) {
+    if (mount.type !== 'bind' || statSync(mount.source, { throwIfNoEntry: false }) !== undefined) continue
+    if (mount.mode === '' && mount.recursive) mkdirSync(mount.source, { recursive: true })
+    else mkdirSync(mount.source, { recursive: true })
+  }
+}
+
+/** Everything that the runtime needs to run a container. */
+export function bundleOf(ports: StartPorts, container: Container, image: Image | undefined, sandbox: Sandbox): Bundle {
+  const { document } = container
+  const { hostConfig, config } = document
+  const log = logSettings(hostConfig.LogConfig)
+  return {
+    id: container.id,
+    spec: toSpec({
+      document,
+      identity: identityOf(ports, container, image, config.User),
+      etcDirectory: etcDirectory(ports.execRoot, container.id),
+      mounts: document.mounts,
+      knownCapabilities: ports.knownCapabilities,
+      cgroupVersion: ports.cgroupVersion,
+      pidOf: (key) => {
+        const pid = ports.store.find(key).task?.pid
+        if (pid === undefined) throw new EngineError('conflict', `cannot join a namespace of container ${key}: it is not running`)
+        return pid
+      },
+    }),
+    root: ports.graph.driver.recipe(container.id, ports.graph.places(image), { volatile: hostConfig.AutoRemove }),
+    network: sandbox.attachment,
+    stdio: { openStdin: config.OpenStdin, stdinOnce: config.StdinOnce, streams: container.waiting.map((one) => one.plan) },
+    log: log.type === 'none' ? undefined : { path: ports.logPath(container), maxBytes: log.maxBytes, maxFiles: log.maxFiles },
+    init: hostConfig.Init === true,
+  }
+}
+
+/** Joins the container's networks. */
+export async function joinNetwork(ports: StartPorts, container: Container): Promise<Sandbox> {
+  const { networkMode, config, hostConfig } = container.document
+  if (networkMode.startsWith('container:')) return { attachment: { host: [], inside: [], sysctls: [] }, endpoints: [], release: async () => undefined }
+  return ports.networks.join({ containerId: container.id, network: networkMode, ports: networkMode === 'bridge' ? portRequests(config, hostConfig) : [] })
+}
+
+/** Brings a created container to life. Read it as the list of what `start` does. */
+export async function startContainer(ports: StartPorts, container: Container): Promise<void> {
+  await using undo = undoStack()
+  const watch = stopwatch()
+  const { document, state } = container
+  const image = ports.graph.images.get(document.imageId)
+  await container.tidy
+  state.starting = true
+  state.error = ''
+  ports.store.save(container)
+  undo.add('not starting', () => {
+    state.starting = false
+    ports.store.save(container)
+  })
+  watch.lap('daemon', 'record the intent')
+
+  checkSources(document.mounts)
+  for (const mount of document.mounts) if (mount.type === 'volume' && !mount.noCopy) await ports.fillVolume(container, mount, image)
+  watch.lap('daemon', 'volumes')
+
+  const sandbox = await joinNetwork(ports, container)
+  undo.add('leave the network', () => sandbox.release())
+  watch.lap('daemon', 'address and ports')
+
+  const [endpoint] = sandbox.endpoints
+  const directory = etcDirectory(ports.execRoot, container.id)
+  writeEtcFiles({ document, directory, address: endpoint?.address, gateway: endpoint?.gateway, dns: ports.dns })
+  undo.add('remove the files in /etc', () => removeEtcFiles(directory))
+  const bundle = bundleOf(ports, container, image, sandbox)
+  watch.lap('daemon', 'specification')
+
+  const launchedAt = watch.elapsedUs()
+  const task = await ports.supervisor.start(bundle)
+  container.waiting = []
+  container.task = task
+  container.sandbox = sandbox
+  container.trace = [...watch.steps, ...programSteps(task, launchedAt), { phase: 'daemon', what: 'start reported', side: 'daemon', from: launchedAt, to: watch.elapsedUs() }]
+  Object.assign(state, { status: 'running', starting: false, paused: false, restarting: false, oomKilled: false, pid: task.pid, exitCode: 0, startedAt: String(nowNanos()), manuallyStopped: false })
+  ports.store.save(container)
+  undo.commit()
+  ports.watch(container, task)
+  ports.emit(container, 'start')
+}
+
+/** The helper's own time stamps, moved onto the request's clock. */
+function programSteps(task: Task, launchedAt: number): readonly KeptStep[] {
+  const last = { shim: 0, init: 0 }
+  return task.steps.map((step) => {
+    const from = last[step.side] === 0 && step.side === 'init' ? last.shim : last[step.side]
+    last[step.side] = step.endedAt
+    return { phase: step.phase, what: step.what, side: step.side, from: launchedAt + Math.round(from / 1000), to: launchedAt + Math.round(step.endedAt / 1000) }
+  })
+}
+
+/** Zero time of Go, which clients take for "never". */
+export function timeText(nanos: string): string {
+  return nanos === '' ? '0001-01-01T00:00:00Z' : formatNanos(BigInt(nanos))
+}

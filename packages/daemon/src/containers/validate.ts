@@ -1,0 +1,106 @@
+import { SIGNALS } from '@gantry/runtime'
+import { type HostConfig, type Resources } from '@gantry/api'
+import { EngineError, parseBytes } from '@gantry/std'
+import { cpus } from 'node:os'
+
+const MIN_MEMORY = 6 * 1024 * 1024
+const PREFIX = 'invalid'
+
+const refuse = (message: string): never => {
+  throw new EngineError(PREFIX, message)
+}
+
+/** A signal by name, with or without SIG, or by number; 0 is none. */
+export function parseSignal(text: string): number {
+  const upper = text.toUpperCase().replace(/^SIG/, '')
+  const match = /^RT(MIN|MAX)([+-]\d+)$/.exec(upper)
+  const number = /^\d+$/.test(text) ? Number(text) : match === null ? SIGNALS[upper] : (SIGNALS[`RT${match[1]}`] ?? 0) + Number(match[2])
+  if (number === undefined || number < 1 || number > 64) throw new EngineError('invalid', `Invalid signal: ${text}`)
+  return number
+}
+
+/** A cpu or node list: `0-2,5` within 0…limit-1 (CVE-2018-20699: the number is checked before anything is made of it). */
+export function checkCpuset(text: string, field: string, limit: number): void {
+  if (text === '') return
+  for (const part of text.split(',')) {
+    const match = /^(\d{1,5})(?:-(\d{1,5}))?$/.exec(part)
+    if (match === null) refuse(`Invalid value ${text} for ${field}`)
+    const [from, to] = [Number(match?.[1]), Number(match?.[2] ?? match?.[1])]
+    if (from > to) refuse(`Invalid value ${text} for ${field}`)
+    if (to >= limit) refuse(`Requested ${field === 'cpuset cpus' ? 'CPUs' : 'memory nodes'} are not available - requested ${text}, available: 0${limit > 1 ? `-${limit - 1}` : ''}`)
+  }
+}
+
+/** Checks limits against each other and against the host. */
+export function checkResources(r: Resources): void {
+  if (r.Memory !== 0 && r.Memory < MIN_MEMORY) refuse('Minimum memory limit allowed is 6MB')
+  if (r.Memory > 0 && r.MemorySwap > 0 && r.MemorySwap < r.Memory) refuse('Minimum memoryswap limit should be larger than memory limit, see usage')
+  if (r.Memory === 0 && r.MemorySwap > 0) refuse('You should always set the Memory limit when using Memoryswap limit, see usage')
+  if (r.MemoryReservation > 0 && r.MemoryReservation < MIN_MEMORY) refuse('Minimum memory reservation allowed is 6MB')
+  if (r.Memory > 0 && r.MemoryReservation > r.Memory) refuse('Minimum memory limit can not be less than memory reservation limit, see usage')
+  if (r.MemorySwappiness !== null && (r.MemorySwappiness < -1 || r.MemorySwappiness > 100)) refuse(`Invalid value: ${r.MemorySwappiness}, valid memory swappiness range is 0-100`)
+  if (r.NanoCpus > 0 && (r.CpuPeriod > 0 || r.CpuQuota > 0)) refuse('Conflicting options: Nano CPUs and CPU Period cannot both be set')
+  if (r.NanoCpus < 0 || r.NanoCpus > cpus().length * 1e9) refuse(`Range of CPUs is from 0.01 to ${cpus().length}.00, as there are only ${cpus().length} CPUs available`)
+  if (r.CpuPeriod !== 0 && (r.CpuPeriod < 1000 || r.CpuPeriod > 1_000_000)) refuse('CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)')
+  if (r.CpuQuota > 0 && r.CpuQuota < 1000) refuse('CPU cfs quota can not be less than 1ms (i.e. 1000)')
+  if (r.BlkioWeight !== 0 && (r.BlkioWeight < 10 || r.BlkioWeight > 1000)) refuse('Range of blkio weight is from 10 to 1000')
+  checkCpuset(r.CpusetCpus, 'cpuset cpus', cpus().length)
+  checkCpuset(r.CpusetMems, 'cpuset mems', 1)
+  if (r.CgroupParent !== '') throw new EngineError('unsupported', 'HostConfig.CgroupParent is not supported')
+  if (r.DeviceRequests !== null && r.DeviceRequests.length > 0) throw new EngineError('unsupported', 'could not select device driver: HostConfig.DeviceRequests is not supported')
+}
+
+const RESTART = new Set(['', 'no', 'always', 'unless-stopped', 'on-failure'])
+const RUNTIMES = new Set(['', 'gantry'])
+const LOG_OPTIONS = new Set(['max-size', 'max-file'])
+
+function checkModes(h: HostConfig): void {
+  const check = (field: string, value: string, plain: readonly string[], container: boolean): void => {
+    if (plain.includes(value) || (container && /^container:.+/.test(value))) return
+    refuse(`invalid ${field} mode: ${value}`)
+  }
+  check('PID', h.PidMode, ['', 'host', 'private'], true)
+  check('IPC', h.IpcMode, ['', 'host', 'private', 'shareable', 'none'], true)
+  check('UTS', h.UTSMode, ['', 'host'], false)
+  check('cgroup namespace', h.CgroupnsMode, ['', 'host', 'private'], false)
+  if (h.UsernsMode !== '' && h.UsernsMode !== 'host') refuse(`invalid user namespace mode: ${h.UsernsMode}`)
+  if (h.Isolation !== '' && h.Isolation !== 'default') refuse(`invalid isolation "${h.Isolation}": linux only supports 'default'`)
+  if (!RUNTIMES.has(h.Runtime)) refuse(`unknown or invalid runtime name: ${h.Runtime}`)
+}
+
+function checkUnsupported(h: HostConfig): void {
+  const unsupported = (field: string, set: boolean): void => {
+    if (set) throw new EngineError('unsupported', `HostConfig.${field} is not supported`)
+  }
+  unsupported('Links', h.Links !== null && h.Links.length > 0)
+  unsupported('StorageOpt', h.StorageOpt !== undefined)
+  unsupported('VolumeDriver', h.VolumeDriver !== '' && h.VolumeDriver !== 'local')
+  unsupported('Cgroup', h.Cgroup !== '')
+}
+
+/** Reads log options; those that no driver of ours knows are refused by name. */
+export function logSettings(config: HostConfig['LogConfig']): { readonly type: 'json-file' | 'none'; readonly maxBytes: number; readonly maxFiles: number } {
+  const type = config.Type === '' ? 'json-file' : config.Type
+  if (type !== 'json-file' && type !== 'none') throw new EngineError('invalid', `logger: no log driver named '${type}' is registered`)
+  for (const key of Object.keys(config.Config)) if (!LOG_OPTIONS.has(key) || type === 'none') refuse(`unknown log opt '${key}' for ${type} log driver`)
+  const maxSize = config.Config['max-size']
+  const maxFile = config.Config['max-file']
+  const maxFiles = maxFile === undefined ? 1 : Number(maxFile)
+  if (!Number.isInteger(maxFiles) || maxFiles < 1 || maxFiles > 100) refuse(`invalid max-file: ${maxFile}: expected a number from 1 to 100`)
+  if (maxFiles > 1 && maxSize === undefined) refuse('max-file cannot be set without max-size')
+  return { type, maxBytes: maxSize === undefined || maxSize === '-1' ? 0 : parseBytes(maxSize), maxFiles }
+}
+
+/** Refuses what cannot be honoured, before anything is made. */
+export function checkHostConfig(h: HostConfig): void {
+  checkResources(h)
+  checkModes(h)
+  checkUnsupported(h)
+  logSettings(h.LogConfig)
+  if (!RESTART.has(h.RestartPolicy.Name)) refuse(`invalid restart policy: unknown policy '${h.RestartPolicy.Name}'; use one of 'no', 'always', 'on-failure', or 'unless-stopped'`)
+  if (h.RestartPolicy.MaximumRetryCount < 0) refuse('invalid restart policy: maximum retry count cannot be negative')
+  if (h.RestartPolicy.MaximumRetryCount > 0 && h.RestartPolicy.Name !== 'on-failure') refuse(`invalid restart policy: maximum retry count can only be used with 'on-failure'`)
+  if (h.AutoRemove && h.RestartPolicy.Name !== '' && h.RestartPolicy.Name !== 'no') refuse("can't create 'AutoRemove' container with restart policy")
+  if (h.ShmSize < 0) refuse('SHM size can not be less than 0')
+  if (h.OomScoreAdj < -1000 || h.OomScoreAdj > 1000) refuse(`Invalid value ${h.OomScoreAdj}, range for oom score adj is [-1000, 1000]`)
+}

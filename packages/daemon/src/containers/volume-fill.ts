@@ -1,0 +1,34 @@
+import type { Graph, Image } from '@gantry/graph'
+import { treeToTar, feedTar } from '@gantry/graph'
+import type { Trees } from '@gantry/runtime'
+import type { Volumes } from '../volumes/volumes.ts'
+import type { Container } from './container.ts'
+import type { SettledMount } from './record.ts'
+
+/** What filling a volume stands on. */
+export interface FillPorts {
+  readonly graph: Graph
+  readonly trees: Trees
+  readonly volumes: Volumes
+  readonly execRoot: string
+}
+
+/** Copies what the image has at the mount point into a volume, only while the volume is new and empty (CVE-2020-1726). */
+export async function fillVolume(ports: FillPorts, container: Container, mount: SettledMount, image: Image | undefined): Promise<void> {
+  const volume = ports.volumes.get(mount.name)
+  if (volume === undefined) {
+    ports.volumes.create({ name: mount.name, labels: {}, options: {}, anonymous: mount.anonymous })
+    return
+  }
+  if (image === undefined || container.state.startedAt !== '' || !ports.volumes.isEmpty(volume)) return
+  const look = ports.graph.look(undefined, image)
+  const found = look.find(mount.destination)
+  if (found === undefined || !found.stats.isDirectory()) return
+  const root = { kind: 'mount' as const, root: ports.graph.driver.imageRecipe(ports.graph.places(image)), mountPoint: `${ports.execRoot}/rootfs`, binds: [] }
+  const base = Buffer.from(mount.destination.split('/').at(-1) ?? '').toString('latin1')
+  await ports.trees.write({ kind: 'directory', path: volume.mountPoint }, '/', { strict: false }, (socket) =>
+    ports.trees.read(root, mount.destination, { data: true, oneFilesystem: true }, async (reader) => {
+      await feedTar(treeToTar(reader, { whiteouts: false, rename: (path) => (path === base ? './' : path.startsWith(`${base}/`) ? path.slice(base.length + 1) : path) }), socket, 'apply')
+    }),
+  )
+}

@@ -1,0 +1,213 @@
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import type { Server } from 'node:http'
+import { openGraph } from '@gantry/graph'
+import { createController } from '@gantry/libnetwork'
+import { familiarString, parseReference } from '@gantry/registry'
+import { capabilitiesOf, createSupervisor, nativeDriver, openHost } from '@gantry/runtime'
+import { EngineError, hasCode, keyedLock, logger, newId, openDatabase, readText, replaceFile } from '@gantry/std'
+import type { DaemonConfig } from './config.ts'
+import type { Container } from './containers/container.ts'
+import { containerHandlers } from './containers/handlers.ts'
+import { createLifecycle, type Lifecycle } from './containers/lifecycle.ts'
+import { removeContainer, type RemovePorts } from './containers/remove.ts'
+import { etcDirectory, type StartPorts } from './containers/start.ts'
+import { openContainerStore } from './containers/store.ts'
+import { fillVolume } from './containers/volume-fill.ts'
+import { createEngine } from './engine/engine.ts'
+import { ensureBundledImage } from './images/bundled.ts'
+import { imageHandlers } from './images/handlers.ts'
+import { resolveImage } from './images/images.ts'
+import type { DaemonEngine, DaemonJobs } from './jobs/jobs.ts'
+import { restore } from './restore.ts'
+import { openListeners } from './server/listen.ts'
+import { createRouter } from './server/router.ts'
+import { containerRoutes } from './server/routes/containers.ts'
+import { imageRoutes } from './server/routes/images.ts'
+import { systemRoutes } from './server/routes/system.ts'
+import { createEvents } from './system/events.ts'
+import { systemHandlers } from './system/handlers.ts'
+import { infoView, versionView } from './system/info.ts'
+import { openVolumes } from './volumes/volumes.ts'
+
+const log = logger('daemon')
+const LAUNCHER_PATIENCE_MS = 5000
+
+/** A daemon that runs. */
+export interface Daemon {
+  readonly engine: DaemonEngine
+  stop(): Promise<void>
+  /** Resolves with the reason when the daemon cannot go on. */
+  readonly failed: Promise<string>
+}
+
+/** pid and start time of a process: a number alone may have been given to another. */
+function processMark(pid: number): string {
+  const stat = readText(`/proc/${pid}/stat`)
+  return stat === undefined ? '' : `${pid} ${stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19]}`
+}
+
+/** The launcher of a daemon that was killed may still carry out what it had been sent. */
+async function awaitFormerLauncher(execRoot: string): Promise<void> {
+  const mark = readText(`${execRoot}/launcher`)
+  const until = Date.now() + LAUNCHER_PATIENCE_MS
+  while (mark !== undefined && mark !== '' && processMark(Number(mark.split(' ')[0])) === mark) {
+    if (Date.now() > until) throw new EngineError('conflict', `another daemon uses ${execRoot}: its launcher runs as pid ${mark.split(' ')[0]}`)
+    await new Promise((resolve) => setTimeout(resolve, 20))
+  }
+}
+
+/** One daemon for one state: the lock is the pid file with the start time beside it. */
+function takePidFile(path: string): void {
+  const held = readText(path)?.trim()
+  const other = held === undefined ? '' : processMark(Number(held.split('\n')[0]))
+  if (held !== undefined && other !== '' && held.split('\n')[1] === other && Number(held.split('\n')[0]) !== process.pid) throw new EngineError('conflict', `another daemon runs as pid ${held.split('\n')[0]} (pid file ${path})`)
+  replaceFile(path, `${process.pid}\n${processMark(process.pid)}\n`, 0o644)
+}
+
+function daemonId(dataRoot: string): string {
+  const path = `${dataRoot}/daemon-id`
+  const known = readText(path)?.trim()
+  if (known !== undefined) return known
+  const id = newId().slice(0, 36)
+  writeFileSync(path, `${id}\n`, { mode: 0o600 })
+  return id
+}
+
+/** Boots a daemon: the only place that sees all rooms. Listeners open at once; requests wait until everything is there. */
+export async function startDaemon(config: DaemonConfig): Promise<Daemon> {
+  mkdirSync(config.dataRoot, { recursive: true, mode: 0o710 })
+  mkdirSync(config.execRoot, { recursive: true, mode: 0o711 })
+  takePidFile(config.pidFile)
+  await awaitFormerLauncher(config.execRoot)
+  const host = await openHost(config)
+  writeFileSync(`${config.execRoot}/launcher`, processMark(host.launcher.pid))
+  const db = openDatabase(`${config.dataRoot}/gantry.db`)
+  const events = createEvents()
+  const graph = openGraph({ root: config.dataRoot, db, trees: host.trees, driver: config.storageDriver })
+  const store = openContainerStore(db, graph.names)
+  const volumes = openVolumes(db, `${config.dataRoot}/volumes`, (path) => graph.discard(path))
+  const networks = await createController({ launcher: host.launcher, db, bridge: config.bridge, icc: config.icc, ipMasq: config.ipMasq, ipForward: config.ipForward, firewall: config.firewall })
+  const supervisor = createSupervisor(nativeDriver(host.factory))
+  const knownCapabilities = capabilitiesOf(/^CapEff:\s*(\w+)/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1] ?? '0')
+  const cgroupVersion = host.cgroups.layout.version
+  const containerDirectory = (id: string): string => `${config.dataRoot}/containers/${id}`
+
+  const emit = (container: Container, action: string, attributes: Readonly<Record<string, string>> = {}): void =>
+    events.emit('container', action, container.id, { ...container.document.config.Labels, image: container.document.config.Image, name: container.name, ...attributes })
+  const emitImage = (action: string, id: string, attributes: Readonly<Record<string, string>>): void => events.emit('image', action, id, attributes)
+  const images = { graph, containers: () => store.list(), emit: emitImage }
+  const logPath = (container: Container): string => `${containerDirectory(container.id)}/${container.id}-json.log`
+  const removePorts: RemovePorts = { store, graph, supervisor, volumes, containerDirectory, emit, kill: (container) => lifecycle.kill(container, 'SIGKILL').catch(ignoreNotRunning) }
+  const remove = (container: Container): Promise<void> => removeContainer(removePorts, container, { volumes: container.document.hostConfig.AutoRemove })
+  const start: Omit<StartPorts, 'watch'> = {
+    store, graph, networks, supervisor, knownCapabilities, cgroupVersion, execRoot: config.execRoot, dns: config.dns, emit,
+    logPath: (container) => {
+      mkdirSync(containerDirectory(container.id), { recursive: true, mode: 0o710 })
+      return logPath(container)
+    },
+    fillVolume: (container, mount, image) => fillVolume({ graph, trees: host.trees, volumes, execRoot: config.execRoot }, container, mount, image),
+  }
+  const lifecycle: Lifecycle = createLifecycle({ start, store, supervisor, lock: keyedLock(), execRoot: config.execRoot, emit, remove })
+  const views = { graph, execRoot: config.execRoot, network: (name: string) => networks.network(name), logPath }
+  const engine: DaemonEngine = createEngine<DaemonJobs>({
+    ...containerHandlers({
+      store, streams: host.streams, lifecycle, start, remove: removePorts, images, emit,
+      privateCgroup: cgroupVersion === 2,
+      create: { store, graph, volumes, knownCapabilities, emit, resolveImage: (name) => resolveImage(graph, name), hasNetwork: (name) => networks.network(name) !== undefined },
+      exec: {
+        store, graph, supervisor, streams: host.streams, trees: host.trees, emit,
+        specInput: (container, identity) => ({
+          document: container.document, identity, etcDirectory: etcDirectory(config.execRoot, container.id), mounts: container.document.mounts, knownCapabilities, cgroupVersion,
+          pidOf: (key) => store.find(key).task?.pid ?? 0,
+        }),
+      },
+      list: { ...views, list: () => store.list(), find: (key) => store.find(key), imageName: (container) => shownImage(graph.tags, container) },
+      archive: { graph, trees: host.trees, execRoot: config.execRoot },
+    }),
+    ...imageHandlers(images),
+    ...systemHandlers({
+      events, networks, volumes, containers: () => store.list(), version: versionView, jobs: () => engine.jobs(),
+      info: () => infoView({ graph, config, events, cgroupVersion, daemonId: daemonId(config.dataRoot), quarantined: store.quarantined, containers: () => store.list(), jobs: () => engine.jobs().length }),
+    }),
+  })
+
+  const accepted = Promise.withResolvers<void>()
+  accepted.promise.catch(() => undefined)
+  const router = createRouter([...containerRoutes(engine), ...imageRoutes(engine), ...systemRoutes(engine)])
+  const listeners = openListeners(config, router, accepted.promise)
+  try {
+    await restore({ store, supervisor, networks, graph, host, lifecycle, execRoot: config.execRoot, remove })
+    await ensureBundledImage(graph, config.busybox)
+    const servers = await listeners
+    startPolicies(store.list(), lifecycle)
+    accepted.resolve()
+    engine.onShutdown('close the state', async () => db[Symbol.dispose]())
+    engine.onShutdown('stop the launcher', () => host[Symbol.asyncDispose]())
+    engine.onShutdown('empty the trash', () => graph[Symbol.asyncDispose]())
+    if (store.list().length === 0) engine.onShutdown('take the network down', () => networks.destroy())
+    engine.onShutdown('close the listeners', () => closeListeners(servers, config))
+  } catch (error) {
+    accepted.reject(error)
+    throw error
+  }
+  log.info('ready', { hosts: config.hosts, storage: graph.driver.name, exec: supervisor.driver.name, cgroup: cgroupVersion })
+  return {
+    engine,
+    failed: host.launcher.lost.then(() => 'the launcher has ended'),
+    async stop() {
+      await engine.shutdown(config.shutdownTimeoutSeconds * 1000)
+      if (store.list().every((container) => container.task === undefined)) host.cgroups.release()
+      rmSync(config.pidFile, { force: true })
+      rmSync(`${config.execRoot}/launcher`, { force: true })
+      rmSync(`${config.execRoot}/streams.sock`, { force: true })
+    },
+  }
+}
+
+/** What the restart policies say after a boot. */
+function startPolicies(containers: readonly Container[], lifecycle: Lifecycle): void {
+  for (const container of containers) {
+    const { Name } = container.document.hostConfig.RestartPolicy
+    const wanted = Name === 'always' || (Name === 'unless-stopped' && !container.state.manuallyStopped)
+    if (!wanted || container.task !== undefined || container.state.startedAt === '' || container.restartTimer !== undefined) continue
+    lifecycle.start(container).catch((cause: unknown) => log.warn('cannot start by its restart policy', { id: container.id, cause }))
+  }
+}
+
+/** What `ps` calls the image: the name it was made from while that still leads to it. */
+function shownImage(tags: { get(reference: string): string | undefined }, container: Container): string {
+  const { Image } = container.document.config
+  try {
+    return tags.get(familiarString(parseReference(Image))) === container.document.imageId || container.document.imageId.includes(Image.replace('sha256:', '')) ? Image : container.document.imageId
+  } catch (error) {
+    if (error instanceof EngineError) return Image
+    throw error
+  }
+}
+
+function ignoreNotRunning(error: unknown): void {
+  if (!(error instanceof EngineError) || error.kind !== 'conflict') throw error
+}
+
+async function closeListeners(servers: readonly Server[], config: DaemonConfig): Promise<void> {
+  await Promise.all(
+    servers.map(
+      (server) =>
+        new Promise<void>((resolve) => {
+          server.close(() => resolve())
+          server.closeAllConnections()
+        }),
+    ),
+  )
+  for (const host of config.hosts) {
+    const path = host.startsWith('unix://') ? host.slice('unix://'.length) : ''
+    if (path !== '' && existsSync(path)) {
+      try {
+        rmSync(path)
+      } catch (error) {
+        if (!hasCode(error, 'ENOENT')) throw error
+      }
+    }
+  }
+}
+

@@ -1,0 +1,223 @@
+import type { Graph, Image } from '@gantry/graph'
+import { EngineError, type ImageConfig, type ImageHistory, type ImageRunConfig, isDigest } from '@gantry/std'
+import { familiarName, familiarString, parseReference } from '@gantry/registry'
+import type { Container } from '../containers/container.ts'
+import type { Filters } from '../server/filters.ts'
+
+/** What image work needs of the rest of the house. */
+export interface ImagePorts {
+  readonly graph: Graph
+  containers(): readonly Container[]
+  emit(action: string, id: string, attributes: Readonly<Record<string, string>>): void
+}
+
+/** Keys of the image list's filter. */
+export const IMAGE_FILTERS: ReadonlySet<string> = new Set(['before', 'since', 'dangling', 'label', 'reference', 'until'])
+
+/** By name, name@digest, id or unique id prefix. */
+export function resolveImage(graph: Graph, name: string): Image {
+  const missing = (text: string): EngineError => new EngineError('not-found', `No such image: ${text}`)
+  if (name === '') throw new EngineError('invalid', 'invalid reference format')
+  const plain = name.replace(/^sha256:/, '')
+  if (/^[0-9a-f]{64}$/.test(plain)) {
+    const image = graph.images.get(`sha256:${plain}`)
+    if (image === undefined) throw missing(name)
+    return image
+  }
+  let shown = name
+  try {
+    const reference = parseReference(name)
+    shown = familiarString(reference)
+    const tagged = graph.tags.get(shown)
+    const image = tagged === undefined ? undefined : graph.images.get(tagged)
+    if (image !== undefined) return image
+  } catch (error) {
+    if (!/^[0-9a-f]{2,64}$/.test(plain)) throw error
+  }
+  if (/^[0-9a-f]{2,64}$/.test(plain)) {
+    const found = graph.images.find(plain)
+    if (found.length > 1) throw new EngineError('invalid', `ambiguous image id prefix: ${name}`)
+    const image = found[0] === undefined ? undefined : graph.images.get(found[0])
+    if (image !== undefined) return image
+  }
+  throw missing(shown)
+}
+
+/** Puts a name on an image. */
+export function tagImage(ports: ImagePorts, image: Image, target: string): string {
+  const reference = parseReference(target)
+  if (reference.digest !== undefined) throw new EngineError('invalid', "refusing to create a tag with a digest reference")
+  const name = familiarString(reference)
+  ports.graph.tags.set(name, image.id)
+  ports.emit('tag', image.id, { name })
+  return name
+}
+
+const createdSeconds = (config: ImageConfig): number => {
+  const ms = Date.parse(config.created ?? '')
+  return Number.isNaN(ms) ? 0 : Math.floor(ms / 1000)
+}
+
+function listMatcher(ports: ImagePorts, filters: Filters): (image: Image, names: readonly string[]) => boolean {
+  const dangling = filters.flag('dangling')
+  const [before] = filters.values('before').map((name) => createdSeconds(resolveImage(ports.graph, name).config))
+  const [since] = filters.values('since').map((name) => createdSeconds(resolveImage(ports.graph, name).config))
+  const patterns = filters.values('reference').map((pattern) => new RegExp(`^${pattern.replace(/[.+^${}()|[\]\\]/g, '\\$&').replaceAll('*', '[^/]*').replaceAll('?', '.')}${pattern.includes(':') ? '' : '(:.*|@.*)?'}$`))
+  return (image, names) => {
+    const created = createdSeconds(image.config)
+    return (
+      (dangling === undefined || dangling === (names.length === 0)) &&
+      (before === undefined || created < before) &&
+      (since === undefined || created > since) &&
+      filters.labels('label', image.config.config?.Labels ?? {}) &&
+      (patterns.length === 0 || names.some((name) => patterns.some((pattern) => pattern.test(name))))
+    )
+  }
+}
+
+/** `GET /images/json`. */
+export function listImages(ports: ImagePorts, query: { readonly all: boolean; readonly filters: Filters }): readonly unknown[] {
+  const { graph } = ports
+  const matches = listMatcher(ports, query.filters)
+  const used = new Map<string, number>()
+  for (const container of ports.containers()) used.set(container.document.imageId, (used.get(container.document.imageId) ?? 0) + 1)
+  const patterns = query.filters.values('reference')
+  return graph.images
+    .list()
+    .map((image) => ({ image, names: graph.tags.references(image.id) }))
+    .filter(({ image, names }) => matches(image, names) && (query.all || names.length > 0 || graph.images.children(image.id).length === 0))
+    .sort((a, b) => createdSeconds(b.image.config) - createdSeconds(a.image.config))
+    .map(({ image, names }) => ({
+      Containers: used.get(image.id) ?? 0,
+      Created: createdSeconds(image.config),
+      Id: image.id,
+      Labels: image.config.config?.Labels ?? null,
+      ParentId: image.parent ?? '',
+      RepoDigests: names.filter((name) => name.includes('@')),
+      RepoTags: names.filter((name) => !name.includes('@') && (patterns.length === 0 || matches(image, [name]))),
+      SharedSize: -1,
+      Size: graph.images.bytes(image),
+    }))
+}
+
+function runConfigView(config: ImageRunConfig | undefined): unknown {
+  return {
+    ...(config?.ExposedPorts && { ExposedPorts: config.ExposedPorts }),
+    Env: config?.Env ?? null, Cmd: config?.Cmd ?? null, ...(config?.Healthcheck !== undefined && { Healthcheck: config.Healthcheck }), Volumes: config?.Volumes ?? null, WorkingDir: config?.WorkingDir ?? '', Entrypoint: config?.Entrypoint ?? null, OnBuild: config?.OnBuild ?? null,
+    Labels: config?.Labels ?? null, User: config?.User ?? '', ...(config?.StopSignal && { StopSignal: config.StopSignal }), ...(config?.Shell && { Shell: config.Shell }), ArgsEscaped: config?.ArgsEscaped ?? false,
+  }
+}
+
+/** `GET /images/{name}/json`. */
+export function inspectImage(ports: ImagePorts, image: Image, withVirtualSize: boolean): unknown {
+  const { config } = image
+  const names = ports.graph.tags.references(image.id)
+  const size = ports.graph.images.bytes(image)
+  const places = ports.graph.places(image)
+  return {
+    Id: image.id,
+    RepoTags: names.filter((name) => !name.includes('@')),
+    RepoDigests: names.filter((name) => name.includes('@')),
+    Parent: image.parent ?? '',
+    Comment: config.history?.at(-1)?.comment ?? '',
+    Created: config.created ?? '0001-01-01T00:00:00Z',
+    DockerVersion: config.docker_version ?? '',
+    Author: config.author ?? '',
+    Config: runConfigView(config.config),
+    Architecture: config.architecture ?? '',
+    ...(config.variant && { Variant: config.variant }),
+    Os: config.os ?? 'linux',
+    Size: size,
+    ...(withVirtualSize && { VirtualSize: size }),
+    GraphDriver: { Data: places.length === 0 ? {} : imageDriverData(ports.graph, image), Name: ports.graph.driver.name },
+    RootFS: { Type: 'layers', Layers: config.rootfs.diff_ids },
+    Metadata: { LastTagTime: new Date(image.addedAt).toISOString() },
+  }
+}
+
+function imageDriverData(graph: Graph, image: Image): Readonly<Record<string, string>> {
+  const places = graph.places(image)
+  const [top, ...below] = places
+  if (top === undefined) return {}
+  const { LowerDir: _, ...own } = graph.driver.describe(top.cacheId, below)
+  return { ...own, ...(below.length > 0 && { LowerDir: below.map((place) => graph.driver.layerDirectory(place)).join(':') }) }
+}
+
+/** `GET /images/{name}/history`, newest first. */
+export function imageHistory(ports: ImagePorts, image: Image): readonly unknown[] {
+  const layers = [...ports.graph.images.layers(image)].reverse()
+  let used = 0
+  const steps = (image.config.history ?? []).map((step: ImageHistory) => {
+    const layer = step.empty_layer === true ? undefined : layers[used++]
+    return { Comment: step.comment ?? '', Created: Math.floor(Date.parse(step.created ?? '') / 1000) || 0, CreatedBy: step.created_by ?? '', Id: '<missing>', Size: layer?.bytes ?? 0, Tags: null as readonly string[] | null }
+  })
+  const newest = steps.at(-1)
+  if (newest !== undefined) Object.assign(newest, { Id: image.id, Tags: ports.graph.tags.references(image.id) })
+  return steps.reverse()
+}
+
+/** One line of `DELETE /images/{name}`'s answer. */
+export type Deleted = { readonly Untagged: string } | { readonly Deleted: string }
+
+/** Takes a name away, and the image with it when that was the last. */
+export function removeImage(ports: ImagePorts, name: string, options: { readonly force: boolean }): readonly Deleted[] {
+  const { graph } = ports
+  const image = resolveImage(graph, name)
+  const names = graph.tags.references(image.id)
+  const byId = image.id.startsWith(name.startsWith('sha256:') ? name : `sha256:${name}`) && !names.includes(tryFamiliar(name))
+  const users = ports.containers().filter((container) => container.document.imageId === image.id)
+  const running = users.find((container) => container.task !== undefined)
+  const short = (id: string): string => id.replace('sha256:', '').slice(0, 12)
+  const deleted: Deleted[] = []
+  const untag = (reference: string): void => {
+    graph.tags.remove(reference)
+    ports.emit('untag', image.id, { name: reference })
+    deleted.push({ Untagged: reference })
+  }
+  if (byId) {
+    if (new Set(names.map((one) => familiarName(parseReference(one)))).size > 1 && !options.force) throw new EngineError('conflict', `conflict: unable to delete ${short(image.id)} (must be forced) - image is referenced in multiple repositories`)
+    if (running !== undefined) throw new EngineError('conflict', `conflict: unable to delete ${short(image.id)} (cannot be forced) - image is being used by running container ${short(running.id)}`)
+    if (users[0] !== undefined && !options.force) throw new EngineError('conflict', `conflict: unable to delete ${short(image.id)} (must be forced) - image is being used by stopped container ${short(users[0].id)}`)
+    for (const reference of names) untag(reference)
+  } else {
+    const reference = tryFamiliar(name)
+    if (names.length === 1 && users.length > 0 && !options.force) {
+      const one = running ?? users[0]
+      throw new EngineError('conflict', `conflict: unable to remove repository reference "${name}" (must force) - container ${short(one?.id ?? '')} is using its referenced image ${short(image.id)}`)
+    }
+    untag(reference)
+    if (graph.tags.references(image.id).length > 0) return deleted
+  }
+  // A container keeps its layers: a forced removal only takes the name.
+  if (users.length > 0) return deleted
+  if (graph.images.children(image.id).length > 0) return deleted
+  const layers = graph.images.remove(image.id)
+  ports.emit('delete', image.id, { name: image.id })
+  return [...deleted, { Deleted: image.id }, ...layers.map((id) => ({ Deleted: id }))]
+}
+
+function tryFamiliar(name: string): string {
+  try {
+    return familiarString(parseReference(name))
+  } catch (error) {
+    if (error instanceof EngineError) return name
+    throw error
+  }
+}
+
+/** Names of a repository's images, or the one that is named: what `save` writes. */
+export function savedNames(graph: Graph, name: string): readonly { readonly image: Image; readonly names: readonly string[] }[] {
+  const plain = name.replace(/^sha256:/, '')
+  const direct = (): { readonly image: Image; readonly names: readonly string[] } => {
+    const image = resolveImage(graph, name)
+    const reference = tryFamiliar(name)
+    return { image, names: graph.tags.get(reference) === image.id && !reference.includes('@') ? [reference] : [] }
+  }
+  if (isDigest(name) || /^[0-9a-f]{12,64}$/.test(plain)) return [direct()]
+  const reference = parseReference(name)
+  if (reference.tag !== undefined || reference.digest !== undefined) return [direct()]
+  const repository = familiarName(reference)
+  const all = graph.tags.list().filter((tag) => tag.reference.startsWith(`${repository}:`) && !tag.reference.slice(repository.length + 1).includes('/'))
+  if (all.length === 0) return [direct()]
+  return all.map((tag) => ({ image: resolveImage(graph, tag.reference), names: [tag.reference] }))
+}

@@ -1,0 +1,19 @@
+import type { EventMessage } from '@gantry/api'
+import type { JobView } from '../engine/job.ts'
+import type { Filters } from '../server/filters.ts'
+
+/** What the engine can do with networks, volumes and itself. */
+export interface SystemJobs {
+  'network.list': { input: { readonly filters: Filters }; output: readonly unknown[] }
+  'network.inspect': { input: { readonly key: string }; output: unknown }
+  'volume.list': { input: { readonly filters: Filters }; output: readonly unknown[] }
+  'volume.create': { input: { readonly name: string; readonly driver: string; readonly labels: Readonly<Record<string, string>>; readonly options: Readonly<Record<string, string>> }; output: unknown }
+  'volume.inspect': { input: { readonly name: string }; output: unknown }
+  'volume.remove': { input: { readonly name: string; readonly force: boolean }; output: undefined }
+  'volume.prune': { input: { readonly filters: Filters }; output: { readonly removed: readonly string[]; readonly bytes: number } }
+  'system.info': { input: Record<never, never>; output: unknown }
+  'system.version': { input: Record<never, never>; output: unknown }
+  /** Calls `onEvent` for what was and for what comes, until `until` or the signal. */
+  'system.events': { input: { readonly since: bigint | undefined; readonly until: bigint | undefined; readonly filters: Filters; readonly onEvent: (event: EventMessage) => void }; output: undefined }
+  'system.jobs': { input: Record<never, never>; output: readonly JobView[] }
+}

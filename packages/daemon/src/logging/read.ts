@@ -1,0 +1,151 @@
+import { closeSync, existsSync, fstatSync, openSync, readSync, statSync, watch } from 'node:fs'
+import { hasCode, parseTimestamp } from '@gantry/std'
+
+/** One line of a container's log. */
+export interface LogLine {
+  readonly stream: 'stdout' | 'stderr'
+  readonly text: string
+  /** RFC 3339 with nanoseconds. */
+  readonly time: string
+  readonly nanos: bigint
+}
+
+/** What of a log is wanted. */
+export interface LogQuery {
+  /** undefined: all. */
+  readonly tail: number | undefined
+  readonly since: bigint | undefined
+  readonly until: bigint | undefined
+  readonly follow: boolean
+}
+
+const BLOCK = 1 << 16
+const POLL_MS = 200
+
+function parseLine(text: string): LogLine | undefined {
+  try {
+    const record = JSON.parse(text) as { log?: string; stream?: string; time?: string }
+    if (typeof record.log !== 'string' || typeof record.time !== 'string') return undefined
+    return { stream: record.stream === 'stderr' ? 'stderr' : 'stdout', text: record.log, time: record.time, nanos: parseTimestamp(record.time) }
+  } catch (error) {
+    // A line that was cut off by a crash.
+    if (error instanceof SyntaxError) return undefined
+    throw error
+  }
+}
+
+/** Where the last `count` lines of a file begin. */
+function tailOffset(fd: number, size: number, count: number): number {
+  if (count === 0) return size
+  const block = Buffer.alloc(BLOCK)
+  let seen = 0
+  for (let end = size; end > 0; ) {
+    const start = Math.max(0, end - BLOCK)
+    const length = readSync(fd, block, 0, end - start, start)
+    for (let at = length - 1; at >= 0; at--) {
+      if (block[at] !== 10 || start + at === size - 1) continue
+      seen++
+      if (seen === count) return start + at + 1
+    }
+    end = start
+  }
+  return 0
+}
+
+/** Lines of one file from an offset; gives the offset behind the last whole line. */
+function* linesOf(fd: number, from: number): Generator<LogLine, number> {
+  const block = Buffer.alloc(BLOCK)
+  let held = Buffer.alloc(0)
+  let at = from
+  for (;;) {
+    const length = readSync(fd, block, 0, BLOCK, at + held.length)
+    if (length === 0) return at
+    held = Buffer.concat([held, block.subarray(0, length)])
+    for (let end = held.indexOf(10); end >= 0; end = held.indexOf(10)) {
+      const line = parseLine(held.toString('utf8', 0, end))
+      held = held.subarray(end + 1)
+      at += end + 1
+      if (line !== undefined) yield line
+    }
+  }
+}
+
+/** Waits until the file changes, a little time has passed, or it is over. */
+function changed(path: string, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const done = (): void => {
+      clearTimeout(timer)
+      watcher?.close()
+      signal.removeEventListener('abort', done)
+      resolve()
+    }
+    const timer = setTimeout(done, POLL_MS)
+    const watcher = existsSync(path) ? watch(path, done) : undefined
+    watcher?.on('error', done)
+    signal.addEventListener('abort', done)
+    if (signal.aborted) done()
+  })
+}
+
+const rotated = (path: string): readonly string[] => {
+  const older: string[] = []
+  for (let n = 1; existsSync(`${path}.${n}`); n++) older.unshift(`${path}.${n}`)
+  return older
+}
+
+function open(path: string): number | undefined {
+  try {
+    return openSync(path, 'r')
+  } catch (error) {
+    if (hasCode(error, 'ENOENT')) return undefined
+    throw error
+  }
+}
+
+/** Reads a log, and follows it until the container has ended and everything has been read. */
+export async function* readLog(path: string, query: LogQuery, state: { readonly ended: () => boolean; readonly signal: AbortSignal }): AsyncGenerator<LogLine> {
+  const wanted = (line: LogLine): boolean => (query.since === undefined || line.nanos >= query.since) && (query.until === undefined || line.nanos <= query.until)
+  const current = open(path)
+  let offset = 0
+  let fd = current
+  try {
+    if (current !== undefined && query.tail !== undefined) offset = tailOffset(current, fstatSync(current).size, query.tail)
+    if (query.tail === undefined) yield* olderLines(path, wanted)
+    for (;;) {
+      const over = state.ended()
+      fd ??= open(path)
+      if (fd !== undefined) {
+        const lines = linesOf(fd, offset)
+        for (let next = lines.next(); ; next = lines.next()) {
+          if (next.done === true) {
+            offset = next.value
+            break
+          }
+          if (query.until !== undefined && next.value.nanos > query.until) return
+          if (wanted(next.value)) yield next.value
+        }
+        if (statSync(path, { throwIfNoEntry: false })?.ino !== fstatSync(fd).ino) {
+          closeSync(fd)
+          fd = undefined
+          offset = 0
+          if (existsSync(path)) continue
+        }
+      }
+      if (!query.follow || over || state.signal.aborted) return
+      await changed(path, state.signal)
+    }
+  } finally {
+    if (fd !== undefined) closeSync(fd)
+  }
+}
+
+function* olderLines(path: string, wanted: (line: LogLine) => boolean): Generator<LogLine> {
+  for (const older of rotated(path)) {
+    const fd = openSync(older, 'r')
+    try {
+      for (const line of linesOf(fd, 0)) if (wanted(line)) yield line
+    } finally {
+      closeSync(fd)
+    }
+  }
+}

@@ -1,0 +1,41 @@
+import { spawnSync } from 'node:child_process'
+import { dirname, resolve } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { formatRecord, logger, messageOf, openLog } from '@gantry/std'
+import { startDaemon } from './daemon.ts'
+import { readConfig } from './flags.ts'
+import { GANTRY_VERSION } from './system/info.ts'
+
+const log = logger('daemon.main')
+const STOPPED = 0
+const FAILED = 1
+
+/** Tells systemd that the daemon is ready (sd_notify(3)); Node has no datagram sockets of the unix family. */
+function notifyReady(): void {
+  if (process.env['NOTIFY_SOCKET'] !== undefined) spawnSync('systemd-notify', ['--ready', `--pid=${process.pid}`])
+}
+
+/** Runs a daemon in the foreground until a signal ends it. */
+async function main(argv: readonly string[]): Promise<number> {
+  const root = resolve(dirname(fileURLToPath(import.meta.url)), '../../..')
+  const config = readConfig(argv, root, process.env)
+  openLog(config.logLevel, (record) => process.stderr.write(`${formatRecord(record)}\n`))
+  if (process.getuid?.() !== 0) throw new Error('the daemon needs to run as root')
+  const stopping = Promise.withResolvers<string>()
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGQUIT'] as const) process.on(signal, () => stopping.resolve(signal))
+  process.on('SIGPIPE', () => undefined)
+  const daemon = await startDaemon(config)
+  process.stderr.write(`gantry ${GANTRY_VERSION}, exec driver native, graph driver ${config.storageDriver}\n`)
+  notifyReady()
+  const reason = await Promise.race([stopping.promise, daemon.failed])
+  log.info('stopping', { reason })
+  await daemon.stop()
+  return reason.startsWith('SIG') ? STOPPED : FAILED
+}
+
+try {
+  process.exit(await main(process.argv.slice(2)))
+} catch (error) {
+  process.stderr.write(`gantry daemon: ${messageOf(error)}\n`)
+  process.exit(FAILED)
+}

@@ -1,0 +1,267 @@
+import { versionNumber } from '@gantry/api'
+import { asBoolean, asInteger, asList, asObject, asString, asStrings, EngineError, isEngineError, parseTimestamp } from '@gantry/std'
+import { decodeConfig } from '../../containers/decode-config.ts'
+import { decodeHostConfig } from '../../containers/decode-host-config.ts'
+import { LIST_FILTERS } from '../../containers/list.ts'
+import type { WaitCondition } from '../../jobs/containers.ts'
+import type { DaemonEngine } from '../../jobs/jobs.ts'
+import { parseFilters } from '../filters.ts'
+import { type ApiRequest, flag, jsonBody, numberOf, param } from '../request.ts'
+import { sendEmpty, sendJson, writeSlowly } from '../respond.ts'
+import type { Route } from '../router.ts'
+
+const CONDITIONS: ReadonlySet<string> = new Set(['not-running', 'next-exit', 'removed'])
+const PRUNE_FILTERS: ReadonlySet<string> = new Set(['until', 'label', 'label!'])
+const key = (request: ApiRequest): { readonly key: string } => ({ key: param(request, 'id') })
+
+async function create(engine: DaemonEngine, request: ApiRequest): Promise<void> {
+  const body = await jsonBody(request)
+  if (Object.keys(body).length === 0) throw new EngineError('invalid', 'invalid JSON: got EOF while reading request body')
+  const endpoints = asObject(asObject(body['NetworkingConfig'], 'NetworkingConfig')['EndpointsConfig'], 'EndpointsConfig')
+  const result = await engine.run('container.create', {
+    name: request.query.get('name') ?? '',
+    config: decodeConfig(body),
+    hostConfig: decodeHostConfig(asObject(body['HostConfig'], 'HostConfig')),
+    endpoints: Object.keys(endpoints),
+  })
+  sendJson(request.response, 201, { Id: result.id, Warnings: result.warnings })
+}
+
+function stopOptions(request: ApiRequest): { readonly key: string; readonly timeoutSeconds?: number; readonly signal?: string } {
+  const signal = request.query.get('signal')
+  return { ...key(request), ...(request.query.get('t') !== null && request.query.get('t') !== '' && { timeoutSeconds: numberOf(request.query, 't', 10) }), ...(signal !== null && signal !== '' && { signal }) }
+}
+
+async function start(engine: DaemonEngine, request: ApiRequest): Promise<void> {
+  const { changed } = await engine.run('container.start', key(request))
+  sendEmpty(request.response, changed ? 204 : 304)
+}
+
+async function wait(engine: DaemonEngine, request: ApiRequest): Promise<void> {
+  const condition = request.query.get('condition') ?? ''
+  const wanted = condition === '' ? 'not-running' : condition
+  if (!CONDITIONS.has(wanted)) throw new EngineError('invalid', `invalid condition: "${condition}"`)
+  const onWaiting = (): void => {
+    // The head goes out before anything happens: the client starts the container once it has it.
+    request.response.writeHead(200, { 'Content-Type': 'application/json' })
+    request.response.flushHeaders()
+  }
+  try {
+    const { code, error } = await engine.run('container.wait', { ...key(request), condition: wanted as WaitCondition, onWaiting }, { signal: request.signal })
+    request.response.end(`${JSON.stringify({ StatusCode: code, ...(error !== '' && { Error: { Message: error } }) })}\n`)
+  } catch (error) {
+    if (!request.response.headersSent) throw error
+    request.response.destroy()
+  }
+}
+
+async function attach(engine: DaemonEngine, request: ApiRequest): Promise<void> {
+  const { query } = request
+  const choice = { stdin: flag(query, 'stdin'), stdout: flag(query, 'stdout'), stderr: flag(query, 'stderr') }
+  await engine.run(
+    'container.attach',
+    { ...key(request), choice, stream: flag(query, 'stream'), logs: flag(query, 'logs'), detachKeys: query.get('detachKeys') ?? '', apiVersion: request.apiVersion },
+    { stdio: { hijack: request.hijack } },
+  )
+}
+
+async function logs(engine: DaemonEngine, request: ApiRequest): Promise<void> {
+  const { query, response } = request
+  const time = (name: string): bigint | undefined => {
+    const value = query.get(name)
+    return value === null || value === '' || value === '0' ? undefined : parseTimestamp(value)
+  }
+  const tail = query.get('tail') ?? ''
+  if (tail !== '' && tail !== 'all' && !/^-?\d+$/.test(tail)) throw new EngineError('invalid', `invalid value for "tail": ${tail}`)
+  const onReady = (tty: boolean): void => {
+    response.writeHead(200, { 'Content-Type': tty || request.apiVersion < versionNumber('1.42') ? 'application/vnd.docker.raw-stream' : 'application/vnd.docker.multiplexed-stream' })
+    response.flushHeaders()
+  }
+  await engine.run(
+    'container.logs',
+    {
+      ...key(request),
+      query: { tail: /^\d+$/.test(tail) ? Number(tail) : undefined, since: time('since'), until: time('until'), follow: flag(query, 'follow') },
+      stdout: flag(query, 'stdout'), stderr: flag(query, 'stderr'), timestamps: flag(query, 'timestamps'), details: flag(query, 'details'), onReady,
+    },
+    { stdio: { write: (chunk) => writeSlowly(response, chunk) }, signal: request.signal },
+  )
+  response.end()
+}
+
+/** Streams bytes once the first are there, so that an error before them is a real status. */
+function lazyBody(request: ApiRequest, type: string): (chunk: Uint8Array) => Promise<void> {
+  return (chunk) => {
+    if (!request.response.headersSent) request.response.writeHead(200, { 'Content-Type': type })
+    return writeSlowly(request.response, chunk)
+  }
+}
+
+const statHeader = (stat: unknown): Readonly<Record<string, string>> => ({ 'X-Docker-Container-Path-Stat': Buffer.from(JSON.stringify(stat)).toString('base64') })
+
+function pathOf(request: ApiRequest): string {
+  const path = request.query.get('path') ?? ''
+  if (path === '') throw new EngineError('invalid', 'Missing query parameter: path')
+  return path
+}
+
+function archiveRoutes(engine: DaemonEngine): readonly Route[] {
+  return [
+    {
+      method: 'HEAD', path: '/containers/{id}/archive',
+      handle: async (request) => {
+        const stat = await engine.run('container.stat', { ...key(request), path: pathOf(request) })
+        request.response.writeHead(200, { ...statHeader(stat), 'Content-Length': 0 }).end()
+      },
+    },
+    {
+      method: 'GET', path: '/containers/{id}/archive',
+      handle: async (request) => {
+        const onStat = (stat: unknown): void => {
+          request.response.writeHead(200, { 'Content-Type': 'application/x-tar', ...statHeader(stat) })
+        }
+        await engine.run('container.read-archive', { ...key(request), path: pathOf(request), onStat }, { stdio: { write: (chunk) => writeSlowly(request.response, chunk) }, signal: request.signal })
+        request.response.end()
+      },
+    },
+    {
+      method: 'PUT', path: '/containers/{id}/archive',
+      handle: async (request) => {
+        await engine.run('container.write-archive', { ...key(request), path: pathOf(request), strict: flag(request.query, 'noOverwriteDirNonDir'), copyOwner: flag(request.query, 'copyUIDGID') }, { stdio: { input: request.message }, signal: request.signal })
+        sendEmpty(request.response, 200)
+      },
+    },
+    {
+      method: 'GET', path: '/containers/{id}/export',
+      handle: async (request) => {
+        await engine.run('container.export', key(request), { stdio: { write: lazyBody(request, 'application/octet-stream') }, signal: request.signal })
+        request.response.end()
+      },
+    },
+    {
+      method: 'GET', path: '/containers/{id}/changes',
+      handle: async (request) => {
+        const changes = await engine.run('container.changes', key(request))
+        sendJson(request.response, 200, changes.length === 0 ? null : changes.map((change) => ({ Path: change.path, Kind: change.kind })))
+      },
+    },
+  ]
+}
+
+function execRoutes(engine: DaemonEngine): readonly Route[] {
+  const resizeTo = (request: ApiRequest): { readonly rows: number; readonly columns: number } => ({ rows: numberOf(request.query, 'h', 0), columns: numberOf(request.query, 'w', 0) })
+  return [
+    {
+      method: 'POST', path: '/containers/{id}/exec',
+      handle: async (request) => {
+        const body = await jsonBody(request)
+        const bool = (name: string): boolean => asBoolean(body[name], name)
+        const text = (name: string): string => asString(body[name], name)
+        const result = await engine.run('exec.create', {
+          ...key(request),
+          request: { command: asStrings(body['Cmd'], 'Cmd'), tty: bool('Tty'), openStdin: bool('AttachStdin'), attachStdout: bool('AttachStdout'), attachStderr: bool('AttachStderr'), env: asStrings(body['Env'], 'Env'), user: text('User'), workingDir: text('WorkingDir'), privileged: bool('Privileged'), detachKeys: text('DetachKeys') },
+        })
+        sendJson(request.response, 201, { Id: result.id })
+      },
+    },
+    {
+      method: 'POST', path: '/exec/{id}/start',
+      handle: async (request) => {
+        const body = await jsonBody(request)
+        const detach = asBoolean(body['Detach'], 'Detach')
+        const [rows = 0, columns = 0] = asList(body['ConsoleSize'], 'ConsoleSize').map((item) => asInteger(item, 'ConsoleSize'))
+        await engine.run('exec.start', { id: param(request, 'id'), detach, tty: asBoolean(body['Tty'], 'Tty'), size: [rows, columns], apiVersion: request.apiVersion }, { stdio: detach ? {} : { hijack: request.hijack } })
+        if (detach) sendEmpty(request.response, 200)
+      },
+    },
+    { method: 'GET', path: '/exec/{id}/json', handle: async (request) => sendJson(request.response, 200, await engine.run('exec.inspect', { id: param(request, 'id') })) },
+    {
+      method: 'POST', path: '/exec/{id}/resize',
+      handle: async (request) => {
+        await engine.run('exec.resize', { id: param(request, 'id'), ...resizeTo(request) })
+        sendEmpty(request.response, 200)
+      },
+    },
+    {
+      method: 'POST', path: '/containers/{id}/resize',
+      handle: async (request) => {
+        await engine.run('container.resize', { ...key(request), ...resizeTo(request) })
+        sendEmpty(request.response, 200)
+      },
+    },
+  ]
+}
+
+function lifeRoutes(engine: DaemonEngine): readonly Route[] {
+  const plain = (path: string, run: (request: ApiRequest) => Promise<unknown>): Route => ({
+    method: 'POST', path: `/containers/{id}/${path}`,
+    handle: async (request) => {
+      await run(request)
+      sendEmpty(request.response, 204)
+    },
+  })
+  return [
+    { method: 'POST', path: '/containers/{id}/start', handle: (request) => start(engine, request) },
+    {
+      method: 'POST', path: '/containers/{id}/stop',
+      handle: async (request) => sendEmpty(request.response, (await engine.run('container.stop', stopOptions(request))).changed ? 204 : 304),
+    },
+    plain('restart', (request) => engine.run('container.restart', stopOptions(request))),
+    plain('kill', (request) => engine.run('container.kill', { ...key(request), signal: request.query.get('signal') ?? '' })),
+    plain('pause', (request) => engine.run('container.pause', key(request))),
+    plain('unpause', (request) => engine.run('container.unpause', key(request))),
+    plain('rename', (request) => engine.run('container.rename', { ...key(request), name: request.query.get('name') ?? '' })),
+    { method: 'POST', path: '/containers/{id}/wait', handle: (request) => wait(engine, request) },
+    {
+      method: 'DELETE', path: '/containers/{id}',
+      handle: async (request) => {
+        if (flag(request.query, 'link')) throw new EngineError('unsupported', 'links are not supported')
+        await engine.run('container.remove', { ...key(request), volumes: flag(request.query, 'v'), force: flag(request.query, 'force') })
+        sendEmpty(request.response, 204)
+      },
+    },
+  ]
+}
+
+/** All container and exec routes. */
+export function containerRoutes(engine: DaemonEngine): readonly Route[] {
+  return [
+    {
+      method: 'GET', path: '/containers/json',
+      handle: async ({ query, response }) => sendJson(response, 200, await engine.run('container.list', { all: flag(query, 'all'), limit: numberOf(query, 'limit', 0), filters: parseFilters(query.get('filters') ?? '', LIST_FILTERS) })),
+    },
+    { method: 'POST', path: '/containers/create', handle: (request) => create(engine, request) },
+    {
+      method: 'POST', path: '/containers/prune',
+      handle: async ({ query, response }) => {
+        const { removed } = await engine.run('container.prune', { filters: parseFilters(query.get('filters') ?? '', PRUNE_FILTERS) })
+        sendJson(response, 200, { ContainersDeleted: removed.length === 0 ? null : removed, SpaceReclaimed: 0 })
+      },
+    },
+    { method: 'GET', path: '/containers/{id}/json', handle: async (request) => sendJson(request.response, 200, await engine.run('container.inspect', { ...key(request), apiVersion: request.apiVersion })) },
+    {
+      method: 'GET', path: '/containers/{id}/top',
+      handle: async (request) => {
+        const { titles, processes } = await engine.run('container.top', { ...key(request), arguments: request.query.get('ps_args') ?? '' })
+        sendJson(request.response, 200, { Titles: titles, Processes: processes })
+      },
+    },
+    { method: 'GET', path: '/containers/{id}/logs', handle: (request) => logs(engine, request) },
+    { method: 'POST', path: '/containers/{id}/attach', handle: (request) => attachGuarded(engine, request) },
+    { method: 'GET', path: '/containers/{id}/trace', handle: async (request) => sendJson(request.response, 200, await engine.run('container.trace', key(request))) },
+    { method: 'GET', path: '/containers/{id}/explain', handle: async (request) => sendJson(request.response, 200, await engine.run('container.explain', key(request))) },
+    ...lifeRoutes(engine),
+    ...archiveRoutes(engine),
+    ...execRoutes(engine),
+  ]
+}
+
+/** An attach that fails once the connection has been taken over can only be closed. */
+async function attachGuarded(engine: DaemonEngine, request: ApiRequest): Promise<void> {
+  try {
+    await attach(engine, request)
+  } catch (error) {
+    if (request.response.socket !== null || !isEngineError(error)) throw error
+    request.message.socket.destroy()
+  }
+}

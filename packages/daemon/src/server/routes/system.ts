@@ -1,0 +1,95 @@
+import { asString, asStringMap, EngineError, parseTimestamp } from '@gantry/std'
+import type { DaemonEngine } from '../../jobs/jobs.ts'
+import { EVENT_FILTERS } from '../../system/events.ts'
+import { parseFilters } from '../filters.ts'
+import { type ApiRequest, flag, jsonBody, param } from '../request.ts'
+import { sendEmpty, sendJson } from '../respond.ts'
+import { PING_HEADERS } from '../server.ts'
+import type { Route } from '../router.ts'
+
+const NETWORK_FILTERS: ReadonlySet<string> = new Set(['dangling', 'driver', 'id', 'label', 'name', 'scope', 'type'])
+const VOLUME_FILTERS: ReadonlySet<string> = new Set(['dangling', 'driver', 'label', 'name'])
+const PRUNE_FILTERS: ReadonlySet<string> = new Set(['label', 'label!', 'all', 'until'])
+
+async function events(engine: DaemonEngine, request: ApiRequest): Promise<void> {
+  const { query, response } = request
+  const time = (name: string): bigint | undefined => {
+    const value = query.get(name)
+    return value === null || value === '' ? undefined : parseTimestamp(value)
+  }
+  const input = { since: time('since'), until: time('until'), filters: parseFilters(query.get('filters') ?? '', EVENT_FILTERS) }
+  response.writeHead(200, { 'Content-Type': 'application/json' })
+  response.flushHeaders()
+  await engine.run('system.events', { ...input, onEvent: (event) => void response.write(`${JSON.stringify(event)}\n`) }, { signal: request.signal })
+  response.end()
+}
+
+function volumeRoutes(engine: DaemonEngine): readonly Route[] {
+  return [
+    { method: 'GET', path: '/volumes', handle: async ({ query, response }) => sendJson(response, 200, { Volumes: await engine.run('volume.list', { filters: parseFilters(query.get('filters') ?? '', VOLUME_FILTERS) }), Warnings: null }) },
+    {
+      method: 'POST', path: '/volumes/create',
+      handle: async (request) => {
+        const body = await jsonBody(request)
+        sendJson(request.response, 201, await engine.run('volume.create', { name: asString(body['Name'], 'Name'), driver: asString(body['Driver'], 'Driver'), labels: asStringMap(body['Labels'], 'Labels'), options: asStringMap(body['DriverOpts'], 'DriverOpts') }))
+      },
+    },
+    {
+      method: 'POST', path: '/volumes/prune',
+      handle: async ({ query, response }) => {
+        const { removed, bytes } = await engine.run('volume.prune', { filters: parseFilters(query.get('filters') ?? '', PRUNE_FILTERS) })
+        sendJson(response, 200, { VolumesDeleted: removed.length === 0 ? null : removed, SpaceReclaimed: bytes })
+      },
+    },
+    { method: 'GET', path: '/volumes/{name}', handle: async (request) => sendJson(request.response, 200, await engine.run('volume.inspect', { name: param(request, 'name') })) },
+    {
+      method: 'DELETE', path: '/volumes/{name}',
+      handle: async (request) => {
+        await engine.run('volume.remove', { name: param(request, 'name'), force: flag(request.query, 'force') })
+        sendEmpty(request.response, 204)
+      },
+    },
+  ]
+}
+
+/** Outside a swarm an engine answers these so. */
+function swarmRoutes(): readonly Route[] {
+  const handle = async (): Promise<void> => {
+    throw new EngineError('unavailable', 'This node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to connect this node to swarm and try again.')
+  }
+  return ['swarm', 'nodes', 'services', 'tasks', 'secrets', 'configs'].flatMap((word) => (['GET', 'POST', 'DELETE'] as const).flatMap((method): readonly Route[] => [{ method, path: `/${word}`, handle }, { method, path: `/${word}/{rest:}`, handle }]))
+}
+
+/** Routes of networks, volumes and the daemon itself. */
+export function systemRoutes(engine: DaemonEngine): readonly Route[] {
+  const ping: Route['handle'] = async ({ message, response }) => {
+    response.writeHead(200, { ...PING_HEADERS, 'Content-Length': message.method === 'HEAD' ? 0 : 2 })
+    response.end(message.method === 'HEAD' ? undefined : 'OK')
+  }
+  return [
+    { method: 'GET', path: '/_ping', handle: ping },
+    { method: 'HEAD', path: '/_ping', handle: ping },
+    { method: 'GET', path: '/version', handle: async ({ response }) => sendJson(response, 200, await engine.run('system.version', {})) },
+    { method: 'GET', path: '/info', handle: async ({ response }) => sendJson(response, 200, await engine.run('system.info', {})) },
+    { method: 'GET', path: '/events', handle: (request) => events(engine, request) },
+    { method: 'GET', path: '/jobs', handle: async ({ response }) => sendJson(response, 200, await engine.run('system.jobs', {})) },
+    { method: 'GET', path: '/networks', handle: async ({ query, response }) => sendJson(response, 200, await engine.run('network.list', { filters: parseFilters(query.get('filters') ?? '', NETWORK_FILTERS) })) },
+    {
+      method: 'POST', path: '/networks/create',
+      handle: async () => {
+        throw new EngineError('unsupported', 'user-defined networks are not supported by this version of Gantry')
+      },
+    },
+    { method: 'GET', path: '/networks/{id}', handle: async (request) => sendJson(request.response, 200, await engine.run('network.inspect', { key: param(request, 'id') })) },
+    {
+      method: 'DELETE', path: '/networks/{id}',
+      handle: async (request) => {
+        await engine.run('network.inspect', { key: param(request, 'id') })
+        throw new EngineError('forbidden', `${param(request, 'id')} is a pre-defined network and cannot be removed`)
+      },
+    },
+    { method: 'GET', path: '/plugins', handle: async ({ response }) => sendJson(response, 200, []) },
+    ...volumeRoutes(engine),
+    ...swarmRoutes(),
+  ]
+}

@@ -1,0 +1,101 @@
+import { createServer, type IncomingMessage, type Server, ServerResponse } from 'node:http'
+import { createServer as createSecureServer } from 'node:https'
+import type { Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
+import type { SecureContextOptions } from 'node:tls'
+import { EngineError, logger } from '@gantry/std'
+import { MAX_API_VERSION } from '@gantry/api'
+import { BUILDER_VERSION, GANTRY_VERSION } from '../system/info.ts'
+import type { ApiRequest } from './request.ts'
+import { sendError } from './respond.ts'
+import type { Router } from './router.ts'
+
+const log = logger('daemon.server')
+const HEADERS_LIMIT_BYTES = 16_384
+const HEADERS_TIMEOUT_MS = 60_000
+const IDLE_MS = 5 * 60_000
+const CONNECTIONS = 1000
+
+/** What the server stands on. */
+export interface ServerOptions {
+  readonly router: Router
+  /** Early requests wait until the daemon is ready. */
+  readonly accepted: Promise<void>
+  readonly tls?: SecureContextOptions & { readonly requestCert: boolean }
+  /** Browsers must not reach a socket that needs no proof: requests with an Origin are refused. */
+  readonly guarded: boolean
+}
+
+const COMMON: Readonly<Record<string, string>> = { 'Api-Version': MAX_API_VERSION, Ostype: 'linux', Server: `Gantry/${GANTRY_VERSION} (linux)`, 'Docker-Experimental': 'false' }
+
+function clientGone(message: IncomingMessage, response: ServerResponse): AbortSignal {
+  const controller = new AbortController()
+  const gone = (): void => controller.abort(new EngineError('unavailable', 'the client has gone'))
+  message.socket.once('close', gone)
+  response.once('close', () => message.socket.off('close', gone))
+  return controller.signal
+}
+
+/** The head of a raw stream: 101 when the client asked for the change, else 200. */
+function hijackHead(upgrade: boolean, contentType: string): string {
+  const lines = upgrade ? ['HTTP/1.1 101 UPGRADED', `Content-Type: ${contentType}`, 'Connection: Upgrade', 'Upgrade: tcp'] : ['HTTP/1.1 200 OK', `Content-Type: ${contentType}`]
+  return `${[...lines, ...Object.entries(COMMON).map(([name, value]) => `${name}: ${value}`)].join('\r\n')}\r\n\r\n`
+}
+
+/** Makes the HTTP server of one listener. */
+export function createApiServer(options: ServerOptions): Server {
+  const serve = async (message: IncomingMessage, response: ServerResponse, hijack: (contentType: string) => Duplex): Promise<void> => {
+    for (const [name, value] of Object.entries(COMMON)) response.setHeader(name, value)
+    try {
+      await options.accepted
+      if (options.guarded && message.headers.origin !== undefined) throw new EngineError('forbidden', 'requests with an Origin are refused on this socket')
+      const url = new URL(message.url ?? '/', 'http://localhost')
+      const found = options.router.match(message.method ?? 'GET', url.pathname)
+      if (found === undefined) throw new EngineError('not-found', 'page not found')
+      const request: ApiRequest = { message, response, params: found.params, query: url.searchParams, apiVersion: found.apiVersion, signal: clientGone(message, response), hijack }
+      await found.route.handle(request)
+    } catch (error) {
+      if (!message.socket.destroyed || !response.headersSent) log.debug('request failed', { method: message.method, url: message.url, cause: error })
+      sendError(response, error)
+    }
+  }
+  const onRequest = (message: IncomingMessage, response: ServerResponse): void => {
+    void serve(message, response, (contentType) => {
+      const socket = message.socket
+      response.detachSocket(socket)
+      socket.removeAllListeners('timeout')
+      socket.setTimeout(0)
+      socket.write(hijackHead(false, contentType))
+      return socket
+    })
+  }
+  const onUpgrade = (message: IncomingMessage, socket: Duplex, head: Buffer): void => {
+    const response = new ServerResponse(message)
+    response.assignSocket(socket as Socket)
+    response.shouldKeepAlive = false
+    response.on('finish', () => socket.end())
+    if (head.length > 0) socket.unshift(head)
+    socket.on('error', () => undefined)
+    ;(socket as Socket).setTimeout(0)
+    void serve(message, response, (contentType) => {
+      response.detachSocket(socket as Socket)
+      socket.write(hijackHead(true, contentType))
+      return socket
+    })
+  }
+  const common = { maxHeaderSize: HEADERS_LIMIT_BYTES, headersTimeout: HEADERS_TIMEOUT_MS, requestTimeout: 0, keepAliveTimeout: IDLE_MS, noDelay: true, allowHalfOpen: true }
+  const server = options.tls === undefined ? createServer(common, onRequest) : (createSecureServer({ ...common, ...options.tls, minVersion: 'TLSv1.2', rejectUnauthorized: options.tls.requestCert }, onRequest) as unknown as Server)
+  server.maxConnections = CONNECTIONS
+  server.on('upgrade', onUpgrade)
+  server.on('clientError', (error: NodeJS.ErrnoException, socket: Duplex) => {
+    if (!socket.writable || error.code === 'ECONNRESET') return void socket.destroy()
+    const tooLarge = error.code === 'HPE_HEADER_OVERFLOW'
+    socket.end(`HTTP/1.1 ${tooLarge ? '431 Request Header Fields Too Large' : '400 Bad Request'}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`)
+  })
+  return server
+}
+
+/** Headers of `/_ping`. */
+export const PING_HEADERS: Readonly<Record<string, string>> = {
+  'Content-Type': 'text/plain; charset=utf-8', 'Cache-Control': 'no-cache, no-store, must-revalidate', Pragma: 'no-cache', 'Builder-Version': BUILDER_VERSION, Swarm: 'inactive',
+}

@@ -1,0 +1,125 @@
+import { formatNanos, EngineError } from '@gantry/std'
+import type { Controller, NetworkInfo } from '@gantry/libnetwork'
+import type { Container } from '../containers/container.ts'
+import type { Handlers, JobView } from '../engine/job.ts'
+import type { SystemJobs } from '../jobs/system.ts'
+import type { Filters } from '../server/filters.ts'
+import type { Volume, Volumes } from '../volumes/volumes.ts'
+import { type Events, eventMatches } from './events.ts'
+
+/** What the jobs of the system stand on. */
+export interface SystemPorts {
+  readonly events: Events
+  readonly networks: Controller
+  readonly volumes: Volumes
+  containers(): readonly Container[]
+  info(): unknown
+  version(): unknown
+  jobs(): readonly JobView[]
+}
+
+const stamp = (ms: number): string => formatNanos(BigInt(ms) * 1_000_000n)
+
+function networkView(ports: SystemPorts, network: NetworkInfo, detailed: boolean): unknown {
+  const members = ports.containers().flatMap((container) => (container.sandbox?.endpoints ?? []).filter((endpoint) => endpoint.networkId === network.id).map((endpoint) => [container, endpoint] as const))
+  return {
+    Name: network.name, Id: network.id, Created: stamp(network.createdAt), Scope: 'local', Driver: network.driver, EnableIPv4: true, EnableIPv6: false,
+    IPAM: { Driver: 'default', Options: null, Config: network.ipam === undefined ? null : [{ Subnet: network.ipam.subnet, Gateway: network.ipam.gateway }] },
+    Internal: false, Attachable: false, Ingress: false, ConfigFrom: { Network: '' }, ConfigOnly: false,
+    Containers: detailed ? Object.fromEntries(members.map(([container, endpoint]) => [container.id, { Name: container.name, EndpointID: endpoint.id, MacAddress: endpoint.mac, IPv4Address: `${endpoint.address}/${endpoint.prefix}`, IPv6Address: '' }])) : {},
+    Options: network.options, Labels: {},
+  }
+}
+
+function networkMatches(filters: Filters, network: NetworkInfo): boolean {
+  const type = filters.values('type')
+  return (
+    filters.matches('driver', network.driver) && filters.matches('scope', 'local') &&
+    (filters.none('id') || filters.some('id', (id) => network.id.startsWith(id))) &&
+    (filters.none('name') || filters.some('name', (name) => network.name.includes(name))) &&
+    filters.labels('label', {}) && (type.length === 0 || type.includes('builtin')) && filters.flag('dangling') !== true
+  )
+}
+
+function volumeView(volume: Volume): unknown {
+  return { CreatedAt: stamp(volume.createdAt).replace(/\.\d+/, ''), Driver: 'local', Labels: Object.keys(volume.labels).length === 0 ? null : volume.labels, Mountpoint: volume.mountPoint, Name: volume.name, Options: Object.keys(volume.options).length === 0 ? null : volume.options, Scope: 'local' }
+}
+
+function volumeUsers(ports: SystemPorts, name: string): readonly string[] {
+  return ports.containers().filter((container) => container.document.mounts.some((mount) => mount.type === 'volume' && mount.name === name)).map((container) => container.id)
+}
+
+function volumeHandlers(ports: SystemPorts): Pick<Handlers<SystemJobs>, 'volume.list' | 'volume.create' | 'volume.inspect' | 'volume.remove' | 'volume.prune'> {
+  const find = (name: string): Volume => {
+    const volume = ports.volumes.get(name)
+    if (volume === undefined) throw new EngineError('not-found', `get ${name}: no such volume`)
+    return volume
+  }
+  const remove = (name: string): void => {
+    ports.volumes.remove(name)
+    ports.events.emit('volume', 'destroy', name, { driver: 'local' })
+  }
+  return {
+    'volume.list': async ({ input: { filters } }) =>
+      ports.volumes
+        .list()
+        .filter((volume) => filters.matches('driver', 'local') && filters.labels('label', volume.labels) && (filters.none('name') || filters.some('name', (name) => volume.name.includes(name))) && (filters.flag('dangling') === undefined || filters.flag('dangling') === (volumeUsers(ports, volume.name).length === 0)))
+        .map(volumeView),
+    'volume.create': async ({ input }) => {
+      if (input.driver !== '' && input.driver !== 'local') throw new EngineError('not-found', `create ${input.name}: error looking up volume plugin ${input.driver}: plugin "${input.driver}" not found`)
+      const known = input.name === '' ? undefined : ports.volumes.get(input.name)
+      const volume = ports.volumes.create(input)
+      if (known === undefined) ports.events.emit('volume', 'create', volume.name, { driver: 'local' })
+      return volumeView(volume)
+    },
+    'volume.inspect': async ({ input }) => volumeView(find(input.name)),
+    'volume.remove': async ({ input }) => {
+      if (input.force && ports.volumes.get(input.name) === undefined) return undefined
+      const volume = find(input.name)
+      const users = volumeUsers(ports, volume.name)
+      if (users.length > 0) throw new EngineError('conflict', `remove ${volume.name}: volume is in use - [${users.join(', ')}]`)
+      remove(volume.name)
+      return undefined
+    },
+    'volume.prune': async ({ input }) => {
+      const all = input.filters.flag('all') ?? false
+      const removed = ports.volumes.list().filter((volume) => (all || volume.anonymous) && volumeUsers(ports, volume.name).length === 0 && input.filters.labels('label', volume.labels))
+      for (const volume of removed) remove(volume.name)
+      return { removed: removed.map((volume) => volume.name), bytes: 0 }
+    },
+  }
+}
+
+/** All jobs of networks, volumes and the daemon itself. */
+export function systemHandlers(ports: SystemPorts): Handlers<SystemJobs> {
+  return {
+    ...volumeHandlers(ports),
+    'network.list': async ({ input }) => ports.networks.networks().filter((network) => networkMatches(input.filters, network)).map((network) => networkView(ports, network, false)),
+    'network.inspect': async ({ input }) => {
+      const network = ports.networks.network(input.key)
+      if (network === undefined) throw new EngineError('not-found', `network ${input.key} not found`)
+      return networkView(ports, network, true)
+    },
+    'system.info': async () => ports.info(),
+    'system.version': async () => ports.version(),
+    'system.jobs': async () => ports.jobs(),
+    'system.events': ({ input, signal }) =>
+      new Promise((resolve) => {
+        const done = (): void => {
+          unsubscribe()
+          clearTimeout(timer)
+          signal.removeEventListener('abort', done)
+          resolve(undefined)
+        }
+        const show = (event: Parameters<typeof input.onEvent>[0]): void => {
+          if (eventMatches(input.filters, event)) input.onEvent(event)
+        }
+        if (input.since !== undefined) for (const event of ports.events.since(input.since)) if (input.until === undefined || BigInt(event.timeNano) <= input.until) show(event)
+        const leftMs = input.until === undefined ? undefined : Number(input.until / 1_000_000n) - Date.now()
+        const unsubscribe = leftMs !== undefined && leftMs <= 0 ? () => undefined : ports.events.subscribe(show)
+        const timer = leftMs === undefined ? undefined : setTimeout(done, Math.max(0, leftMs))
+        signal.addEventListener('abort', done)
+        if (signal.aborted) done()
+      }),
+  }
+}

@@ -1,0 +1,68 @@
+import { cpus, release, hostname, arch } from 'node:os'
+import { MAX_API_VERSION, MIN_API_VERSION } from '@gantry/api'
+import type { Graph } from '@gantry/graph'
+import { formatNanos, nowNanos, readText } from '@gantry/std'
+import type { Container } from '../containers/container.ts'
+import { hostMemoryBytes, swapAccounting } from '../containers/resources.ts'
+import type { DaemonConfig } from '../config.ts'
+import type { Events } from './events.ts'
+
+/** Version of this release. */
+export const GANTRY_VERSION = '0.1.0'
+/** What `/build` answers to: the classic builder is not there yet, and BuildKit neither. */
+export const BUILDER_VERSION = '1'
+
+const ARCH: Readonly<Record<string, string>> = { x64: 'amd64', arm64: 'arm64' }
+const startedAt = new Date().toISOString()
+
+/** `GET /version`. */
+export function versionView(): unknown {
+  const common = { ApiVersion: MAX_API_VERSION, MinAPIVersion: MIN_API_VERSION, GitCommit: 'gantry', GoVersion: `node ${process.version}`, Os: 'linux', Arch: ARCH[arch()] ?? arch(), KernelVersion: release(), BuildTime: startedAt }
+  return {
+    Platform: { Name: 'Gantry' },
+    Components: [{ Name: 'Engine', Version: GANTRY_VERSION, Details: { ...common, Experimental: 'false' } }],
+    Version: GANTRY_VERSION,
+    ...common,
+  }
+}
+
+/** What `info` is made of. */
+export interface InfoPorts {
+  readonly graph: Graph
+  readonly config: DaemonConfig
+  readonly events: Events
+  readonly cgroupVersion: 1 | 2
+  readonly daemonId: string
+  readonly quarantined: readonly string[]
+  containers(): readonly Container[]
+  jobs(): number
+}
+
+function osName(): string {
+  return /^PRETTY_NAME="?([^"\n]*)/m.exec(readText('/etc/os-release') ?? '')?.[1] ?? 'Linux'
+}
+
+const openFiles = (): number => (process.report === undefined ? 0 : process.getActiveResourcesInfo().length)
+
+/** `GET /info`: nothing that is not so. */
+export function infoView(ports: InfoPorts): unknown {
+  const containers = ports.containers()
+  const running = containers.filter((container) => container.task !== undefined)
+  const paused = running.filter((container) => container.state.paused)
+  const { config } = ports
+  return {
+    ID: ports.daemonId, Containers: containers.length, ContainersRunning: running.length - paused.length, ContainersPaused: paused.length, ContainersStopped: containers.length - running.length, Images: ports.graph.images.list().length,
+    Driver: ports.graph.driver.name, DriverStatus: ports.graph.driver.status(), SystemStatus: null,
+    Plugins: { Volume: ['local'], Network: ['bridge', 'host', 'null'], Authorization: null, Log: ['json-file', 'none'] },
+    MemoryLimit: true, SwapLimit: swapAccounting(), CpuCfsPeriod: true, CpuCfsQuota: true, CPUShares: true, CPUSet: true, PidsLimit: true, OomKillDisable: ports.cgroupVersion === 1,
+    IPv4Forwarding: readText('/proc/sys/net/ipv4/ip_forward')?.trim() === '1', BridgeNfIptables: false, BridgeNfIp6tables: false,
+    Debug: config.logLevel === 'debug', NFd: openFiles(), NGoroutines: ports.jobs(), SystemTime: formatNanos(nowNanos()), LoggingDriver: 'json-file', CgroupDriver: 'cgroupfs', CgroupVersion: String(ports.cgroupVersion), NEventsListener: ports.events.subscribers,
+    KernelVersion: release(), OperatingSystem: osName(), OSVersion: /^VERSION_ID="?([^"\n]*)/m.exec(readText('/etc/os-release') ?? '')?.[1] ?? '', OSType: 'linux', Architecture: arch() === 'x64' ? 'x86_64' : 'aarch64',
+    IndexServerAddress: 'https://index.docker.io/v1/', RegistryConfig: { AllowNondistributableArtifactsCIDRs: null, AllowNondistributableArtifactsHostnames: null, InsecureRegistryCIDRs: ['127.0.0.0/8'], IndexConfigs: {}, Mirrors: config.registryMirrors },
+    NCPU: cpus().length, MemTotal: hostMemoryBytes(), GenericResources: null, DockerRootDir: config.dataRoot, HttpProxy: '', HttpsProxy: '', NoProxy: '', Name: hostname(), Labels: [], ExperimentalBuild: false, ServerVersion: GANTRY_VERSION,
+    Runtimes: { gantry: { path: 'gantry' } }, DefaultRuntime: 'gantry', Swarm: { NodeID: '', NodeAddr: '', LocalNodeState: 'inactive', ControlAvailable: false, Error: '', RemoteManagers: null }, LiveRestoreEnabled: true, Isolation: '', InitBinary: 'gantry-init',
+    ContainerdCommit: { ID: '', Expected: '' }, RuncCommit: { ID: '', Expected: '' }, InitCommit: { ID: '', Expected: '' }, SecurityOptions: [`name=seccomp,profile=builtin`, ...(ports.cgroupVersion === 2 ? ['name=cgroupns'] : [])],
+    ProductLicense: '', DefaultAddressPools: null, FirewallBackend: { Driver: config.firewall ? 'nftables' : 'none' }, CDISpecDirs: [],
+    Warnings: [...(swapAccounting() ? [] : ['WARNING: No swap limit support']), ...ports.quarantined.map((id) => `WARNING: the record of container ${id} is damaged and was set aside`)],
+  }
+}

@@ -1,0 +1,68 @@
+import { existsSync, mkdirSync, readdirSync } from 'node:fs'
+import { type Database, EngineError, newId } from '@gantry/std'
+
+/** A named directory that outlives containers. */
+export interface Volume {
+  readonly name: string
+  readonly createdAt: number
+  readonly labels: Readonly<Record<string, string>>
+  readonly options: Readonly<Record<string, string>>
+  readonly mountPoint: string
+  readonly anonymous: boolean
+}
+
+/** The local volume driver. */
+export interface Volumes {
+  create(request: { readonly name: string; readonly labels: Readonly<Record<string, string>>; readonly options: Readonly<Record<string, string>>; readonly anonymous?: boolean }): Volume
+  get(name: string): Volume | undefined
+  list(): readonly Volume[]
+  remove(name: string): void
+  /** True when nothing has been put into it yet. */
+  isEmpty(volume: Volume): boolean
+}
+
+const NAME = /^[a-zA-Z0-9][a-zA-Z0-9_.-]+$/
+
+/** Opens the volumes below a root; `discard` moves a removed one out of sight. */
+export function openVolumes(db: Database, root: string, discard: (path: string) => void): Volumes {
+  db.migrate('volumes', ['CREATE TABLE volume (name TEXT PRIMARY KEY, created_at INTEGER NOT NULL, labels TEXT NOT NULL, options TEXT NOT NULL, anonymous INTEGER NOT NULL) STRICT, WITHOUT ROWID;'])
+  mkdirSync(root, { recursive: true, mode: 0o711 })
+  const fromRow = (row: Readonly<Record<string, unknown>>): Volume => ({
+    name: String(row['name']),
+    createdAt: Number(row['created_at']),
+    labels: JSON.parse(String(row['labels'])) as Record<string, string>,
+    options: JSON.parse(String(row['options'])) as Record<string, string>,
+    mountPoint: `${root}/${String(row['name'])}/_data`,
+    anonymous: row['anonymous'] === 1,
+  })
+  const get = (name: string): Volume | undefined => {
+    const row = db.get('SELECT * FROM volume WHERE name = ?', name)
+    return row === undefined ? undefined : fromRow(row)
+  }
+  return {
+    get,
+    list: () => db.all('SELECT * FROM volume ORDER BY name').map(fromRow),
+    create(request) {
+      const name = request.name === '' ? newId() : request.name
+      if (!NAME.test(name)) throw new EngineError('invalid', `create ${name}: "${name}" includes invalid characters for a local volume name, only "[a-zA-Z0-9][a-zA-Z0-9_.-]" are allowed. If you intended to pass a host directory, use absolute path`)
+      if (Object.keys(request.options).length > 0) throw new EngineError('unsupported', `create ${name}: options of the local driver (${Object.keys(request.options).join(', ')}) are not supported`)
+      const known = get(name)
+      if (known !== undefined) return known
+      db.transaction(
+        () => {
+          db.run('INSERT INTO volume VALUES (?, ?, ?, ?, ?)', name, Date.now(), JSON.stringify(request.labels), JSON.stringify(request.options), request.name === '' || request.anonymous === true ? 1 : 0)
+          mkdirSync(`${root}/${name}/_data`, { recursive: true, mode: 0o755 })
+        },
+        { durable: true },
+      )
+      const made = get(name)
+      if (made === undefined) throw new EngineError('internal', `volume ${name} was not kept`)
+      return made
+    },
+    remove(name) {
+      db.run('DELETE FROM volume WHERE name = ?', name)
+      if (existsSync(`${root}/${name}`)) discard(`${root}/${name}`)
+    },
+    isEmpty: (volume) => readdirSync(volume.mountPoint).length === 0,
+  }
+}
