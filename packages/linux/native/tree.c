@@ -47,16 +47,16 @@ static i64 emit(int fd, const void *bytes, u64 length) {
 }
 
 /* Collects the attributes of a path as records {u16 name, u32 value, bytes}: the length, or -errno. */
-static i64 read_xattrs(const char *proc_path) {
+static i64 read_xattrs(const char *name_here) {
   static char names[65536];
-  i64 length = sys3(__NR_llistxattr, proc_path, names, sizeof names);
+  i64 length = sys3(__NR_llistxattr, name_here, names, sizeof names);
   if (length == -EOPNOTSUPP) return 0;
   if (length < 0) return length;
   u32 at = 0;
   for (i64 n = 0; n < length;) {
     u16 name = (u16)str_len(names + n);
     if (at + 6u + name > sizeof xattr_buffer) return -E2BIG;
-    i64 value = sys4(__NR_lgetxattr, proc_path, names + n, xattr_buffer + at + 6 + name, sizeof xattr_buffer - at - 6 - name);
+    i64 value = sys4(__NR_lgetxattr, name_here, names + n, xattr_buffer + at + 6 + name, sizeof xattr_buffer - at - 6 - name);
     if (value >= 0) {
       u32 size = (u32)value;
       memcpy(xattr_buffer + at, &name, 2);
@@ -87,14 +87,8 @@ static i64 emit_data(int out, int fd, u64 size) {
 
 static i64 emit_entry(int out, int dir, const char *name, u32 path_length, const struct statx *s, u32 flags) {
   static char link[4096];
-  static char proc_path[4352];
   struct entry e = {ENTRY_MAGIC, s->stx_mode, s->stx_uid, s->stx_gid, 0, (u64)s->stx_mtime.tv_sec, s->stx_mtime.tv_nsec,
     s->stx_rdev_major, s->stx_rdev_minor, s->stx_nlink, path_length, 0, 0, 0, s->stx_ino, (u64)s->stx_dev_major << 32 | s->stx_dev_minor};
-  u32 at = put_str(proc_path, 0, 4351, "/proc/self/fd/");
-  at = put_u64(proc_path, at, 4351, (u64)dir, 0);
-  at = put_str(proc_path, at, 4351, "/");
-  at = put_str(proc_path, at, 4351, name);
-  proc_path[at] = 0;
   i64 fd = -1, got = 0;
   if ((e.mode & S_IFMT) == S_IFLNK) {
     got = sys4(__NR_readlinkat, dir, name, link, sizeof link);
@@ -107,7 +101,8 @@ static i64 emit_entry(int out, int dir, const char *name, u32 path_length, const
       if (fd < 0) return fd;
     }
   }
-  got = read_xattrs(proc_path);
+  got = sys1(__NR_fchdir, dir); /* there is no call for attributes below a descriptor, and perhaps no /proc */
+  if (got >= 0) got = read_xattrs(name);
   if (got >= 0) {
     e.xattr_length = (u32)got;
     got = emit(out, &e, sizeof e);

@@ -106,8 +106,8 @@ export function createLifecycle(ports: LifecyclePorts): Lifecycle {
 
   const watch = (container: Container, task: Task): void => {
     container.task = task
-    container.tidy = task.clean
-    void task.exited.then((exit) => finish(container, exit)).catch((cause: unknown) => log.error('cannot record an exit', { id: container.id, cause }))
+    const recorded = task.exited.then((exit) => finish(container, exit)).catch((cause: unknown) => log.error('cannot record an exit', { id: container.id, cause }))
+    container.tidy = Promise.all([recorded, task.clean]).then(() => undefined)
     void task.clean.then(() => {
       if (container.task === undefined) ports.supervisor.driver.forget(container.id)
     })
@@ -122,7 +122,7 @@ export function createLifecycle(ports: LifecyclePorts): Lifecycle {
     Object.assign(container.state, { error: `failed to create task for container: ${message}`, exitCode: described?.exitCode ?? 128, starting: false, restarting: false })
     ports.store.save(container)
     ports.emit(container, 'die', { exitCode: String(container.state.exitCode) })
-    for (const heard of [...container.waiters.exit]) heard(container.state.exitCode, message)
+    for (const heard of [...container.waiters.exit]) heard(container.state.exitCode, '')
     container.waiters.exit.clear()
     ports.supervisor.driver.forget(container.id)
     if (container.document.hostConfig.AutoRemove) await ports.remove(container)

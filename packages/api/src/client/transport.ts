@@ -1,0 +1,119 @@
+import { readFileSync } from 'node:fs'
+import { type ClientRequest, type IncomingMessage, request as httpRequest, type RequestOptions } from 'node:http'
+import { request as httpsRequest } from 'node:https'
+import type { Duplex } from 'node:stream'
+import { collect, EngineError, type ErrorKind } from '@gantry/std'
+
+/** Where the daemon is, and how to prove who one is. */
+export interface Endpoint {
+  /** `unix:///path`, `tcp://host:port` */
+  readonly host: string
+  readonly tls?: { readonly ca?: string; readonly cert?: string; readonly key?: string; readonly verify: boolean }
+}
+
+/** What goes out. */
+export interface CallOptions {
+  readonly query?: Readonly<Record<string, string | number | boolean | readonly string[] | undefined>>
+  /** Sent as JSON. */
+  readonly json?: unknown
+  /** Sent as it comes. */
+  readonly body?: AsyncIterable<Uint8Array> | Uint8Array
+  readonly contentType?: string
+  readonly signal?: AbortSignal
+}
+
+/** Talks to one daemon. */
+export interface Transport {
+  /** Resolves once the head is there; an error status becomes an EngineError with the daemon's words. */
+  send(method: string, path: string, options?: CallOptions): Promise<IncomingMessage>
+  json<T>(method: string, path: string, options?: CallOptions): Promise<T>
+  /** Takes the connection over. */
+  hijack(path: string, options?: CallOptions): Promise<Duplex>
+}
+
+const KINDS: Readonly<Record<number, ErrorKind>> = { 400: 'invalid', 401: 'unauthorized', 403: 'forbidden', 404: 'not-found', 409: 'conflict', 501: 'unsupported', 503: 'unavailable' }
+const BODY_LIMIT = 256 << 20
+
+function target(endpoint: Endpoint): RequestOptions & { readonly secure: boolean } {
+  const { host, tls } = endpoint
+  if (host.startsWith('unix://')) return { socketPath: host.slice('unix://'.length), secure: false }
+  const match = /^(?:tcp|https?):\/\/(\[[^\]]+\]|[^:/]+)(?::(\d+))?/.exec(host)
+  if (match === null) throw new EngineError('invalid', `unable to parse docker host \`${host}\``)
+  const files = tls === undefined ? {} : { rejectUnauthorized: tls.verify, ...(tls.ca && { ca: readFileSync(tls.ca) }), ...(tls.cert && { cert: readFileSync(tls.cert) }), ...(tls.key && { key: readFileSync(tls.key) }) }
+  return { host: (match[1] ?? '').replace(/^\[|\]$/g, ''), port: Number(match[2] ?? (tls === undefined ? 2375 : 2376)), secure: tls !== undefined, ...files }
+}
+
+function pathWith(path: string, query: CallOptions['query']): string {
+  const search = new URLSearchParams()
+  for (const [name, value] of Object.entries(query ?? {})) {
+    if (value === undefined || value === false || value === '') continue
+    for (const one of Array.isArray(value) ? value : [value === true ? '1' : value]) search.append(name, String(one))
+  }
+  const text = search.toString()
+  return text === '' ? path : `${path}?${text}`
+}
+
+async function failure(response: IncomingMessage): Promise<EngineError> {
+  const text = (await collect(response, BODY_LIMIT)).toString('utf8')
+  let message = text.trim()
+  try {
+    message = String((JSON.parse(text) as { message?: unknown }).message ?? message)
+  } catch (error) {
+    if (!(error instanceof SyntaxError)) throw error
+  }
+  return new EngineError(KINDS[response.statusCode ?? 500] ?? 'internal', message === '' ? `status ${response.statusCode}` : message)
+}
+
+/** Makes a transport; nothing is sent before the first call. */
+export function createTransport(endpoint: Endpoint): Transport {
+  const { secure, ...base } = target(endpoint)
+  const open = (method: string, path: string, options: CallOptions, headers: Readonly<Record<string, string>>): ClientRequest => {
+    const json = options.json === undefined ? undefined : Buffer.from(JSON.stringify(options.json))
+    const fixed = json ?? (options.body instanceof Uint8Array ? options.body : undefined)
+    const request = (secure ? httpsRequest : httpRequest)({
+      ...base, method, path: pathWith(path, options.query), agent: false,
+      headers: { Host: 'gantry', ...headers, ...(json && { 'Content-Type': 'application/json' }), ...(options.contentType && { 'Content-Type': options.contentType }), ...(fixed ? { 'Content-Length': String(fixed.length) } : options.body === undefined && method !== 'GET' ? { 'Content-Length': '0' } : {}) },
+      ...(options.signal && { signal: options.signal }),
+    })
+    if (fixed !== undefined || options.body === undefined) request.end(fixed)
+    else void pump(request, options.body as AsyncIterable<Uint8Array>)
+    return request
+  }
+  const unreachable = (cause: Error): EngineError => new EngineError('unavailable', `Cannot connect to the Gantry daemon at ${endpoint.host}. Is the daemon running?`, { cause })
+  const wait = (request: ClientRequest): Promise<IncomingMessage> =>
+    new Promise((resolve, reject) => {
+      request.once('response', resolve)
+      request.once('error', (error: NodeJS.ErrnoException) => reject(['ENOENT', 'ECONNREFUSED', 'EACCES'].includes(error.code ?? '') ? unreachable(error) : error))
+    })
+  const send = async (method: string, path: string, options: CallOptions = {}): Promise<IncomingMessage> => {
+    const response = await wait(open(method, path, options, {}))
+    if ((response.statusCode ?? 500) >= 400) throw await failure(response)
+    return response
+  }
+  return {
+    send,
+    async json<T>(method: string, path: string, options: CallOptions = {}): Promise<T> {
+      const text = (await collect(await send(method, path, options), BODY_LIMIT)).toString('utf8')
+      return (text === '' ? undefined : JSON.parse(text)) as T
+    },
+    hijack: (path, options = {}) =>
+      new Promise((resolve, reject) => {
+        const request = open('POST', path, options, { Connection: 'Upgrade', Upgrade: 'tcp' })
+        request.once('upgrade', (_, socket, head: Buffer) => {
+          if (head.length > 0) socket.unshift(head)
+          resolve(socket)
+        })
+        request.once('response', (response) => void failure(response).then(reject, reject))
+        request.once('error', (error: NodeJS.ErrnoException) => reject(['ENOENT', 'ECONNREFUSED'].includes(error.code ?? '') ? unreachable(error) : error))
+      }),
+  }
+}
+
+async function pump(request: ClientRequest, body: AsyncIterable<Uint8Array>): Promise<void> {
+  try {
+    for await (const chunk of body) if (!request.write(chunk)) await new Promise((resolve) => request.once('drain', resolve))
+    request.end()
+  } catch (error) {
+    request.destroy(error instanceof Error ? error : new Error(String(error)))
+  }
+}

@@ -1,0 +1,155 @@
+import { text } from 'node:stream/consumers'
+import { EngineError, messageOf } from '@gantry/std'
+import { type Command, type Context, each } from '../command.ts'
+import type { Parsed } from '../flags.ts'
+import { connect, followSize } from '../terminal.ts'
+import { CREATE_FLAGS, createBody } from './create-body.ts'
+
+const DAEMON_FAILED = 125
+const NOT_EXECUTABLE = 126
+const NOT_FOUND = 127
+
+/** The exit code of a container that did not start, by the daemon's words. */
+export function startFailureCode(message: string): number {
+  if (/executable file not found|no such file or directory/.test(message)) return NOT_FOUND
+  return /permission denied|is a directory/.test(message) ? NOT_EXECUTABLE : DAEMON_FAILED
+}
+
+async function create(context: Context, parsed: Parsed, attach: boolean): Promise<string> {
+  const result = await context.api.json<{ Id: string; Warnings: readonly string[] }>('POST', '/containers/create', { query: { name: parsed.text('name') }, json: createBody(parsed, attach) })
+  for (const warning of result.Warnings) process.stderr.write(`WARNING: ${warning}\n`)
+  return result.Id
+}
+
+/** Waits for the end; the request is on its way before the container starts. */
+async function waiting(context: Context, id: string, condition: string): Promise<() => Promise<number>> {
+  const response = await context.api.send('POST', `/containers/${id}/wait`, { query: { condition } })
+  return async () => (JSON.parse(await text(response)) as { StatusCode: number }).StatusCode
+}
+
+/** Signals that come here go to the container. */
+function forwardSignals(context: Context, id: string): () => void {
+  const names = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT', 'SIGUSR1', 'SIGUSR2'] as const
+  const handlers = names.map((name) => {
+    const handler = (): void => void context.api.send('POST', `/containers/${id}/kill`, { query: { signal: name } }).catch(() => undefined)
+    process.on(name, handler)
+    return () => process.off(name, handler)
+  })
+  return () => {
+    for (const stop of handlers) stop()
+  }
+}
+
+/** Attach, then start, then wait: nothing of the output can be missed. */
+async function attached(context: Context, id: string, options: { readonly tty: boolean; readonly stdin: boolean; readonly condition: string; readonly detachKeys: string; readonly start: boolean }): Promise<number> {
+  const stream = await context.api.hijack(`/containers/${id}/attach`, { query: { stream: true, stdout: true, stderr: true, stdin: options.stdin, detachKeys: options.detachKeys } })
+  const ended = await waiting(context, id, options.condition)
+  const done = connect(stream, options)
+  const stopSignals = options.tty ? () => undefined : forwardSignals(context, id)
+  try {
+    if (options.start) await context.api.send('POST', `/containers/${id}/start`)
+  } catch (error) {
+    stream.destroy()
+    stopSignals()
+    throw error
+  }
+  const stopSize = options.tty ? followSize((rows, columns) => context.api.send('POST', `/containers/${id}/resize`, { query: { h: rows, w: columns } })) : () => undefined
+  await done
+  stopSize()
+  stopSignals()
+  const state = options.condition === 'removed' ? undefined : await context.api.json<{ State: { Running: boolean } }>('GET', `/containers/${id}/json`).catch(() => undefined)
+  // Detached by keys: it runs on.
+  if (state?.State.Running === true) return 0
+  return ended()
+}
+
+async function run(context: Context, parsed: Parsed): Promise<number> {
+  const detach = parsed.bool('detach')
+  try {
+    const id = await create(context, parsed, !detach)
+    if (parsed.bool('explain')) {
+      const { listing } = await context.api.json<{ listing: string }>('GET', `/containers/${id}/explain`)
+      await context.api.send('DELETE', `/containers/${id}`, { query: { force: true, v: true } })
+      process.stdout.write(listing)
+      return 0
+    }
+    if (detach) {
+      await context.api.send('POST', `/containers/${id}/start`)
+      process.stdout.write(`${id}\n`)
+      return 0
+    }
+    return await attached(context, id, { tty: parsed.bool('tty'), stdin: parsed.bool('interactive'), condition: parsed.bool('rm') ? 'removed' : 'next-exit', detachKeys: parsed.text('detach-keys'), start: true })
+  } catch (error) {
+    process.stderr.write(`gantry: Error response from daemon: ${messageOf(error)}\n\nRun 'gantry run --help' for more information\n`)
+    return startFailureCode(error instanceof EngineError && error.kind === 'invalid' ? error.message : '')
+  }
+}
+
+async function exec(context: Context, parsed: Parsed): Promise<number> {
+  const [name = '', ...command] = parsed.rest
+  const [tty, stdin, detach] = [parsed.bool('tty'), parsed.bool('interactive'), parsed.bool('detach')]
+  const size = [process.stdout.rows ?? 0, process.stdout.columns ?? 0]
+  const { Id } = await context.api.json<{ Id: string }>('POST', `/containers/${name}/exec`, {
+    json: { Cmd: command, Tty: tty, AttachStdin: stdin && !detach, AttachStdout: !detach, AttachStderr: !detach, Env: parsed.list('env'), User: parsed.text('user'), WorkingDir: parsed.text('workdir'), Privileged: parsed.bool('privileged'), DetachKeys: parsed.text('detach-keys'), ConsoleSize: size },
+  })
+  if (detach) {
+    await context.api.send('POST', `/exec/${Id}/start`, { json: { Detach: true, Tty: tty } })
+    return 0
+  }
+  const stream = await context.api.hijack(`/exec/${Id}/start`, { json: { Detach: false, Tty: tty, ConsoleSize: size } })
+  const stopSize = tty ? followSize((rows, columns) => context.api.send('POST', `/exec/${Id}/resize`, { query: { h: rows, w: columns } })) : () => undefined
+  await connect(stream, { tty, stdin })
+  stopSize()
+  return (await context.api.json<{ ExitCode: number | null }>('GET', `/exec/${Id}/json`)).ExitCode ?? 0
+}
+
+interface Inspected {
+  readonly Config: { readonly Tty: boolean; readonly OpenStdin: boolean }
+}
+
+async function start(context: Context, parsed: Parsed): Promise<number> {
+  const [name = ''] = parsed.rest
+  if (parsed.bool('attach') || parsed.bool('interactive')) {
+    const { Config } = await context.api.json<Inspected>('GET', `/containers/${name}/json`)
+    return attached(context, name, { tty: Config.Tty, stdin: parsed.bool('interactive') && Config.OpenStdin, condition: 'next-exit', detachKeys: parsed.text('detach-keys'), start: true })
+  }
+  return each(parsed.rest, async (one) => {
+    await context.api.send('POST', `/containers/${one}/start`)
+    return one
+  })
+}
+
+async function attach(context: Context, parsed: Parsed): Promise<number> {
+  const [name = ''] = parsed.rest
+  const { Config } = await context.api.json<Inspected>('GET', `/containers/${name}/json`)
+  return attached(context, name, { tty: Config.Tty, stdin: !parsed.bool('no-stdin') && Config.OpenStdin, condition: 'not-running', detachKeys: parsed.text('detach-keys'), start: false })
+}
+
+const DETACH_KEYS = { name: 'detach-keys', kind: 'text', help: 'Override the key sequence for detaching a container' } as const
+
+/** Commands that start something. */
+export const RUN_COMMANDS: readonly Command[] = [
+  {
+    names: ['run', 'container run'], usage: 'run [OPTIONS] IMAGE [COMMAND] [ARG...]', help: 'Create and run a new container from an image', stop: true, minimum: 1,
+    flags: [...CREATE_FLAGS, { name: 'detach', short: 'd', kind: 'bool', help: 'Run container in background and print container ID' }, DETACH_KEYS, { name: 'explain', kind: 'bool', help: 'Print the kernel operations of the start; run nothing' }], run,
+  },
+  {
+    names: ['create', 'container create'], usage: 'create [OPTIONS] IMAGE [COMMAND] [ARG...]', help: 'Create a new container', stop: true, minimum: 1, flags: CREATE_FLAGS,
+    run: async (context, parsed) => {
+      process.stdout.write(`${await create(context, parsed, true)}\n`)
+      return 0
+    },
+  },
+  {
+    names: ['start', 'container start'], usage: 'start [OPTIONS] CONTAINER [CONTAINER...]', help: 'Start one or more stopped containers', minimum: 1,
+    flags: [{ name: 'attach', short: 'a', kind: 'bool', help: 'Attach STDOUT/STDERR and forward signals' }, { name: 'interactive', short: 'i', kind: 'bool', help: "Attach container's STDIN" }, DETACH_KEYS], run: start,
+  },
+  { names: ['attach', 'container attach'], usage: 'attach [OPTIONS] CONTAINER', help: 'Attach to a running container', minimum: 1, flags: [{ name: 'no-stdin', kind: 'bool', help: 'Do not attach STDIN' }, DETACH_KEYS], run: attach },
+  {
+    names: ['exec', 'container exec'], usage: 'exec [OPTIONS] CONTAINER COMMAND [ARG...]', help: 'Execute a command in a running container', stop: true, minimum: 2, run: exec,
+    flags: [
+      { name: 'detach', short: 'd', kind: 'bool', help: 'Detached mode: run command in the background' }, { name: 'interactive', short: 'i', kind: 'bool', help: 'Keep STDIN open even if not attached' }, { name: 'tty', short: 't', kind: 'bool', help: 'Allocate a pseudo-TTY' },
+      { name: 'env', short: 'e', kind: 'list', help: 'Set environment variables' }, { name: 'user', short: 'u', kind: 'text', help: 'Username or UID' }, { name: 'workdir', short: 'w', kind: 'text', help: 'Working directory inside the container' }, { name: 'privileged', kind: 'bool', help: 'Give extended privileges to the command' }, DETACH_KEYS,
+    ],
+  },
+]
