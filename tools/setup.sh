@@ -13,6 +13,8 @@ case $(uname -m) in
   *) fail "this processor ($(uname -m)) is not supported: x86-64 and arm64 are" ;;
 esac
 
+mkdir -p build
+
 # Debian packages, by the file that shows that they are there
 missing=
 need() { [ -e "$1" ] || missing="$missing $2"; }
@@ -34,10 +36,9 @@ fi
 if [ ! -e node_modules/.package-lock.json ] || [ package-lock.json -nt node_modules/.package-lock.json ] || [ ! -x "node_modules/$node_package/bin/node" ]; then
   command -v npm >/dev/null 2>&1 || fail "npm is missing; try: apt-get install npm"
   say "installing npm packages, Node 26 among them (about 100 MB)"
-  npm ci --no-audit --no-fund --loglevel=error >/dev/null || fail "npm ci failed; try it by hand in $root"
+  npm install --no-save --no-audit --no-fund --loglevel=error >build/npm.log 2>&1 || { tail -n 5 build/npm.log >&2; fail "npm install failed (build/npm.log); try it by hand in $root"; }
 fi
 
-mkdir -p build
 ln -sf "../node_modules/$node_package/bin/node" build/node
 newer() { [ ! -e "$1" ] || [ -n "$(find "$2" -name "$3" -newer "$1" -print -quit)" ]; }
 if newer build/gantry-helper packages/linux/native '*.[ch]'; then

@@ -144,7 +144,7 @@ export async function startDaemon(config: DaemonConfig): Promise<Daemon> {
     engine.onShutdown('close the state', async () => db[Symbol.dispose]())
     engine.onShutdown('stop the launcher', () => host[Symbol.asyncDispose]())
     engine.onShutdown('empty the trash', () => graph[Symbol.asyncDispose]())
-    if (store.list().length === 0) engine.onShutdown('take the network down', () => networks.destroy())
+    engine.onShutdown('take the network down', async () => (store.list().some((container) => container.task !== undefined) ? undefined : networks.destroy()))
     engine.onShutdown('close the listeners', () => closeListeners(servers, config))
   } catch (error) {
     accepted.reject(error)
