@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, rmdirSync, rmSync, writeFileSync } from 'node:fs'
 import type { Server } from 'node:http'
 import { openGraph } from '@gantry/graph'
 import { createController } from '@gantry/libnetwork'
@@ -160,7 +160,17 @@ export async function startDaemon(config: DaemonConfig): Promise<Daemon> {
       rmSync(config.pidFile, { force: true })
       rmSync(`${config.execRoot}/launcher`, { force: true })
       rmSync(`${config.execRoot}/streams.sock`, { force: true })
+      for (const directory of ['c', 'etc', 'rootfs', '']) removeIfEmpty(`${config.execRoot}/${directory}`)
     },
+  }
+}
+
+/** A clean stop leaves no empty directory behind. */
+function removeIfEmpty(path: string): void {
+  try {
+    rmdirSync(path)
+  } catch (error) {
+    if (!hasCode(error, 'ENOENT', 'ENOTEMPTY', 'EBUSY')) throw error
   }
 }
 

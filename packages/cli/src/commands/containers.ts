@@ -137,7 +137,7 @@ interface TraceStep {
 async function trace(context: Context, parsed: Parsed): Promise<number> {
   const { steps } = await context.api.json<{ steps: readonly TraceStep[] }>('GET', `/containers/${parsed.rest[0]}/trace`)
   if (steps.length === 0) throw new EngineError('not-found', 'this container has not been started by this daemon')
-  const rows = parsed.bool('all') ? steps : phases(steps)
+  const rows = (parsed.bool('all') ? [...steps] : phases(steps)).toSorted((a, b) => a.from - b.from)
   const end = Math.max(...steps.map((step) => step.to))
   const width = 48
   for (const row of rows) {
@@ -151,7 +151,7 @@ async function trace(context: Context, parsed: Parsed): Promise<number> {
 
 function phases(steps: readonly TraceStep[]): readonly TraceStep[] {
   const rows: TraceStep[] = []
-  for (const step of steps) {
+  for (const step of steps.filter((one) => one.phase !== '')) {
     const last = rows.at(-1)
     if (step.side !== 'daemon' && last?.side === step.side && last.phase === step.phase) rows[rows.length - 1] = { ...last, to: step.to }
     else rows.push(step.side === 'daemon' ? step : { ...step, what: step.phase })

@@ -15,7 +15,7 @@ import type { Lifecycle } from './lifecycle.ts'
 import { listContainers, type ListPorts } from './list.ts'
 import { streamLogs } from './logs.ts'
 import { removeOnRequest, type RemovePorts } from './remove.ts'
-import { bundleOf, identityOf, type StartPorts } from './start.ts'
+import { explainStart, identityOf, type StartPorts } from './start.ts'
 import type { ContainerStore } from './store.ts'
 import { processesOf } from './top.ts'
 import { waitFor } from './wait.ts'
@@ -96,12 +96,7 @@ function viewHandlers(ports: ContainerHandlerPorts): Set<'container.list' | 'con
       const container = store.find(input.key)
       return { id: container.id, name: container.name, steps: container.trace }
     },
-    'container.explain': async ({ input }) => {
-      const container = store.find(input.key)
-      const image = ports.start.graph.images.get(container.document.imageId)
-      const sandbox = container.sandbox ?? { attachment: { host: [], inside: [], sysctls: [] }, endpoints: [], release: async () => undefined }
-      return { listing: ports.start.supervisor.driver.explain(bundleOf({ ...ports.start, watch: () => undefined }, container, image, sandbox)) }
-    },
+    'container.explain': async ({ input }) => ({ listing: await explainStart({ ...ports.start, watch: () => undefined }, store.find(input.key)) }),
     'container.prune': async ({ input }) => {
       const until = input.filters.values('until').map((text) => Number(parseTimestamp(text) / 1_000_000n))
       const removed: string[] = []

@@ -60,8 +60,7 @@ function stopwatch(): { lap(phase: string, what: string): void; readonly steps: 
 function checkSources(mounts: readonly SettledMount[]): void {
   for (const mount of mounts) {
     if (mount.type !== 'bind' || statSync(mount.source, { throwIfNoEntry: false }) !== undefined) continue
-    if (mount.mode === '' && mount.recursive) mkdirSync(mount.source, { recursive: true })
-    else mkdirSync(mount.source, { recursive: true })
+    mkdirSync(mount.source, { recursive: true })
   }
 }
 
@@ -144,14 +143,29 @@ export async function startContainer(ports: StartPorts, container: Container): P
   ports.emit(container, 'start')
 }
 
-/** The helper's own time stamps, moved onto the request's clock. */
+/** The helper's own time stamps, moved onto the request's clock. The init begins where the shim has cloned it. */
 function programSteps(task: Task, launchedAt: number): readonly KeptStep[] {
-  const last = { shim: 0, init: 0 }
+  const cloned = task.steps.findLast((step) => step.side === 'shim' && step.phase === 'clone' && step.what === 'clone the process')
+  const last = { shim: 0, init: cloned?.endedAt ?? 0 }
   return task.steps.map((step) => {
-    const from = last[step.side] === 0 && step.side === 'init' ? last.shim : last[step.side]
+    const from = Math.min(last[step.side], step.endedAt)
     last[step.side] = step.endedAt
     return { phase: step.phase, what: step.what, side: step.side, from: launchedAt + Math.round(from / 1000), to: launchedAt + Math.round(step.endedAt / 1000) }
   })
+}
+
+/** What a start of this container would carry out. Nothing of it stays. */
+export async function explainStart(ports: StartPorts, container: Container): Promise<string> {
+  await using undo = undoStack()
+  const image = ports.graph.images.get(container.document.imageId)
+  const sandbox = container.sandbox ?? (await joinNetwork(ports, container))
+  const directory = etcDirectory(ports.execRoot, container.id)
+  if (container.task === undefined) {
+    undo.add('leave the network', () => sandbox.release())
+    undo.add('remove the files in /etc', () => removeEtcFiles(directory))
+    writeEtcFiles({ document: container.document, directory, address: sandbox.endpoints[0]?.address, gateway: sandbox.endpoints[0]?.gateway, dns: ports.dns })
+  }
+  return ports.supervisor.driver.explain(bundleOf(ports, container, image, sandbox))
 }
 
 /** Zero time of Go, which clients take for "never". */
