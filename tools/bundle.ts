@@ -1,6 +1,16 @@
-/** Bundles the client into one CommonJS file: an ES-module entry would cost 20 ms at every start, stripping types 25 ms more. */
+/**
+ * Bundles client and daemon as CommonJS: no types to strip at every start, 20 ms less for the entry, and node:http without the
+ * web client behind it, which an ES-module import of it loads (60 ms and 25 MB).
+ */
 import { rolldown } from 'rolldown'
 
-const bundle = await rolldown({ input: 'packages/cli/src/main.ts', platform: 'node' })
-await bundle.write({ file: 'build/gantry.cjs', format: 'cjs', minify: false })
-await bundle.close()
+const TARGETS = [
+  { input: 'packages/cli/src/main.ts', file: 'build/gantry.cjs', format: 'cjs' },
+  { input: 'packages/daemon/src/main.ts', file: 'build/gantryd.cjs', format: 'cjs' },
+] as const
+
+for (const { input, file, format } of TARGETS) {
+  const bundle = await rolldown({ input, platform: 'node' })
+  await bundle.write({ file, format, minify: false, codeSplitting: false })
+  await bundle.close()
+}

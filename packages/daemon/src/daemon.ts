@@ -100,14 +100,14 @@ export async function startDaemon(config: DaemonConfig): Promise<Daemon> {
   const removePorts: RemovePorts = { store, graph, supervisor, volumes, containerDirectory, emit, kill: (container) => lifecycle.kill(container, 'SIGKILL').catch(ignoreNotRunning) }
   const remove = (container: Container): Promise<void> => removeContainer(removePorts, container, { volumes: container.document.hostConfig.AutoRemove })
   const start: Omit<StartPorts, 'watch'> = {
-    store, graph, networks, supervisor, knownCapabilities, cgroupVersion, execRoot: config.execRoot, dns: config.dns, emit,
+    store, graph, networks, supervisor, knownCapabilities, cgroupVersion, execRoot: config.execRoot, dns: config.dns, emit, discard: (path) => host.discarder.discard(path),
     logPath: (container) => {
       mkdirSync(containerDirectory(container.id), { recursive: true, mode: 0o710 })
       return logPath(container)
     },
     fillVolume: (container, mount, image) => fillVolume({ graph, trees: host.trees, volumes, execRoot: config.execRoot }, container, mount, image),
   }
-  const lifecycle: Lifecycle = createLifecycle({ start, store, supervisor, lock: keyedLock(), execRoot: config.execRoot, emit, remove })
+  const lifecycle: Lifecycle = createLifecycle({ start, store, supervisor, lock: keyedLock(), execRoot: config.execRoot, emit, remove, discard: (path) => host.discarder.discard(path) })
   const views = { graph, execRoot: config.execRoot, network: (name: string) => networks.network(name), logPath }
   const engine: DaemonEngine = createEngine<DaemonJobs>({
     ...containerHandlers({

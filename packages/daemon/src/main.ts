@@ -1,6 +1,5 @@
 import { spawnSync } from 'node:child_process'
 import { dirname, resolve } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { formatRecord, logger, messageOf, openLog } from '@gantry/std'
 import { startDaemon } from './daemon.ts'
 import { readConfig } from './flags.ts'
@@ -17,7 +16,7 @@ function notifyReady(): void {
 
 /** Runs a daemon in the foreground until a signal ends it. */
 async function main(argv: readonly string[]): Promise<number> {
-  const root = resolve(dirname(fileURLToPath(import.meta.url)), '../../..')
+  const root = process.env['GANTRY_ROOT'] ?? resolve(dirname(process.argv[1] ?? ''), '..')
   const config = readConfig(argv, root, process.env)
   openLog(config.logLevel, (record) => process.stderr.write(`${formatRecord(record)}\n`))
   if (process.getuid?.() !== 0) throw new Error('the daemon needs to run as root')
@@ -33,9 +32,10 @@ async function main(argv: readonly string[]): Promise<number> {
   return reason.startsWith('SIG') ? STOPPED : FAILED
 }
 
-try {
-  process.exit(await main(process.argv.slice(2)))
-} catch (error) {
-  process.stderr.write(`gantry daemon: ${messageOf(error)}\n`)
-  process.exit(FAILED)
-}
+main(process.argv.slice(2)).then(
+  (code) => process.exit(code),
+  (error: unknown) => {
+    process.stderr.write(`gantry daemon: ${messageOf(error)}\n`)
+    process.exit(FAILED)
+  },
+)

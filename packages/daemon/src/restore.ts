@@ -4,7 +4,6 @@ import type { Graph } from '@gantry/graph'
 import type { Host, Supervisor } from '@gantry/runtime'
 import { logger } from '@gantry/std'
 import type { Container } from './containers/container.ts'
-import { removeEtcFiles } from './containers/etc-files.ts'
 import type { Lifecycle } from './containers/lifecycle.ts'
 import { etcDirectory } from './containers/start.ts'
 import type { ContainerStore } from './containers/store.ts'
@@ -74,6 +73,6 @@ async function sweep(ports: RestorePorts, running: ReadonlySet<string>): Promise
   const directory = `${ports.execRoot}/c`
   for (const id of existsSync(directory) ? readdirSync(directory) : []) if (!running.has(id)) ports.supervisor.driver.forget(id)
   const etc = `${ports.execRoot}/etc`
-  for (const id of existsSync(etc) ? readdirSync(etc) : []) if (!running.has(id)) removeEtcFiles(etcDirectory(ports.execRoot, id))
+  for (const id of existsSync(etc) ? readdirSync(etc) : []) if (!running.has(id)) ports.host.discarder.discard(etcDirectory(ports.execRoot, id))
   ports.graph.sweep(new Set(ports.store.list().map((container) => container.id)))
 }

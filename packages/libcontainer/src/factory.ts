@@ -1,5 +1,5 @@
-import { mkdirSync, readFileSync, rmSync } from 'node:fs'
-import { EngineError, messageOf, readText } from '@gantry/std'
+import { mkdirSync, readFileSync } from 'node:fs'
+import { type Discarder, EngineError, exists, messageOf, readText } from '@gantry/std'
 import { type Exit, type Launcher, nextFrameId, ProgramError, type Step, type SyscallProgram } from '@gantry/linux'
 import type { CgroupManager } from './cgroups/manager.ts'
 import { execProgram } from './init/exec.ts'
@@ -75,6 +75,8 @@ export interface FactoryOptions {
   readonly root: string
   readonly launcher: Launcher
   readonly cgroups: CgroupManager
+  /** Where removed directories go. */
+  readonly discarder: Discarder
 }
 
 const LOST: Exit = { waitStatus: 9, at: 0n, oom: '' }
@@ -89,7 +91,7 @@ export function parseExitFile(text: string): Exit {
 }
 
 /** Makes a factory. */
-export function createFactory({ root, launcher, cgroups }: FactoryOptions): Factory {
+export function createFactory({ root, launcher, cgroups, discarder }: FactoryOptions): Factory {
   const lastCapability = Number(readFileSync('/proc/sys/kernel/cap_last_cap', 'utf8'))
   const mountPoint = `${root}/rootfs`
   mkdirSync(mountPoint, { recursive: true, mode: 0o700 })
@@ -186,7 +188,7 @@ export function createFactory({ root, launcher, cgroups }: FactoryOptions): Fact
     program,
     async start(id, options) {
       const compiled = program(id, options)
-      rmSync(directory(id), { recursive: true, force: true })
+      if (exists(directory(id))) discarder.discard(directory(id))
       mkdirSync(directory(id), { recursive: true, mode: 0o700 })
       const state = ends()
       const launched = await launcher.launch(compiled, {
@@ -228,9 +230,7 @@ export function createFactory({ root, launcher, cgroups }: FactoryOptions): Fact
         return exit === undefined ? { status: 'lost' } : { status: 'ended', exit }
       }
     },
-    forget(id) {
-      rmSync(directory(id), { recursive: true, force: true })
-    },
+    forget: (id) => discarder.discard(directory(id)),
   }
 
   async function afterClean(id: string, state: Ends): Promise<void> {

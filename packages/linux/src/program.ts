@@ -3,6 +3,7 @@ import { errnoName, errnoText } from './errno.ts'
 import { FLAGS, HEADER_BYTES, INSTRUCTION_BYTES, KINDS, OPS, type OpName, PROGRAM_MAGIC, PROGRAM_VERSION, REGISTERS } from './ops.table.ts'
 import { ARM64, X86_64 } from './syscalls.table.ts'
 
+const DATA_BYTES = 32_768
 /** The last registers have fixed meanings from one program of a shim to the next. */
 const KEPT_REGISTERS = 4
 const NUMBERS = process.arch === 'arm64' ? ARM64 : X86_64
@@ -59,6 +60,8 @@ export interface ProgramBuilder {
   bytes(value: Uint8Array): Blob
   /** Room of so many zero bytes, 8-aligned. */
   room(length: number): Blob
+  /** Writes over data whose content was not known yet. */
+  rewrite(blob: Blob, value: Uint8Array): void
   /** Strings one behind the other, each with its NUL. */
   strings(values: readonly string[]): Blob
   /** A pointer list that the helper fills: zeroed room, then the strings. */
@@ -95,21 +98,29 @@ export function registerNumber(register: number): Register {
 /** Writes a program. Registers are handed out from 1; register 0 takes results that nobody reads. */
 export function syscallProgram(write: (builder: ProgramBuilder) => void, firstRegister = 1): SyscallProgram {
   const drafts: Draft[] = []
-  const blobs: Uint8Array[] = []
+  // The first 8 bytes stay empty: offset 0 means "none".
+  let data = Buffer.alloc(DATA_BYTES)
   let blobLength = 8
-  blobs.push(Buffer.alloc(8))
   let nextRegister = firstRegister
   let phase = ''
   let child = false
-  const bytes = (value: Uint8Array): Blob => {
+  const room = (length: number): Blob => {
     const blob = blobLength
-    const padded = (value.length + 7) & ~7
-    blobs.push(value)
-    if (padded > value.length) blobs.push(Buffer.alloc(padded - value.length))
-    blobLength += padded
-    return { blob, length: value.length }
+    blobLength += (length + 7) & ~7
+    if (blobLength > data.length) data = Buffer.concat([data], Math.max(data.length * 2, blobLength))
+    return { blob, length }
   }
-  const strings = (values: readonly string[]): Blob => bytes(Buffer.from(values.map((value) => `${checkText(value)}\0`).join('')))
+  const bytes = (value: Uint8Array): Blob => {
+    const blob = room(value.length)
+    data.set(value, blob.blob)
+    return blob
+  }
+  const text = (value: string): Blob => {
+    const blob = room(Buffer.byteLength(checkText(value)) + 1)
+    data.write(value, blob.blob)
+    return blob
+  }
+  const joined = (values: readonly string[]): Buffer => Buffer.from(values.map((value) => `${checkText(value)}\0`).join(''))
   const push = (op: OpName, nr: number, what: string, values: readonly Value[], options: OpOptions): void => {
     drafts.push({ op, nr, values, options, step: { op, what, phase, child } })
   }
@@ -120,14 +131,14 @@ export function syscallProgram(write: (builder: ProgramBuilder) => void, firstRe
     child: () => {
       child = true
     },
-    text: (value) => bytes(Buffer.from(`${checkText(value)}\0`)),
+    text,
     bytes,
-    room: (length) => bytes(Buffer.alloc(length)),
-    strings,
-    pointers: (values) => {
-      const list = Buffer.alloc((values.length + 1) * 8)
-      return bytes(Buffer.concat([list, Buffer.from(values.map((value) => `${checkText(value)}\0`).join(''))]))
+    room,
+    rewrite: (blob, value) => {
+      data.set(value.subarray(0, blob.length), blob.blob)
     },
+    strings: (values) => bytes(joined(values)),
+    pointers: (values) => bytes(Buffer.concat([Buffer.alloc((values.length + 1) * 8), joined(values)])),
     register: () => {
       if (nextRegister >= REGISTERS - KEPT_REGISTERS) throw new EngineError('internal', 'program needs too many registers')
       return { register: nextRegister++ }
@@ -147,7 +158,7 @@ export function syscallProgram(write: (builder: ProgramBuilder) => void, firstRe
   })
   push('end', 0, 'end', [], {})
   const steps = drafts.map((draft) => draft.step)
-  return { bytes: encode(drafts, blobs, blobLength), steps, listing: () => list(drafts) }
+  return { bytes: encode(drafts, data.subarray(0, blobLength)), steps, listing: () => list(drafts) }
 }
 
 function checkText(value: string): string {
@@ -155,12 +166,12 @@ function checkText(value: string): string {
   return value
 }
 
-function encode(drafts: readonly Draft[], blobs: readonly Uint8Array[], blobLength: number): Buffer {
+function encode(drafts: readonly Draft[], data: Buffer): Buffer {
   const head = Buffer.alloc(HEADER_BYTES + drafts.length * INSTRUCTION_BYTES)
   head.writeUInt32LE(PROGRAM_MAGIC, 0)
   head.writeUInt32LE(PROGRAM_VERSION, 4)
   head.writeUInt32LE(drafts.length, 8)
-  head.writeUInt32LE(blobLength, 12)
+  head.writeUInt32LE(data.length, 12)
   drafts.forEach((draft, index) => {
     const at = HEADER_BYTES + index * INSTRUCTION_BYTES
     head.writeUInt8(OPS[draft.op].code, at)
@@ -169,22 +180,27 @@ function encode(drafts: readonly Draft[], blobs: readonly Uint8Array[], blobLeng
     head.writeUInt16LE(draft.nr, at + 4)
     head.writeUInt16LE(draft.options.tolerate ?? 0, at + 6)
     draft.values.forEach((value, n) => {
-      const [kind, word] = encodeValue(value)
-      head.writeUInt8(kind, at + 8 + n)
-      head.writeBigUInt64LE(BigInt.asUintN(64, word), at + 16 + n * 8)
+      writeValue(head, at, n, value)
     })
   })
-  return Buffer.concat([head, ...blobs])
+  return Buffer.concat([head, data])
 }
 
-function encodeValue(value: Value): readonly [number, bigint] {
-  if (typeof value === 'number') return [KINDS.immediate, BigInt(value)]
-  if (typeof value === 'bigint') return [KINDS.immediate, value]
-  if ('register' in value) return [KINDS.register, BigInt(value.register)]
-  if ('blob' in value) return [KINDS.blob, BigInt(value.blob)]
-  if ('addressOf' in value) return [KINDS.registerAddress, BigInt(value.addressOf.register)]
-  if (value.at === undefined) throw new EngineError('internal', 'a label was never placed')
-  return [KINDS.immediate, BigInt(value.at)]
+/** Writes one argument; BigInt only where a number does not do, for it is slow. */
+function writeValue(head: Buffer, at: number, n: number, value: Value): void {
+  const word = at + 16 + n * 8
+  const put = (kind: number, low: number): void => {
+    head.writeUInt8(kind, at + 8 + n)
+    head.writeInt32LE(low | 0, word)
+    head.writeInt32LE(low < 0 ? -1 : Math.floor(low / 0x1_0000_0000) | 0, word + 4)
+  }
+  if (typeof value === 'number') put(KINDS.immediate, value)
+  else if (typeof value === 'bigint') head.writeBigUInt64LE(BigInt.asUintN(64, value), word)
+  else if ('register' in value) put(KINDS.register, value.register)
+  else if ('blob' in value) put(KINDS.blob, value.blob)
+  else if ('addressOf' in value) put(KINDS.registerAddress, value.addressOf.register)
+  else if (value.at === undefined) throw new EngineError('internal', 'a label was never placed')
+  else put(KINDS.immediate, value.at)
 }
 
 function list(drafts: readonly Draft[]): string {

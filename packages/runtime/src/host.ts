@@ -1,6 +1,9 @@
 import { mkdirSync } from 'node:fs'
+import { createDiscarder, type Discarder, logger } from '@gantry/std'
 import { type CgroupManager, cgroupManager, createFactory, type Factory } from '@gantry/libcontainer'
 import { createTrees, type Launcher, listenForStreams, startLauncher, type StreamServer, type Trees } from '@gantry/linux'
+
+const log = logger('runtime.host')
 
 /** What the house stands on: the launcher, the streams, the trees, the containers. */
 export interface Host extends AsyncDisposable {
@@ -9,6 +12,8 @@ export interface Host extends AsyncDisposable {
   readonly trees: Trees
   readonly cgroups: CgroupManager
   readonly factory: Factory
+  /** Takes directories of the exec root that are not needed any more. */
+  readonly discarder: Discarder
 }
 
 /** Where things are. */
@@ -25,13 +30,16 @@ export async function openHost(options: HostOptions): Promise<Host> {
   const streams = await listenForStreams(`${options.execRoot}/streams.sock`)
   const cgroups = cgroupManager(options.cgroupParent)
   cgroups.prepare()
+  const discarder = createDiscarder(`${options.execRoot}/trash`, (cause) => log.warn('cannot remove', { cause }))
   return {
     launcher,
     streams,
     trees: createTrees(launcher, streams),
     cgroups,
-    factory: createFactory({ root: options.execRoot, launcher, cgroups }),
+    discarder,
+    factory: createFactory({ root: options.execRoot, launcher, cgroups, discarder }),
     async [Symbol.asyncDispose]() {
+      discarder.flush()
       await streams[Symbol.asyncDispose]()
       await launcher[Symbol.asyncDispose]()
     },

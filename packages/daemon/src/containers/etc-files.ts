@@ -1,4 +1,4 @@
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { hasCode } from '@gantry/std'
 import { isIP } from 'node:net'
 import type { ContainerDocument } from './record.ts'
@@ -57,11 +57,6 @@ export function writeEtcFiles(input: EtcInput): void {
   writeFileSync(`${input.directory}/hosts`, host && (input.document.hostConfig.ExtraHosts ?? []).length === 0 ? hostFile('/etc/hosts') : hostsText(input), { mode: 0o644 })
   writeFileSync(`${input.directory}/hostname`, `${input.document.config.Hostname}\n`, { mode: 0o644 })
   writeFileSync(`${input.directory}/resolv.conf`, resolvConf(input, hostFile('/etc/resolv.conf')), { mode: 0o644 })
-}
-
-/** Removes them. */
-export function removeEtcFiles(directory: string): void {
-  rmSync(directory, { recursive: true, force: true })
 }
 
 /** Checks `name:address` before anything is made. */

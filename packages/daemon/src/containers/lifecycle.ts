@@ -1,7 +1,6 @@
 import { describeStartFailure, type Supervisor, type Task, type TaskExit } from '@gantry/runtime'
 import { EngineError, type KeyedLock, logger, messageOf, shortId } from '@gantry/std'
 import { type Container, isRunning } from './container.ts'
-import { removeEtcFiles } from './etc-files.ts'
 import { etcDirectory, startContainer, type StartPorts } from './start.ts'
 import type { ContainerStore } from './store.ts'
 import { parseSignal } from './validate.ts'
@@ -17,6 +16,7 @@ export interface LifecyclePorts {
   readonly execRoot: string
   emit(container: Container, action: string, attributes?: Readonly<Record<string, string>>): void
   remove(container: Container): Promise<void>
+  discard(path: string): void
 }
 
 /** Starts, stops and watches containers. One change of one container at a time. */
@@ -83,7 +83,7 @@ export function createLifecycle(ports: LifecyclePorts): Lifecycle {
     const { sandbox } = container
     container.sandbox = undefined
     if (sandbox !== undefined) await sandbox.release().catch((cause: unknown) => log.error('cannot leave the network', { id: container.id, cause }))
-    removeEtcFiles(etcDirectory(ports.execRoot, container.id))
+    ports.discard(etcDirectory(ports.execRoot, container.id))
     if (remove) await ports.remove(container).catch((cause: unknown) => log.error('cannot remove', { id: container.id, cause }))
     else if (again) scheduleRestart(container, ranMs)
   }

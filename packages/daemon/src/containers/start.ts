@@ -4,7 +4,7 @@ import type { Graph, Image } from '@gantry/graph'
 import { type Bundle, type Identity, resolveUser, type Supervisor, type Task } from '@gantry/runtime'
 import { EngineError, formatNanos, nowNanos, undoStack } from '@gantry/std'
 import type { Container } from './container.ts'
-import { removeEtcFiles, writeEtcFiles } from './etc-files.ts'
+import { writeEtcFiles } from './etc-files.ts'
 import { portRequests } from './ports.ts'
 import type { KeptStep, SettledMount } from './record.ts'
 import { toSpec } from './spec.ts'
@@ -22,6 +22,8 @@ export interface StartPorts {
   readonly execRoot: string
   readonly dns: { readonly servers: readonly string[]; readonly search: readonly string[]; readonly options: readonly string[] }
   logPath(container: Container): string
+  /** Moves a directory of the exec root out of the way. */
+  discard(path: string): void
   fillVolume(container: Container, mount: SettledMount, image: Image | undefined): Promise<void>
   emit(container: Container, action: string, attributes?: Readonly<Record<string, string>>): void
   /** Hears of the process that has been started. */
@@ -33,10 +35,22 @@ export function etcDirectory(execRoot: string, id: string): string {
   return `${execRoot}/etc/${id}`
 }
 
-/** Who the container's process runs as, by its own files. */
+const identities = new Map<string, Identity>()
+const IDENTITIES_KEPT = 512
+
+/** Who the container's process runs as, by its own files; before the first start those are the image's. */
 export function identityOf(ports: Pick<StartPorts, 'graph'>, container: Container, image: Image | undefined, user: string): Identity {
-  const files = ports.graph.look(container.id, image)
-  return resolveUser(user, { passwd: files.readText('/etc/passwd') ?? '', group: files.readText('/etc/group') ?? '' }, container.document.hostConfig.GroupAdd ?? [])
+  const groups = container.document.hostConfig.GroupAdd ?? []
+  const resolve = (): Identity => {
+    const files = ports.graph.look(container.id, image)
+    return resolveUser(user, { passwd: files.readText('/etc/passwd') ?? '', group: files.readText('/etc/group') ?? '' }, groups)
+  }
+  if (container.state.startedAt !== '' || image === undefined) return resolve()
+  const key = JSON.stringify([image.id, user, groups])
+  const known = identities.get(key) ?? resolve()
+  if (identities.size >= IDENTITIES_KEPT) identities.clear()
+  identities.set(key, known)
+  return known
 }
 
 /** The time points of a start: where each step ended. */
@@ -126,7 +140,7 @@ export async function startContainer(ports: StartPorts, container: Container): P
   const [endpoint] = sandbox.endpoints
   const directory = etcDirectory(ports.execRoot, container.id)
   writeEtcFiles({ document, directory, address: endpoint?.address, gateway: endpoint?.gateway, dns: ports.dns })
-  undo.add('remove the files in /etc', () => removeEtcFiles(directory))
+  undo.add('remove the files in /etc', () => ports.discard(directory))
   const bundle = bundleOf(ports, container, image, sandbox)
   watch.lap('daemon', 'specification')
 
@@ -162,7 +176,7 @@ export async function explainStart(ports: StartPorts, container: Container): Pro
   const directory = etcDirectory(ports.execRoot, container.id)
   if (container.task === undefined) {
     undo.add('leave the network', () => sandbox.release())
-    undo.add('remove the files in /etc', () => removeEtcFiles(directory))
+    undo.add('remove the files in /etc', () => ports.discard(directory))
     writeEtcFiles({ document: container.document, directory, address: sandbox.endpoints[0]?.address, gateway: sandbox.endpoints[0]?.gateway, dns: ports.dns })
   }
   return ports.supervisor.driver.explain(bundleOf(ports, container, image, sandbox))

@@ -3,6 +3,7 @@ import { type HostConfig, type Resources } from '@gantry/api'
 import { EngineError, parseBytes } from '@gantry/std'
 import { cpus } from 'node:os'
 
+const CPUS = cpus().length
 const MIN_MEMORY = 6 * 1024 * 1024
 const PREFIX = 'invalid'
 
@@ -40,11 +41,11 @@ export function checkResources(r: Resources): void {
   if (r.Memory > 0 && r.MemoryReservation > r.Memory) refuse('Minimum memory limit can not be less than memory reservation limit, see usage')
   if (r.MemorySwappiness !== null && (r.MemorySwappiness < -1 || r.MemorySwappiness > 100)) refuse(`Invalid value: ${r.MemorySwappiness}, valid memory swappiness range is 0-100`)
   if (r.NanoCpus > 0 && (r.CpuPeriod > 0 || r.CpuQuota > 0)) refuse('Conflicting options: Nano CPUs and CPU Period cannot both be set')
-  if (r.NanoCpus < 0 || r.NanoCpus > cpus().length * 1e9) refuse(`Range of CPUs is from 0.01 to ${cpus().length}.00, as there are only ${cpus().length} CPUs available`)
+  if (r.NanoCpus < 0 || r.NanoCpus > CPUS * 1e9) refuse(`Range of CPUs is from 0.01 to ${CPUS}.00, as there are only ${CPUS} CPUs available`)
   if (r.CpuPeriod !== 0 && (r.CpuPeriod < 1000 || r.CpuPeriod > 1_000_000)) refuse('CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)')
   if (r.CpuQuota > 0 && r.CpuQuota < 1000) refuse('CPU cfs quota can not be less than 1ms (i.e. 1000)')
   if (r.BlkioWeight !== 0 && (r.BlkioWeight < 10 || r.BlkioWeight > 1000)) refuse('Range of blkio weight is from 10 to 1000')
-  checkCpuset(r.CpusetCpus, 'cpuset cpus', cpus().length)
+  checkCpuset(r.CpusetCpus, 'cpuset cpus', CPUS)
   checkCpuset(r.CpusetMems, 'cpuset mems', 1)
   if (r.CgroupParent !== '') throw new EngineError('unsupported', 'HostConfig.CgroupParent is not supported')
   if (r.DeviceRequests !== null && r.DeviceRequests.length > 0) throw new EngineError('unsupported', 'could not select device driver: HostConfig.DeviceRequests is not supported')

@@ -266,7 +266,8 @@ export function startProgram(plan: StartPlan): SyscallProgram {
     p.op('report the start', 'report', [pid])
     const oom = p.room(OOM_BYTES)
     const table = Buffer.concat([processTable(0, pid, plan.spec.process, plan.stdio, stdio), Buffer.alloc(72)])
-    p.op('stay as the shim', 'shim', [p.bytes(table)])
+    const tableAt = p.bytes(table)
+    p.op('stay as the shim', 'shim', [tableAt])
     p.place(child)
     initSide(p, plan, entry, stdio, pipes)
     p.place(failed)
@@ -287,5 +288,6 @@ export function startProgram(plan: StartPlan): SyscallProgram {
     tail.forEach((value, index) => {
       table.writeBigUInt64LE(value, table.length - 72 + index * 8)
     })
+    p.rewrite(tableAt, table)
   })
 }
