@@ -76,7 +76,8 @@ export function createApiServer(options: ServerOptions): Server {
     response.on('finish', () => socket.end())
     if (head.length > 0) socket.unshift(head)
     socket.on('error', () => undefined)
-    ;(socket as Socket).setTimeout(0)
+    // While the body is still on its way, Node gives a stream of its own around the socket.
+    message.socket.setTimeout(0)
     void serve(message, response, (contentType) => {
       response.detachSocket(socket as Socket)
       socket.write(hijackHead(true, contentType))
