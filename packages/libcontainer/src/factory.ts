@@ -131,7 +131,7 @@ export function createFactory({ root, launcher, cgroups, discarder }: FactoryOpt
     state.clean.resolve()
   }
 
-  const process = (id: string, pid: number, shimPid: number, timings: readonly Timing[], state: Ends, connected?: ShimClient): InitProcess => {
+  const process = (id: string, pid: number, shimPid: number, timings: () => readonly Timing[], state: Ends, connected?: ShimClient): InitProcess => {
     let client: Promise<ShimClient> | undefined = connected === undefined ? undefined : Promise.resolve(connected)
     const shim = (): Promise<ShimClient> => {
       client ??= connectShim(`${directory(id)}/s`, {
@@ -173,7 +173,9 @@ export function createFactory({ root, launcher, cgroups, discarder }: FactoryOpt
     return {
       pid,
       shimPid,
-      timings,
+      get timings() {
+        return timings()
+      },
       exited: state.exited.promise,
       clean: state.clean.promise,
       signal: async (signal) => (await shim()).signal(0, signal),
@@ -200,7 +202,10 @@ export function createFactory({ root, launcher, cgroups, discarder }: FactoryOpt
           void settle(id, state)
         },
       })
-      const timings = compiled.steps.map((step, index) => ({ step, at: launched.stamps[index] ?? 0 })).filter((timing) => timing.at > 0)
+      const timings = (): readonly Timing[] => {
+        const { stamps } = launched
+        return compiled.steps.map((step, index) => ({ step, at: stamps[index] ?? 0 })).filter((timing) => timing.at > 0)
+      }
       return process(id, launched.pid, launched.shimPid, timings, state)
     },
     async adopt(id) {
@@ -223,7 +228,7 @@ export function createFactory({ root, launcher, cgroups, discarder }: FactoryOpt
         const shim = await client.subscribe()
         const exit = shim.ended ? readExit(id) : undefined
         if (exit !== undefined) return { status: 'ended', exit }
-        return { status: 'running', process: process(id, shim.pid, 0, [], state, client) }
+        return { status: 'running', process: process(id, shim.pid, 0, () => [], state, client) }
       } catch (error) {
         if (!(error instanceof EngineError) || (error.kind !== 'not-found' && messageOf(error) !== SHIM_LOST_MESSAGE)) throw error
         const exit = readExit(id)

@@ -9,12 +9,16 @@ const HEAD = 16
 
 /** Writes a frame. Ids stay below 2^53. */
 export function encodeFrame(kind: number, id: number, body: Uint8Array): Buffer {
-  const frame = Buffer.allocUnsafe(HEAD + body.length)
-  frame.writeUInt32LE(body.length, 0)
-  frame.writeUInt32LE(kind, 4)
-  frame.writeBigUInt64LE(BigInt(id), 8)
-  frame.set(body, HEAD)
-  return frame
+  return Buffer.concat([encodeFrameHead(kind, id, body.length), body])
+}
+
+/** The head of a frame whose body is written behind it. */
+export function encodeFrameHead(kind: number, id: number, length: number): Buffer {
+  const head = Buffer.allocUnsafe(HEAD)
+  head.writeUInt32LE(length, 0)
+  head.writeUInt32LE(kind, 4)
+  head.writeBigUInt64LE(BigInt(id), 8)
+  return head
 }
 
 /** Cuts a stream of bytes into frames. */

@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process'
 import type { Socket } from 'node:net'
 import { EngineError, logger } from '@gantry/std'
-import { encodeFrame, type Frame, frameDecoder, nextFrameId } from './frames.ts'
+import { encodeFrameHead, type Frame, frameDecoder, nextFrameId } from './frames.ts'
 import { REPLIES, REQUESTS } from './ops.table.ts'
 import { ProgramError, type SyscallProgram } from './program.ts'
 
@@ -75,13 +75,22 @@ export function decodeResult(program: SyscallProgram, frame: Frame): ProgramResu
 }
 
 function decodeStarted(frame: Frame): Launched {
-  const began = frame.body.readBigUInt64LE(8)
-  const stamps: number[] = []
-  for (let at = 16; at + 8 <= frame.body.length; at += 8) {
-    const stamp = frame.body.readBigUInt64LE(at)
-    stamps.push(stamp === 0n ? 0 : Number(stamp - began))
+  // Decoded only when somebody asks: 300 stamps a start are garbage that nobody reads.
+  const body = Buffer.from(frame.body)
+  return {
+    id: frame.id,
+    pid: body.readUInt32LE(0),
+    shimPid: body.readUInt32LE(4),
+    get stamps() {
+      const began = body.readBigUInt64LE(8)
+      const stamps: number[] = []
+      for (let at = 16; at + 8 <= body.length; at += 8) {
+        const stamp = body.readBigUInt64LE(at)
+        stamps.push(stamp === 0n ? 0 : Number(stamp - began))
+      }
+      return stamps
+    },
   }
-  return { id: frame.id, pid: frame.body.readUInt32LE(0), shimPid: frame.body.readUInt32LE(4), stamps }
 }
 
 /** Starts the launcher from the helper's file and waits until it is ready. */
@@ -148,7 +157,10 @@ export async function startLauncher(helper: string): Promise<Launcher> {
   const send = (kind: number, program: SyscallProgram, id: number): Promise<Frame> =>
     new Promise((resolve, reject) => {
       results.set(id, { program, resolve, reject })
-      channel.write(encodeFrame(kind, id, program.bytes))
+      channel.cork()
+      channel.write(encodeFrameHead(kind, id, program.bytes.length))
+      channel.write(program.bytes)
+      channel.uncork()
     })
   await Promise.race([isReady, spawned, ended.then(() => Promise.reject(new EngineError('internal', `${helper} ended at once`)))])
   return {

@@ -3,7 +3,7 @@ import { errnoName, errnoText } from './errno.ts'
 import { FLAGS, HEADER_BYTES, INSTRUCTION_BYTES, KINDS, OPS, type OpName, PROGRAM_MAGIC, PROGRAM_VERSION, REGISTERS } from './ops.table.ts'
 import { ARM64, X86_64 } from './syscalls.table.ts'
 
-const DATA_BYTES = 32_768
+let scratch = Buffer.alloc(65_536)
 /** The last registers have fixed meanings from one program of a shim to the next. */
 const KEPT_REGISTERS = 4
 const NUMBERS = process.arch === 'arm64' ? ARM64 : X86_64
@@ -98,8 +98,8 @@ export function registerNumber(register: number): Register {
 /** Writes a program. Registers are handed out from 1; register 0 takes results that nobody reads. */
 export function syscallProgram(write: (builder: ProgramBuilder) => void, firstRegister = 1): SyscallProgram {
   const drafts: Draft[] = []
-  // The first 8 bytes stay empty: offset 0 means "none".
-  let data = Buffer.alloc(DATA_BYTES)
+  // Written in one go, so one scratch area serves all programs. Its first 8 bytes stay empty: offset 0 means "none".
+  let data = scratch.fill(0, 0, 8)
   let blobLength = 8
   let nextRegister = firstRegister
   let phase = ''
@@ -107,7 +107,8 @@ export function syscallProgram(write: (builder: ProgramBuilder) => void, firstRe
   const room = (length: number): Blob => {
     const blob = blobLength
     blobLength += (length + 7) & ~7
-    if (blobLength > data.length) data = Buffer.concat([data], Math.max(data.length * 2, blobLength))
+    if (blobLength > data.length) data = scratch = Buffer.concat([data], Math.max(data.length * 2, blobLength))
+    data.fill(0, blob, blobLength)
     return { blob, length }
   }
   const bytes = (value: Uint8Array): Blob => {
@@ -167,7 +168,9 @@ function checkText(value: string): string {
 }
 
 function encode(drafts: readonly Draft[], data: Buffer): Buffer {
-  const head = Buffer.alloc(HEADER_BYTES + drafts.length * INSTRUCTION_BYTES)
+  const codeBytes = HEADER_BYTES + drafts.length * INSTRUCTION_BYTES
+  const head = Buffer.allocUnsafe(codeBytes + data.length)
+  head.fill(0, 0, codeBytes)
   head.writeUInt32LE(PROGRAM_MAGIC, 0)
   head.writeUInt32LE(PROGRAM_VERSION, 4)
   head.writeUInt32LE(drafts.length, 8)
@@ -183,7 +186,8 @@ function encode(drafts: readonly Draft[], data: Buffer): Buffer {
       writeValue(head, at, n, value)
     })
   })
-  return Buffer.concat([head, data])
+  data.copy(head, codeBytes)
+  return head
 }
 
 /** Writes one argument; BigInt only where a number does not do, for it is slow. */

@@ -77,15 +77,12 @@ export async function readArchive(ports: ArchivePorts, container: Container, pat
   const wanted = absolute(path)
   const inside = wanted.endsWith('/.')
   const target = inside ? wanted.slice(0, -2) || '/' : wanted
-  const base = posix.basename(target)
-  const top = inside || target === '/' ? '.' : base
-  const rename = (name: string): string | undefined => {
-    const own = Buffer.from(base).toString('latin1')
-    if (!inside && target !== '/') return name
-    if (name === '.') return './'
-    return name === own && inside ? './' : name.startsWith(`${own}/`) && inside ? name.slice(own.length + 1) : name
+  const own = Buffer.from(posix.basename(target)).toString('latin1')
+  // `DIR/.` is what lies in it: clients put another name in the place of the dot.
+  const rename = (name: string): string => {
+    if (name === '.' || (inside && name === own)) return './'
+    return inside && name.startsWith(`${own}/`) ? `.${name.slice(own.length)}` : name
   }
-  void top
   await ports.trees
     .read(treeRoot(ports, container), target, { data: true, oneFilesystem: false }, async (reader) => {
       for await (const chunk of treeToTar(reader, { whiteouts: false, rename })) await write(chunk)

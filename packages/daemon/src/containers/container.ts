@@ -50,7 +50,7 @@ export interface Container {
   readonly waiters: Waiters
   removing: boolean
   /** Timings of the last start. */
-  trace: readonly KeptStep[]
+  trace: () => readonly KeptStep[]
   /** Settles when what the last process left on the host has been tidied. */
   tidy: Promise<void>
   /** Ends the running stop's patience, for kill. */
@@ -65,6 +65,6 @@ export function isRunning(container: Container): boolean {
 /** Makes the live part of a record. */
 export function liveContainer(document: ContainerDocument, name: string, state: ContainerState): Container {
   return {
-    id: document.id, name, document, state, task: undefined, sandbox: undefined, waiting: [], execs: new Map(), waiters: { exit: new Set(), removal: new Set() }, removing: false, trace: [], tidy: Promise.resolve(), restartTimer: undefined,
+    id: document.id, name, document, state, task: undefined, sandbox: undefined, waiting: [], execs: new Map(), waiters: { exit: new Set(), removal: new Set() }, removing: false, trace: () => [], tidy: Promise.resolve(), restartTimer: undefined,
   }
 }

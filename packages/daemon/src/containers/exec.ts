@@ -1,3 +1,4 @@
+import { encodeStreamFrame } from '@gantry/api'
 import type { Graph } from '@gantry/graph'
 import { describeStartFailure, type Identity, resolveUser, type StreamServer, type Supervisor, type Trees } from '@gantry/runtime'
 import { EngineError, messageOf, newId } from '@gantry/std'
@@ -121,7 +122,8 @@ export async function startExec(ports: ExecPorts, id: string, start: ExecStart):
     ended(ports, container, instance, code)
     const message = `OCI runtime exec failed: exec failed: unable to start container process: ${described?.message ?? messageOf(error)}: unknown`
     if (client === undefined) throw new EngineError(described === undefined ? 'internal' : 'invalid', message, { cause: error })
-    client.end(`${message}\r\n`)
+    const text = Buffer.from(`${message}\r\n`)
+    client.end(instance.tty ? text : encodeStreamFrame('stdout', text))
     return
   }
   if (client === undefined || stream === undefined) return

@@ -94,7 +94,7 @@ function viewHandlers(ports: ContainerHandlerPorts): Set<'container.list' | 'con
     },
     'container.trace': async ({ input }) => {
       const container = store.find(input.key)
-      return { id: container.id, name: container.name, steps: container.trace }
+      return { id: container.id, name: container.name, steps: container.trace() }
     },
     'container.explain': async ({ input }) => ({ listing: await explainStart({ ...ports.start, watch: () => undefined }, store.find(input.key)) }),
     'container.prune': async ({ input }) => {

@@ -149,7 +149,8 @@ export async function startContainer(ports: StartPorts, container: Container): P
   container.waiting = []
   container.task = task
   container.sandbox = sandbox
-  container.trace = [...watch.steps, ...programSteps(task, launchedAt), { phase: 'daemon', what: 'start reported', side: 'daemon', from: launchedAt, to: watch.elapsedUs() }]
+  const reportedAt = watch.elapsedUs()
+  container.trace = () => [...watch.steps, ...programSteps(task, launchedAt), { phase: 'daemon', what: 'start reported', side: 'daemon', from: launchedAt, to: reportedAt }]
   Object.assign(state, { status: 'running', starting: false, paused: false, restarting: false, oomKilled: false, pid: task.pid, exitCode: 0, startedAt: String(nowNanos()), manuallyStopped: false })
   ports.store.save(container)
   undo.commit()
@@ -159,9 +160,10 @@ export async function startContainer(ports: StartPorts, container: Container): P
 
 /** The helper's own time stamps, moved onto the request's clock. The init begins where the shim has cloned it. */
 function programSteps(task: Task, launchedAt: number): readonly KeptStep[] {
-  const cloned = task.steps.findLast((step) => step.side === 'shim' && step.phase === 'clone' && step.what === 'clone the process')
+  const { steps } = task
+  const cloned = steps.findLast((step) => step.side === 'shim' && step.phase === 'clone' && step.what === 'clone the process')
   const last = { shim: 0, init: cloned?.endedAt ?? 0 }
-  return task.steps.map((step) => {
+  return steps.map((step) => {
     const from = Math.min(last[step.side], step.endedAt)
     last[step.side] = step.endedAt
     return { phase: step.phase, what: step.what, side: step.side, from: launchedAt + Math.round(from / 1000), to: launchedAt + Math.round(step.endedAt / 1000) }

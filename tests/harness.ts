@@ -1,0 +1,121 @@
+import { type ChildProcess, execFile, spawn } from 'node:child_process'
+import { closeSync, existsSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs'
+import { promisify } from 'node:util'
+import { createTransport, type Transport } from '../packages/api/src/index.ts'
+
+const run = promisify(execFile)
+export const root = new URL('..', import.meta.url).pathname.replace(/\/$/, '')
+const READY_MS = 30_000
+
+/** A daemon of its own: state, cgroups, bridge and network namespace. */
+export interface TestDaemon {
+  readonly host: string
+  readonly api: Transport
+  readonly home: string
+  readonly name: string
+  readonly cgroupParent: string
+  /** The process that keeps the network namespace. */
+  readonly holder: number
+  pid(): number
+  start(): Promise<void>
+  /** SIGTERM and wait. */
+  stop(): Promise<void>
+  /** SIGKILL and wait. */
+  kill(): Promise<void>
+  /** Stops everything and removes every trace. */
+  dispose(): Promise<void>
+  /** Runs a program inside the daemon's network namespace. */
+  inside(...command: readonly string[]): Promise<string>
+}
+
+export const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))
+
+/** Waits until something is true, at most so long. */
+export async function until(what: string, check: () => boolean | Promise<boolean>, ms = 10_000): Promise<void> {
+  for (const end = Date.now() + ms; Date.now() < end; await sleep(20)) if (await check()) return
+  throw new Error(`waited in vain: ${what}`)
+}
+
+/** The genuine client, or undefined where there is none. */
+export function dockerClient(): string | undefined {
+  return (process.env['PATH'] ?? '').split(':').map((directory) => `${directory}/docker`).find((path) => existsSync(path))
+}
+
+/** What a program printed and how it ended. */
+export interface Ran {
+  readonly code: number
+  readonly out: string
+  readonly err: string
+}
+
+/** Runs a program; never rejects for its exit code. */
+export function exec(command: string, args: readonly string[], options: { readonly input?: string | Buffer; readonly env?: NodeJS.ProcessEnv } = {}): Promise<Ran> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(command, args, { stdio: ['pipe', 'pipe', 'pipe'], env: { ...process.env, ...options.env } })
+    const [out, err]: [Buffer[], Buffer[]] = [[], []]
+    child.stdout.on('data', (chunk: Buffer) => out.push(chunk))
+    child.stderr.on('data', (chunk: Buffer) => err.push(chunk))
+    child.stdin.on('error', () => undefined)
+    child.once('error', reject)
+    child.once('close', (code) => resolve({ code: code ?? -1, out: Buffer.concat(out).toString(), err: Buffer.concat(err).toString() }))
+    child.stdin.end(options.input)
+  })
+}
+
+async function newNamespace(): Promise<ChildProcess> {
+  const holder = spawn('unshare', ['--net', '/bin/busybox', 'sh', '-c', 'ip link set lo up && echo up && exec sleep 100000'], { stdio: ['ignore', 'pipe', 'inherit'] })
+  await new Promise<void>((resolve, reject) => {
+    holder.stdout?.once('data', () => resolve())
+    holder.once('exit', () => reject(new Error('cannot make a network namespace')))
+  })
+  return holder
+}
+
+/** Makes a daemon and starts it. */
+export async function testDaemon(flags: readonly string[] = []): Promise<TestDaemon> {
+  const home = mkdtempSync('/tmp/gtest-')
+  const name = home.slice('/tmp/gtest-'.length).toLowerCase()
+  const cgroupParent = `/gtest-${name}`
+  const holder = await newNamespace()
+  const host = `unix://${home}/g.sock`
+  const api = createTransport({ host })
+  const holderPid = holder.pid ?? 0
+  const bridge = `gt${name}`
+  let child: ChildProcess | undefined
+  const answers = async (): Promise<boolean> => {
+    if (child?.exitCode !== null && child?.exitCode !== undefined) throw new Error(`the daemon ended with ${child.exitCode}:\n${readFileSync(`${home}/log`, 'utf8').split('\n').slice(-5).join('\n')}`)
+    return api.send('GET', '/_ping').then((response) => (response.resume(), true), () => false)
+  }
+  const gone = (): Promise<void> => new Promise((resolve) => (child === undefined || child.exitCode !== null || child.signalCode !== null ? resolve() : child.once('exit', () => resolve())))
+  const daemon: TestDaemon = {
+    host, api, home, name, cgroupParent, holder: holderPid,
+    pid: () => child?.pid ?? 0,
+    async start() {
+      mkdirSync(home, { recursive: true })
+      const log = openSync(`${home}/log`, 'a')
+      child = spawn('nsenter', ['--net', '-t', String(holderPid), `${root}/build/node`, `${root}/build/gantryd.cjs`, '-H', host, '--data-root', `${home}/data`, '--exec-root', `${home}/x`, '--pidfile', `${home}/pid`, '--cgroup-parent', cgroupParent, '--bridge', bridge, ...flags], { stdio: ['ignore', log, log], env: { ...process.env, GANTRY_ROOT: root } })
+      closeSync(log)
+      await until('the daemon answers', answers, READY_MS)
+    },
+    async stop() {
+      child?.kill('SIGTERM')
+      await gone()
+    },
+    async kill() {
+      child?.kill('SIGKILL')
+      await gone()
+    },
+    inside: async (...command) => (await run('nsenter', ['--net', '-t', String(holderPid), ...command])).stdout,
+    async dispose() {
+      if (child !== undefined && child.exitCode === null && child.signalCode === null) {
+        const all = await api.json<readonly { Id: string }[]>('GET', '/containers/json', { query: { all: true } }).catch(() => [])
+        for (const { Id } of all) await api.send('DELETE', `/containers/${Id}`, { query: { force: true, v: true } }).then((response) => response.resume(), () => undefined)
+        await daemon.stop()
+      }
+      holder.kill('SIGKILL')
+      rmSync(home, { recursive: true, force: true })
+    },
+  }
+  await daemon.start()
+  return daemon
+}
