@@ -41,7 +41,7 @@ static void run_child(struct program *p, u32 kind, int signals) {
   sys_close(signals);
   sys1(__NR_setsid, 0);
   for (int n = 0; n < KEPT_SLOTS; n++)
-    if (kept[n] > 0 && kind == REQUEST_LAUNCH) sys_close((int)kept[n]), kept[n] = 0;
+    if (kept[n] > 0) sys_close((int)kept[n]), kept[n] = 0; /* a port must not stay bound after it was given back */
   if (kind == REQUEST_LAUNCH) {
     sys5(__NR_prctl, 36, 1, 0, 0, 0); /* PR_SET_CHILD_SUBREAPER */
     sys5(__NR_prctl, 15, "gantry-shim", 0, 0, 0);
