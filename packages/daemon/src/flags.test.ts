@@ -1,0 +1,15 @@
+import assert from 'node:assert/strict'
+import { it } from 'node:test'
+import { readConfig } from './flags.ts'
+
+it('readConfig() reads dockerd’s names', () => {
+  const config = readConfig(['-H', 'unix:///x', '--host=tcp://127.0.0.1:1', '--bridge', 'none', '--icc=false', '-D'], '/r', {})
+  assert.deepEqual([config.hosts, config.bridge, config.icc, config.logLevel, config.storageDriver], [['unix:///x', 'tcp://127.0.0.1:1'], undefined, false, 'debug', 'overlay2'])
+  assert.equal(readConfig([], '/r', { DOCKER_DRIVER: 'vfs' }).storageDriver, 'vfs')
+})
+it('readConfig() refuses surplus words and unknown flags with usage', () => {
+  assert.throws(() => readConfig(['start'], '/r', {}), /accepts no arguments, got: start[\s\S]*Usage: gantry daemon/)
+  assert.throws(() => readConfig(['--nope'], '/r', {}), /unknown flag: --nope/)
+  assert.throws(() => readConfig(['--exec-root', `/${'x'.repeat(80)}`], '/r', {}), /--exec-root: expected an absolute path of at most/)
+  assert.throws(() => readConfig(['--config-file', '/nonexistent.json'], '/r', {}), /unable to configure the daemon with file/)
+})
