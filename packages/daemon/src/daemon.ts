@@ -135,6 +135,7 @@ export async function startDaemon(config: DaemonConfig): Promise<Daemon> {
   accepted.promise.catch(() => undefined)
   const router = createRouter([...containerRoutes(engine), ...imageRoutes(engine), ...systemRoutes(engine)])
   const listeners = openListeners(config, router, accepted.promise)
+  listeners.catch(() => undefined) // awaited below, once the state is there
   try {
     await restore({ store, supervisor, networks, graph, host, lifecycle, execRoot: config.execRoot, remove })
     await ensureBundledImage(graph, config.busybox)

@@ -1,0 +1,44 @@
+/** The layering table: who may import whom. Data; `tidy.test.ts` holds the tree against it. */
+export const FLOORS: Readonly<Record<string, readonly string[]>> = {
+  std: [],
+  api: ['std'],
+  registry: ['std'],
+  linux: ['std'],
+  libcontainer: ['linux', 'std'],
+  libnetwork: ['linux', 'std'],
+  graph: ['linux', 'std'],
+  runtime: ['libcontainer', 'linux', 'std'],
+  daemon: ['runtime', 'libnetwork', 'graph', 'registry', 'api', 'std'],
+  cli: ['api', 'std'],
+}
+
+/**
+ * Rooms of the daemon and the rooms that each may name. `daemon.ts`, `restore.ts` and `main.ts` see all. A ratchet: it lists
+ * what is there; an edge that is taken away stays away.
+ */
+export const DAEMON_ROOMS: Readonly<Record<string, readonly string[]>> = {
+  engine: [],
+  jobs: ['engine', 'containers', 'images', 'logging', 'server'],
+  containers: ['engine', 'jobs', 'images', 'logging', 'server', 'volumes'],
+  images: ['engine', 'jobs', 'containers', 'server'],
+  system: ['engine', 'jobs', 'containers', 'server', 'volumes'],
+  volumes: [],
+  logging: [],
+  server: ['jobs', 'containers', 'images', 'system', 'logging'],
+}
+
+/** The only files that start programs, and why. */
+export const STARTS_PROGRAMS: Readonly<Record<string, string>> = {
+  'packages/linux/src/launcher.ts': 'the launcher, once',
+  'packages/daemon/src/main.ts': 'systemd-notify, once, under systemd only',
+  'packages/daemon/src/containers/top.ts': 'the host’s ps',
+  'packages/daemon/src/images/bundled.ts': 'busybox --list-full, once for an empty store',
+  'packages/cli/src/daemon.ts': 'the daemon in the background',
+  'packages/cli/src/commands/copy.ts': 'the host’s tar, in the client',
+}
+
+/** Folders of one package hold at most so many files, files at most so many lines. */
+export const LIMITS = { filesInFolder: 24, linesInFile: 400, ownImports: 12, decisionLines: 40 } as const
+
+/** Files that may import more of the house: those that see all of it. */
+export const SEES_ALL: readonly string[] = ['packages/daemon/src/daemon.ts', 'packages/daemon/src/containers/handlers.ts', 'packages/daemon/src/containers/create.ts', 'packages/graph/src/graph.ts']
