@@ -1,5 +1,5 @@
 import type { HostConfig, MountRequest, PortBinding, Resources } from '@gantry/api'
-import { asBoolean, asInteger, asList, asObject, asString, asStringMap, asStrings, type JsonObject } from '@gantry/std'
+import { asBoolean, asInteger, asList, asObject, asString, asStringMap, asStrings, EngineError, type JsonObject } from '@gantry/std'
 
 const stringsOrNull = (value: unknown, field: string): readonly string[] | null => (value === undefined || value === null ? null : asStrings(value, field))
 const numberOrNull = (value: unknown, field: string): number | null => (value === undefined || value === null ? null : asInteger(value, field))
@@ -49,6 +49,8 @@ export function decodeResources(body: JsonObject): Resources {
 }
 
 function decodeMount(o: JsonObject, field: string): MountRequest {
+  const driver = asObject(asObject(o['VolumeOptions'], `${field}.VolumeOptions`)['DriverConfig'], 'DriverConfig')
+  if (Object.keys(asObject(driver['Options'], 'DriverConfig.Options')).length > 0) throw new EngineError('unsupported', `${field}.VolumeOptions.DriverConfig.Options is not supported`)
   const bind = o['BindOptions']
   const volume = o['VolumeOptions']
   const tmpfs = o['TmpfsOptions']

@@ -76,7 +76,7 @@ function mountsOf(input: SpecInput): readonly OciMount[] {
   const users = input.mounts.map((mount): OciMount => (mount.type === 'tmpfs' ? { destination: mount.destination, type: 'tmpfs', source: 'tmpfs', options: [...mount.options, ...(mount.readOnly ? ['ro'] : [])] } : bindOf(mount)))
   const taken = new Set([...users, ...tmpfs].map((mount) => mount.destination))
   const defaults = DEFAULT_MOUNTS.filter((mount) => !taken.has(mount.destination)).map((mount) => (hostConfig.Privileged ? { ...mount, options: mount.options.filter((option) => option !== 'ro') } : mount))
-  const base = [...defaults, ...(taken.has('/dev/shm') ? [] : [shm]), ...['resolv.conf', 'hostname', 'hosts'].filter((file) => !taken.has(`/etc/${file}`)).map(own)]
+  const base = [...defaults, ...(taken.has('/dev/shm') || hostConfig.IpcMode === 'none' ? [] : [shm]), ...['resolv.conf', 'hostname', 'hosts'].filter((file) => !taken.has(`/etc/${file}`)).map(own)]
   const added = [...tmpfs, ...users].sort((a, b) => depth(a.destination) - depth(b.destination))
   return [...base, ...added]
 }

@@ -1,6 +1,6 @@
 import { SIGNALS } from '@gantry/runtime'
 import { type HostConfig, type Resources } from '@gantry/api'
-import { EngineError, parseBytes } from '@gantry/std'
+import { asObject, EngineError, type JsonObject, parseBytes } from '@gantry/std'
 import { cpus } from 'node:os'
 
 const CPUS = cpus().length
@@ -77,6 +77,23 @@ function checkUnsupported(h: HostConfig): void {
   unsupported('StorageOpt', h.StorageOpt !== undefined)
   unsupported('VolumeDriver', h.VolumeDriver !== '' && h.VolumeDriver !== 'local')
   unsupported('Cgroup', h.Cgroup !== '')
+  unsupported('VolumesFrom', h.VolumesFrom !== null && h.VolumesFrom.length > 0)
+  unsupported('IpcMode container:', h.IpcMode.startsWith('container:'))
+}
+
+/** Fields outside of HostConfig that are known and not honoured yet: an error, never silence. */
+export function checkUnsupportedFields(body: JsonObject): void {
+  const set = (value: unknown): boolean => !(value === undefined || value === null || value === '' || value === false || value === 0 || (typeof value === 'object' && Object.values(value as object).every((one) => !set(one))))
+  const refuseField = (field: string, value: unknown): void => {
+    if (set(value)) throw new EngineError('unsupported', `${field} is not supported`)
+  }
+  refuseField('NetworkDisabled', body['NetworkDisabled'])
+  refuseField('MacAddress', body['MacAddress'])
+  const endpoints = asObject(asObject(body['NetworkingConfig'], 'NetworkingConfig')['EndpointsConfig'], 'EndpointsConfig')
+  for (const [network, endpoint] of Object.entries(endpoints)) {
+    for (const field of ['IPAMConfig', 'Links', 'Aliases', 'MacAddress', 'DriverOpts', 'GwPriority']) refuseField(`EndpointsConfig.${network}.${field}`, asObject(endpoint, network)[field])
+  }
+  for (const field of ['KernelMemory', 'KernelMemoryTCP']) refuseField(`HostConfig.${field}`, asObject(body['HostConfig'], 'HostConfig')[field])
 }
 
 /** Reads log options; those that no driver of ours knows are refused by name. */

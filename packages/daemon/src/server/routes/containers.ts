@@ -2,6 +2,7 @@ import { versionNumber } from '@gantry/api'
 import { asBoolean, asInteger, asList, asObject, asString, asStrings, EngineError, isEngineError, parseTimestamp } from '@gantry/std'
 import { decodeConfig } from '../../containers/decode-config.ts'
 import { decodeHostConfig } from '../../containers/decode-host-config.ts'
+import { checkUnsupportedFields } from '../../containers/validate.ts'
 import { LIST_FILTERS } from '../../containers/list.ts'
 import type { WaitCondition } from '../../jobs/containers.ts'
 import type { DaemonEngine } from '../../jobs/jobs.ts'
@@ -17,6 +18,7 @@ const key = (request: ApiRequest): { readonly key: string } => ({ key: param(req
 async function create(engine: DaemonEngine, request: ApiRequest): Promise<void> {
   const body = await jsonBody(request)
   if (Object.keys(body).length === 0) throw new EngineError('invalid', 'invalid JSON: got EOF while reading request body')
+  checkUnsupportedFields(body)
   const endpoints = asObject(asObject(body['NetworkingConfig'], 'NetworkingConfig')['EndpointsConfig'], 'EndpointsConfig')
   const result = await engine.run('container.create', {
     name: request.query.get('name') ?? '',
