@@ -54,7 +54,7 @@ export async function startGantry(root: string, work: string): Promise<Engine> {
   execFileSync('ip', ['netns', 'add', 'gbench-gantry'])
   execFileSync('ip', ['-n', 'gbench-gantry', 'link', 'set', 'lo', 'up'])
   const socket = `${home}/g.sock`
-  const child = spawn('nsenter', ['--net=/run/netns/gbench-gantry', `${root}/build/node`, `${root}/build/gantryd.cjs`, '-H', `unix://${socket}`, '--data-root', `${home}/data`, '--exec-root', `${home}/x`, '--pidfile', `${home}/pid`, '--cgroup-parent', '/gbench', '--bridge', 'gbench0'], { stdio: ['ignore', 'ignore', 'inherit'], env: { ...process.env, GANTRY_ROOT: root } })
+  const child = spawn('nsenter', ['--net=/run/netns/gbench-gantry', 'sh', `${root}/tools/gantryd.sh`, '-H', `unix://${socket}`, '--data-root', `${home}/data`, '--exec-root', `${home}/x`, '--pidfile', `${home}/pid`, '--cgroup-parent', '/gbench', '--bridge', 'gbench0'], { stdio: ['ignore', 'ignore', 'inherit'] })
   const api = createTransport({ host: `unix://${socket}` })
   await ready(api, 'gantry')
   const pid = child.pid ?? 0

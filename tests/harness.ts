@@ -93,7 +93,7 @@ export async function testDaemon(flags: readonly string[] = []): Promise<TestDae
     async start() {
       mkdirSync(home, { recursive: true })
       const log = openSync(`${home}/log`, 'a')
-      child = spawn('nsenter', ['--net', '-t', String(holderPid), `${root}/build/node`, `${root}/build/gantryd.cjs`, '-H', host, '--data-root', `${home}/data`, '--exec-root', `${home}/x`, '--pidfile', `${home}/pid`, '--cgroup-parent', cgroupParent, '--bridge', bridge, ...flags], { stdio: ['ignore', log, log], env: { ...process.env, GANTRY_ROOT: root } })
+      child = spawn('nsenter', ['--net', '-t', String(holderPid), 'sh', `${root}/tools/gantryd.sh`, '-H', host, '--data-root', `${home}/data`, '--exec-root', `${home}/x`, '--pidfile', `${home}/pid`, '--cgroup-parent', cgroupParent, '--bridge', bridge, ...flags], { stdio: ['ignore', log, log] })
       closeSync(log)
       await until('the daemon answers', answers, READY_MS)
     },

@@ -26,7 +26,7 @@ export async function startDaemon(api: Transport, root: string): Promise<void> {
   process.stderr.write(`gantry: starting the daemon in the background (log: ${LOG})\n`)
   mkdirSync('/var/log', { recursive: true })
   const log = openSync(LOG, 'a', 0o640)
-  const child = spawn(process.execPath, ['--max-semi-space-size=4', `${root}/build/gantryd.cjs`], { detached: true, env: { ...process.env, MALLOC_ARENA_MAX: '1' }, stdio: ['ignore', log, log], cwd: '/' })
+  const child = spawn('sh', [`${root}/tools/gantryd.sh`], { detached: true, stdio: ['ignore', log, log], cwd: '/' })
   let failed = false
   child.once('exit', () => {
     failed = true
