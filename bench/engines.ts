@@ -91,14 +91,14 @@ export async function startDockerd(peers: string, work: string): Promise<Engine>
   }
 }
 
-/** Podman's Docker-compatible service. */
+/** Podman's Docker-compatible service, over runc: its crun refuses a host with both cgroup versions. */
 export async function startPodman(peers: string, work: string): Promise<Engine> {
   const home = `${work}/podman`
   mkdirSync(`${home}/run`, { recursive: true })
   const netavark = `${peers}/root/usr/lib/podman`
   const policy = `${home}/policy.json`
   writeFileSync(policy, '{"default":[{"type":"insecureAcceptAnything"}]}')
-  writeFileSync(`${home}/containers.conf`, `[engine]\nhelper_binaries_dir=["${peers}/bin","${netavark}"]\nconmon_path=["${peers}/bin/conmon"]\nruntime="crun"\ncgroup_manager="cgroupfs"\nevents_logger="file"\n[engine.runtimes]\ncrun=["${peers}/bin/crun"]\n[network]\nfirewall_driver="none"\n`)
+  writeFileSync(`${home}/containers.conf`, `[engine]\nhelper_binaries_dir=["${peers}/bin","${netavark}"]\nconmon_path=["${peers}/bin/conmon"]\nruntime="runc"\ncgroup_manager="cgroupfs"\nevents_logger="file"\n[engine.runtimes]\nrunc=["${peers}/bin/runc"]\n[network]\nfirewall_driver="none"\n`)
   const socket = `${home}/podman.sock`
   execFileSync('ip', ['netns', 'add', 'gbench-podman'])
   execFileSync('ip', ['-n', 'gbench-podman', 'link', 'set', 'lo', 'up'])
