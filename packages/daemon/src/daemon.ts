@@ -127,7 +127,7 @@ export async function startDaemon(config: DaemonConfig): Promise<Daemon> {
     ...imageHandlers(images),
     ...systemHandlers({
       events, networks, volumes, containers: () => store.list(), version: versionView, jobs: () => engine.jobs(),
-      info: () => infoView({ graph, config, events, cgroupVersion, daemonId: daemonId(config.dataRoot), quarantined: store.quarantined, containers: () => store.list(), jobs: () => engine.jobs().length }),
+      info: () => infoView({ graph, config, events, cgroupVersion, controllers: [...host.cgroups.layout.hierarchies, ...(host.cgroups.layout.unified ? [host.cgroups.layout.unified] : [])].flatMap((one) => one.controllers), daemonId: daemonId(config.dataRoot), quarantined: store.quarantined, containers: () => store.list(), jobs: () => engine.jobs().length }),
     }),
   })
 

@@ -78,6 +78,8 @@ static int process_done(struct process *p) {
   return 1;
 }
 
+static int settle_connections(int index);
+
 static void write_exit_file(struct process *p, const char *oom, u32 oom_length) {
   const char *path = (char *)program_blob(own_program) + own.exit_path;
   char text[640], temporary[1100];
@@ -107,6 +109,7 @@ static void report_init(struct process *p) {
   if (oom_length > 512) oom_length = 512;
   memcpy(body + 16, oom, oom_length);
   shim_tell(REPLY_EXITED, own_program->id, body, 16 + oom_length);
+  settle_connections(0); /* readers that have everything need not wait for the tidying */
   if (own.clean_up) program_run(own_program, (u32)own.clean_up);
   shim_tell(REPLY_CLEAN, own_program->id, 0, 0);
 }

@@ -127,8 +127,7 @@ function restartPolicy(text: string): unknown {
 /** Relative sources count from here. */
 const bind = (spec: string): string => (/^\.{1,2}(\/|:)/.test(spec) ? resolve(spec.split(':')[0] ?? '') + spec.slice(spec.indexOf(':')) : spec)
 
-function hostConfig(parsed: Parsed, exposed: Readonly<Record<string, unknown>>): unknown {
-  void exposed
+function hostConfig(parsed: Parsed): unknown {
   return {
     Binds: parsed.list('volume').filter((spec) => spec.includes(':')).map(bind),
     NetworkMode: parsed.text('network') || 'default',
@@ -176,6 +175,6 @@ export function createBody(parsed: Parsed, attach: boolean): Readonly<Record<str
     ...(parsed.has('entrypoint') && { Entrypoint: [parsed.text('entrypoint')] }),
     ...(parsed.has('stop-signal') && { StopSignal: parsed.text('stop-signal') }),
     ...(parsed.has('stop-timeout') && { StopTimeout: parsed.number('stop-timeout') }),
-    HostConfig: hostConfig(parsed, exposed),
+    HostConfig: hostConfig(parsed),
   }
 }

@@ -98,11 +98,10 @@ function checkRequest(ports: CreatePorts, config: ContainerConfig, hostConfig: H
   portRequests(config, hostConfig)
 }
 
-function settleVolumes(ports: CreatePorts, mounts: readonly SettledMount[], labels: Readonly<Record<string, string>>): readonly SettledMount[] {
+function settleVolumes(ports: CreatePorts, mounts: readonly SettledMount[]): readonly SettledMount[] {
   return mounts.map((mount) => {
     if (mount.type !== 'volume') return mount
     const volume = ports.volumes.create({ name: mount.name, labels: mount.anonymous ? { 'com.docker.volume.anonymous': '' } : {}, options: {}, anonymous: mount.anonymous })
-    void labels
     return { ...mount, name: volume.name, source: volume.mountPoint }
   })
 }
@@ -139,7 +138,7 @@ export async function createContainer(ports: CreatePorts, request: CreateRequest
   const [path, ...args] = command
   if (path === undefined) throw new EngineError('invalid', 'no command specified')
   const name = pickName(ports, request.name)
-  const mounts = settleVolumes(ports, collectMounts(hostConfig, Object.keys(image.config.config?.Volumes ?? {}), Object.keys(request.config.Volumes ?? {})), config.Labels)
+  const mounts = settleVolumes(ports, collectMounts(hostConfig, Object.keys(image.config.config?.Volumes ?? {}), Object.keys(request.config.Volumes ?? {})))
   const document: ContainerDocument = { id, createdAt: Date.now(), imageId: image.id, config, hostConfig, mounts, path, args, networkMode: hostConfig.NetworkMode }
   const container = liveContainer(document, name, freshState())
   // The record comes first: a crash after this leaves something that names what it left behind.

@@ -29,10 +29,10 @@ export function portMap(container: Container): Readonly<Record<string, readonly 
 }
 
 /** One entry of `NetworkSettings.Networks`. */
-function endpointView(endpoint: EndpointInfo | undefined, networkId: string, mode: string): unknown {
+function endpointView(endpoint: EndpointInfo | undefined, networkId: string): unknown {
   return {
     IPAMConfig: null, Links: null, Aliases: null, MacAddress: endpoint?.mac ?? '', DriverOpts: null, GwPriority: 0, NetworkID: networkId, EndpointID: endpoint?.id ?? '', Gateway: endpoint?.gateway ?? '', IPAddress: endpoint?.address ?? '',
-    IPPrefixLen: endpoint?.prefix ?? 0, IPv6Gateway: '', GlobalIPv6Address: '', GlobalIPv6PrefixLen: 0, DNSNames: mode === 'bridge' ? null : null,
+    IPPrefixLen: endpoint?.prefix ?? 0, IPv6Gateway: '', GlobalIPv6Address: '', GlobalIPv6PrefixLen: 0, DNSNames: null,
   }
 }
 
@@ -42,7 +42,7 @@ export function networksView(ports: ViewPorts, container: Container): Readonly<R
   if (mode.startsWith('container:')) return {}
   const running = container.task !== undefined
   const id = running ? (ports.network(mode)?.id ?? '') : ''
-  return { [mode]: endpointView(container.sandbox?.endpoints[0], id, mode) }
+  return { [mode]: endpointView(container.sandbox?.endpoints[0], id) }
 }
 
 function networkSettings(ports: ViewPorts, container: Container, version: number): unknown {

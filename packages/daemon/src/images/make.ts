@@ -36,7 +36,7 @@ export async function importImage(graph: Graph, source: AsyncIterable<Uint8Array
   return graph.images.create(document(undefined, layer.diffId, { author: '', comment: options.message === '' ? 'Imported from -' : options.message, createdBy: '', runConfig }))
 }
 
-function fromContainer(config: ContainerConfig, id: string): ImageRunConfig {
+function fromContainer(config: ContainerConfig): ImageRunConfig {
   return {
     ...(config.User !== '' && { User: config.User }),
     ...(config.ExposedPorts && { ExposedPorts: config.ExposedPorts }),
@@ -44,7 +44,6 @@ function fromContainer(config: ContainerConfig, id: string): ImageRunConfig {
     ...(config.StopSignal && { StopSignal: config.StopSignal }),
     ...(config.Shell && { Shell: config.Shell }),
     ...(config.Healthcheck && { Healthcheck: config.Healthcheck }),
-    ...(id === '' && {}),
   }
 }
 
@@ -52,7 +51,7 @@ function fromContainer(config: ContainerConfig, id: string): ImageRunConfig {
 export async function commitContainer(graph: Graph, container: Container, options: { readonly author: string; readonly comment: string; readonly changes: readonly string[]; readonly config: ImageRunConfig }): Promise<Image> {
   const base = graph.images.get(container.document.imageId)
   if (base === undefined) throw new EngineError('not-found', `No such image: ${container.document.imageId}`)
-  const own = fromContainer(container.document.config, container.id)
+  const own = fromContainer(container.document.config)
   const runConfig = applyChanges({ ...own, ...options.config }, options.changes)
   const layer = await graph.readChanges(container.id, base, (tar) => graph.importLayer(tar, base.chainId))
   const createdBy = [container.document.path, ...container.document.args].join(' ')

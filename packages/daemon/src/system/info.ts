@@ -1,3 +1,4 @@
+import { readdirSync } from 'node:fs'
 import { cpus, release, hostname, arch } from 'node:os'
 import { MAX_API_VERSION, MIN_API_VERSION } from '@gantry/api'
 import type { Graph } from '@gantry/graph'
@@ -32,6 +33,8 @@ export interface InfoPorts {
   readonly config: DaemonConfig
   readonly events: Events
   readonly cgroupVersion: 1 | 2
+  /** Cgroup controllers that this host offers. */
+  readonly controllers: readonly string[]
   readonly daemonId: string
   readonly quarantined: readonly string[]
   containers(): readonly Container[]
@@ -42,7 +45,8 @@ function osName(): string {
   return /^PRETTY_NAME="?([^"\n]*)/m.exec(readText('/etc/os-release') ?? '')?.[1] ?? 'Linux'
 }
 
-const openFiles = (): number => (process.report === undefined ? 0 : process.getActiveResourcesInfo().length)
+const openFiles = (): number => readdirSync('/proc/self/fd').length
+const switchedOn = (path: string): boolean => readText(path)?.trim() === '1'
 
 /** `GET /info`: nothing that is not so. */
 export function infoView(ports: InfoPorts): unknown {
@@ -50,12 +54,13 @@ export function infoView(ports: InfoPorts): unknown {
   const running = containers.filter((container) => container.task !== undefined)
   const paused = running.filter((container) => container.state.paused)
   const { config } = ports
+  const has = (controller: string): boolean => ports.controllers.includes(controller)
   return {
     ID: ports.daemonId, Containers: containers.length, ContainersRunning: running.length - paused.length, ContainersPaused: paused.length, ContainersStopped: containers.length - running.length, Images: ports.graph.images.list().length,
     Driver: ports.graph.driver.name, DriverStatus: ports.graph.driver.status(), SystemStatus: null,
     Plugins: { Volume: ['local'], Network: ['bridge', 'host', 'null'], Authorization: null, Log: ['json-file', 'none'] },
-    MemoryLimit: true, SwapLimit: swapAccounting(), CpuCfsPeriod: true, CpuCfsQuota: true, CPUShares: true, CPUSet: true, PidsLimit: true, OomKillDisable: ports.cgroupVersion === 1,
-    IPv4Forwarding: readText('/proc/sys/net/ipv4/ip_forward')?.trim() === '1', BridgeNfIptables: false, BridgeNfIp6tables: false,
+    MemoryLimit: has('memory'), SwapLimit: swapAccounting(), CpuCfsPeriod: has('cpu'), CpuCfsQuota: has('cpu'), CPUShares: has('cpu'), CPUSet: has('cpuset'), PidsLimit: has('pids'), OomKillDisable: ports.cgroupVersion === 1,
+    IPv4Forwarding: switchedOn('/proc/sys/net/ipv4/ip_forward'), BridgeNfIptables: switchedOn('/proc/sys/net/bridge/bridge-nf-call-iptables'), BridgeNfIp6tables: switchedOn('/proc/sys/net/bridge/bridge-nf-call-ip6tables'),
     Debug: config.logLevel === 'debug', NFd: openFiles(), NGoroutines: ports.jobs(), SystemTime: formatNanos(nowNanos()), LoggingDriver: 'json-file', CgroupDriver: 'cgroupfs', CgroupVersion: String(ports.cgroupVersion), NEventsListener: ports.events.subscribers,
     KernelVersion: release(), OperatingSystem: osName(), OSVersion: /^VERSION_ID="?([^"\n]*)/m.exec(readText('/etc/os-release') ?? '')?.[1] ?? '', OSType: 'linux', Architecture: arch() === 'x64' ? 'x86_64' : 'aarch64',
     IndexServerAddress: 'https://index.docker.io/v1/', RegistryConfig: { AllowNondistributableArtifactsCIDRs: null, AllowNondistributableArtifactsHostnames: null, InsecureRegistryCIDRs: ['127.0.0.0/8'], IndexConfigs: {}, Mirrors: config.registryMirrors },

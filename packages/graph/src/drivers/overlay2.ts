@@ -1,8 +1,10 @@
-import { closeSync, existsSync, mkdirSync, openSync, readdirSync, symlinkSync, unlinkSync } from 'node:fs'
+import { closeSync, existsSync, mkdirSync, openSync, readdirSync, statfsSync, symlinkSync, unlinkSync } from 'node:fs'
 import { EngineError, hasCode } from '@gantry/std'
 import type { GraphDriver, LayerPlace, RootRecipe } from '../driver.ts'
 import type { Trash } from '../trash.ts'
 
+/** Names of file systems by their magic (`linux/magic.h`). */
+const BACKING: Readonly<Record<number, string>> = { 0xef53: 'extfs', 0x58465342: 'xfs', 0x9123683e: 'btrfs', 0x01021994: 'tmpfs' }
 const MOUNT_DATA_LIMIT = 4095
 /** Marks a layer whose directory has this very name as its lower link. */
 const INIT_LINK = 'init'
@@ -19,7 +21,7 @@ export function overlay2Driver(root: string, trash: Trash): GraphDriver {
   }
   return {
     name: 'overlay2',
-    status: () => [['Backing Filesystem', 'extfs'], ['Supports d_type', 'true'], ['Using metacopy', 'false'], ['Native Overlay Diff', 'true'], ['userxattr', 'false']],
+    status: () => [['Backing Filesystem', BACKING[statfsSync(home).type] ?? 'unknown'], ['Supports d_type', 'true'], ['Using metacopy', 'false'], ['Native Overlay Diff', 'true'], ['userxattr', 'false']],
     async create(place) {
       mkdirSync(`${home}/${place.cacheId}/diff`, { recursive: true, mode: 0o755 })
       symlinkSync(`../${place.cacheId}/diff`, `${home}/l/${place.link}`)
