@@ -10,7 +10,8 @@ const TURN_MS = 20
 
 const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))
 
-async function answers(api: Transport): Promise<boolean> {
+/** True when a daemon answers. */
+export async function answers(api: Transport): Promise<boolean> {
   try {
     ;(await api.send('GET', '/_ping')).resume()
     return true

@@ -5,7 +5,7 @@ import { CONTAINER_COMMANDS } from './commands/containers.ts'
 import { IMAGE_COMMANDS } from './commands/images.ts'
 import { RUN_COMMANDS } from './commands/run.ts'
 import { SYSTEM_COMMANDS } from './commands/system.ts'
-import { startDaemon } from './daemon.ts'
+import { answers, startDaemon } from './daemon.ts'
 import { type Flag, parseFlags } from './flags.ts'
 
 const COMMANDS: readonly Command[] = [...RUN_COMMANDS, ...CONTAINER_COMMANDS, ...IMAGE_COMMANDS, ...SYSTEM_COMMANDS]
@@ -79,18 +79,8 @@ async function main(argv: readonly string[]): Promise<number> {
   const api = createTransport(endpoint)
   const work = (): Promise<number> => command.run({ api, host: endpoint.host }, parsed)
   const root = process.env['GANTRY_ROOT']
-  if (command.offline !== true && endpoint.host === DEFAULT_HOST && root !== undefined && (await needsDaemon(api))) await startDaemon(api, root)
+  if (command.offline !== true && endpoint.host === DEFAULT_HOST && root !== undefined && !(await answers(api))) await startDaemon(api, root)
   return work()
-}
-
-async function needsDaemon(api: ReturnType<typeof createTransport>): Promise<boolean> {
-  try {
-    ;(await api.send('GET', '/_ping')).resume()
-    return false
-  } catch (error) {
-    if (error instanceof EngineError && error.kind === 'unavailable') return true
-    throw error
-  }
 }
 
 main(process.argv.slice(2)).then(

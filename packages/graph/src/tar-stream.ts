@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net'
-import { type ByteReader, EngineError } from '@gantry/std'
-import { encodeTreeEnd, encodeTreeEntry, readTreeEntry, type TreeEntry, writeChunk } from '@gantry/linux'
+import { type ByteReader, EngineError, writePaced } from '@gantry/std'
+import { encodeTreeEnd, encodeTreeEntry, readTreeEntry, type TreeEntry } from '@gantry/linux'
 import { BLOCK, encodeHeader, padding, type TarEntry } from './tar-header.ts'
 import { readTar, type TarObserver } from './tar-reader.ts'
 import { isOpaque, isWhiteout, toTarEntry, toTreeEntries, type WhiteoutStyle, whiteoutEntry } from './whiteout.ts'
@@ -22,13 +22,13 @@ function buffered(socket: Socket): { write(bytes: Buffer): Promise<void>; flush(
     const all = Buffer.concat(held)
     held = []
     length = 0
-    await writeChunk(socket, all)
+    await writePaced(socket, all)
   }
   return {
     async write(bytes) {
       if (bytes.length >= CHUNK) {
         await flush()
-        return writeChunk(socket, bytes)
+        return writePaced(socket, bytes)
       }
       held.push(bytes)
       length += bytes.length

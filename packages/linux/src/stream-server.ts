@@ -1,6 +1,18 @@
 import { chmodSync, rmSync } from 'node:fs'
 import { createServer, type Socket } from 'node:net'
 import { EngineError, randomHex } from '@gantry/std'
+import { SOCKET } from './constants.ts'
+
+/** sizeof(struct sockaddr_un), `linux/un.h`. */
+export const SOCKET_ADDRESS_BYTES = 110
+
+/** A unix socket address: family and path. */
+export function socketAddress(path: string): Buffer {
+  const address = Buffer.alloc(SOCKET_ADDRESS_BYTES)
+  address.writeUInt16LE(SOCKET.UNIX, 0)
+  address.write(path, 2)
+  return address
+}
 
 const TOKEN_BYTES = 32
 const GREETING_MS = 10_000

@@ -5,7 +5,7 @@ import { errnoText } from './errno.ts'
 import type { Launcher } from './launcher.ts'
 import { TREE, WANT } from './ops.table.ts'
 import { type ProgramBuilder, ProgramError, type Register, syscallProgram } from './program.ts'
-import type { StreamServer } from './stream-server.ts'
+import { SOCKET_ADDRESS_BYTES, socketAddress, type StreamServer } from './stream-server.ts'
 
 /** A root whose files are read or written: a directory, what a process sees, or a root file system that is mounted for it. */
 export type TreeRoot =
@@ -43,11 +43,8 @@ export interface WriteOptions {
 
 function dial(p: ProgramBuilder, path: string, token: string): Register {
   const fd = p.register()
-  const address = Buffer.alloc(110)
-  address.writeUInt16LE(SOCKET.UNIX, 0)
-  address.write(path, 2)
   p.call('socket', 'socket', [SOCKET.UNIX, SOCKET.STREAM | SOCKET.CLOEXEC, 0], { to: fd })
-  p.call('dial the daemon', 'connect', [fd, p.bytes(address), 110])
+  p.call('dial the daemon', 'connect', [fd, p.bytes(socketAddress(path)), SOCKET_ADDRESS_BYTES])
   p.call('show the token', 'write', [fd, p.bytes(Buffer.from(token)), 32])
   return fd
 }
@@ -157,23 +154,4 @@ export function createTrees(launcher: Launcher, streams: StreamServer): Trees {
 
 function isBrokenPipe(error: unknown): boolean {
   return error instanceof Error && ['EPIPE', 'ECONNRESET', 'ERR_STREAM_DESTROYED', 'ERR_STREAM_PREMATURE_CLOSE'].includes(String((error as NodeJS.ErrnoException).code))
-}
-
-/** Writes with respect for the reader's pace. */
-export async function writeChunk(socket: Socket, chunk: Uint8Array): Promise<void> {
-  if (socket.destroyed) throw Object.assign(new Error('the other side has closed'), { code: 'EPIPE' })
-  if (socket.write(chunk)) return
-  await new Promise<void>((resolve, reject) => {
-    const done = (): void => {
-      socket.off('drain', done)
-      socket.off('close', closed)
-      resolve()
-    }
-    const closed = (): void => {
-      socket.off('drain', done)
-      reject(Object.assign(new Error('the other side has closed'), { code: 'EPIPE' }))
-    }
-    socket.once('drain', done)
-    socket.once('close', closed)
-  })
 }

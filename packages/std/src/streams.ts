@@ -1,3 +1,4 @@
+import type { Writable } from 'node:stream'
 import { EngineError } from './errors.ts'
 
 /** Reads exactly so many bytes from a stream of chunks, without copying more than it must. */
@@ -68,4 +69,23 @@ export async function collect(source: AsyncIterable<Uint8Array>, limitBytes: num
     chunks.push(chunk)
   }
   return Buffer.concat(chunks)
+}
+
+/** Writes at the pace of whoever reads; fails with EPIPE when they have gone. */
+export async function writePaced(stream: Writable, chunk: Uint8Array): Promise<void> {
+  const gone = (): Error => Object.assign(new Error('the other side has closed'), { code: 'EPIPE' })
+  if (stream.destroyed) throw gone()
+  if (stream.write(chunk)) return
+  await new Promise<void>((resolve, reject) => {
+    const drained = (): void => {
+      stream.off('close', closed)
+      resolve()
+    }
+    const closed = (): void => {
+      stream.off('drain', drained)
+      reject(gone())
+    }
+    stream.once('drain', drained)
+    stream.once('close', closed)
+  })
 }

@@ -7,7 +7,7 @@ import { commitContainer } from '../images/make.ts'
 import type { ContainerJobs } from '../jobs/containers.ts'
 import { type ArchivePorts, exportContainer, readArchive, statPath, writeArchive } from './archive.ts'
 import { joinStreams, parseDetachKeys, prepareStream } from './attach.ts'
-import type { Container } from './container.ts'
+import type { Container, WaitingStream } from './container.ts'
 import { createContainer, type CreatePorts } from './create.ts'
 import { createExec, type ExecPorts, findExec, startExec } from './exec.ts'
 import { inspectContainer, inspectExec } from './inspect.ts'
@@ -37,6 +37,17 @@ export interface ContainerHandlerPorts {
 }
 
 type Set<Names extends keyof ContainerJobs> = Pick<Handlers<ContainerJobs>, Names>
+
+/** What the shim's table of a start has room for (native/shim.h, struct process_table). */
+const EARLY_STREAMS = 8
+
+function waitForStart(container: Container, stream: WaitingStream): void {
+  if (container.waiting.length >= EARLY_STREAMS) {
+    stream.expected.cancel('too many streams')
+    throw new EngineError('unavailable', `container ${container.id} has ${EARLY_STREAMS} attached clients already and does not run yet`)
+  }
+  container.waiting.push(stream)
+}
 
 const RAW = 'application/vnd.docker.raw-stream'
 const MULTIPLEXED = 'application/vnd.docker.multiplexed-stream'
@@ -123,7 +134,7 @@ function streamHandlers(ports: ContainerHandlerPorts): Set<'container.attach' | 
       const live = input.stream && (container.task !== undefined || container.state.status !== 'exited')
       const prepared = live ? prepareStream(ports.streams, choice) : undefined
       if (prepared !== undefined) {
-        if (container.task === undefined) container.waiting.push(prepared)
+        if (container.task === undefined) waitForStart(container, prepared)
         else await container.task.attach(prepared.plan)
       }
       const client = stdio.hijack?.(streamType(tty, input.apiVersion))

@@ -1,5 +1,4 @@
 import type { ServerResponse } from 'node:http'
-import type { Socket } from 'node:net'
 import { type ErrorKind, isEngineError, messageOf } from '@gantry/std'
 
 /** Error kinds become statuses here and nowhere else. */
@@ -30,22 +29,4 @@ export function sendError(response: ServerResponse, error: unknown): void {
     return
   }
   sendJson(response, statusOfError(error), { message: messageOf(error) })
-}
-
-/** Writes a chunk at the client's pace; fails when it has gone. */
-export async function writeSlowly(stream: ServerResponse | Socket, chunk: Uint8Array): Promise<void> {
-  if (stream.destroyed) throw Object.assign(new Error('the client has gone'), { code: 'EPIPE' })
-  if (stream.write(chunk)) return
-  await new Promise<void>((resolve, reject) => {
-    const drained = (): void => {
-      stream.off('close', closed)
-      resolve()
-    }
-    const closed = (): void => {
-      stream.off('drain', drained)
-      reject(Object.assign(new Error('the client has gone'), { code: 'EPIPE' }))
-    }
-    stream.once('drain', drained)
-    stream.once('close', closed)
-  })
 }

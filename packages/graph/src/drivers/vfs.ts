@@ -1,6 +1,6 @@
 import { existsSync, mkdirSync, readdirSync } from 'node:fs'
-import { encodeTreeEnd, encodeTreeEntry, readTreeEntry, type Trees, treeEntry, type TreeEntry, writeChunk } from '@gantry/linux'
-import { EngineError } from '@gantry/std'
+import { encodeTreeEnd, encodeTreeEntry, readTreeEntry, type Trees, treeEntry, type TreeEntry } from '@gantry/linux'
+import { EngineError, writePaced } from '@gantry/std'
 import type { GraphDriver, LayerPlace } from '../driver.ts'
 import type { Trash } from '../trash.ts'
 import { makeInitFiles } from './overlay2.ts'
@@ -21,21 +21,21 @@ async function copyTree(trees: Trees, from: string, to: string): Promise<void> {
         if ((entry.mode & 0o170000) === 0o040000) directories.push({ ...entry, size: 0, action: 'attributes' })
         if (entry.path === '.') continue
         if (earlier !== undefined) {
-          await writeChunk(socket, encodeTreeEntry(treeEntry({ path: entry.path, mode: entry.mode, link: earlier, action: 'hardlink' })))
+          await writePaced(socket, encodeTreeEntry(treeEntry({ path: entry.path, mode: entry.mode, link: earlier, action: 'hardlink' })))
           await reader.skip(size)
           continue
         }
         if (isFile && entry.links > 1) first.set(inode, entry.path)
-        await writeChunk(socket, encodeTreeEntry({ ...entry, size }))
+        await writePaced(socket, encodeTreeEntry({ ...entry, size }))
         for (let left = size; left > 0; ) {
           const chunk = await reader.chunk(Math.min(left, 1 << 20))
           if (chunk === undefined) throw new EngineError('internal', `copy of ${entry.path} ended early`)
           left -= chunk.length
-          await writeChunk(socket, chunk)
+          await writePaced(socket, chunk)
         }
       }
-      for (const directory of directories.reverse()) await writeChunk(socket, encodeTreeEntry(directory))
-      await writeChunk(socket, encodeTreeEnd())
+      for (const directory of directories.reverse()) await writePaced(socket, encodeTreeEntry(directory))
+      await writePaced(socket, encodeTreeEnd())
     }),
   )
 }

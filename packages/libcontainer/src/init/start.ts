@@ -1,4 +1,4 @@
-import { AT, CLONE, ERRNO, type Label, O, PR, type ProgramBuilder, type Register, SOCKET, type SyscallProgram, syscallProgram } from '@gantry/linux'
+import { AT, CLONE, ERRNO, type Label, O, PR, type ProgramBuilder, type Register, SOCKET, SOCKET_ADDRESS_BYTES, socketAddress, type SyscallProgram, syscallProgram } from '@gantry/linux'
 import { EngineError } from '@gantry/std'
 import { deviceProgram } from '../cgroups/devices.ts'
 import type { CgroupPlan } from '../cgroups/manager.ts'
@@ -8,7 +8,7 @@ import { newDevpts } from './mounts.ts'
 import type { StartPlan } from './plan.ts'
 import { SHIM_REGISTERS } from './registers.ts'
 import { enterRoot } from './rootfs.ts'
-import { closeProcessEnds, openStdio, placeStdio, processTable, type StdioRegisters, socketAddress } from './stdio.ts'
+import { closeProcessEnds, openStdio, placeStdio, processTable, type StdioRegisters } from './stdio.ts'
 
 const CLONE_FLAGS: Readonly<Record<OciNamespace['type'], number>> = {
   pid: CLONE.NEWPID, network: CLONE.NEWNET, mount: CLONE.NEWNS, ipc: CLONE.NEWIPC, uts: CLONE.NEWUTS, user: CLONE.NEWUSER, cgroup: CLONE.NEWCGROUP,
@@ -94,7 +94,7 @@ export function cloneProcess(p: ProgramBuilder, flags: number, entry: CgroupEntr
 function listenForDaemon(p: ProgramBuilder, path: string): Register {
   const fd = p.register()
   p.call('socket of the shim', 'socket', [SOCKET.UNIX, SOCKET.STREAM | SOCKET.CLOEXEC, 0], { to: fd })
-  p.call('bind the socket of the shim', 'bind', [fd, p.bytes(socketAddress(path)), 110])
+  p.call('bind the socket of the shim', 'bind', [fd, p.bytes(socketAddress(path)), SOCKET_ADDRESS_BYTES])
   p.call('listen', 'listen', [fd, 16])
   return fd
 }

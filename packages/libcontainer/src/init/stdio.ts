@@ -1,4 +1,4 @@
-import { O, type Blob, type ProgramBuilder, type Register, SOCKET, TIO } from '@gantry/linux'
+import { O, type ProgramBuilder, type Register, SOCKET, SOCKET_ADDRESS_BYTES, socketAddress, TIO } from '@gantry/linux'
 import type { OciProcess } from '../spec/oci.ts'
 import type { StdioPlan, StreamPlan } from './plan.ts'
 import { SHIM_REGISTERS } from './registers.ts'
@@ -33,18 +33,10 @@ function terminal(p: ProgramBuilder, process: OciProcess): { readonly master: Re
   return { master, slave }
 }
 
-/** A unix socket address (`linux/un.h`): family and path, 110 bytes. */
-export function socketAddress(path: string): Buffer {
-  const address = Buffer.alloc(110)
-  address.writeUInt16LE(SOCKET.UNIX, 0)
-  address.write(path, 2)
-  return address
-}
-
 function dial(p: ProgramBuilder, stream: StreamPlan): Register {
   const fd = p.register()
   p.call('socket for a stream', 'socket', [SOCKET.UNIX, SOCKET.STREAM | SOCKET.CLOEXEC, 0], { to: fd })
-  p.call('dial the daemon for a stream', 'connect', [fd, p.bytes(socketAddress(stream.socketPath)), 110])
+  p.call('dial the daemon for a stream', 'connect', [fd, p.bytes(socketAddress(stream.socketPath)), SOCKET_ADDRESS_BYTES])
   p.call('show the token of the stream', 'write', [fd, p.bytes(Buffer.from(stream.token)), 32])
   return fd
 }
@@ -105,12 +97,4 @@ export function processTable(id: number, pid: Register, process: OciProcess, pla
     table.writeBigUInt64LE(value, index * 8)
   })
   return table
-}
-
-/** Most streams that can be wired before a process runs. */
-export const EARLY_STREAMS = 8
-
-/** Room in the data for a table that is filled once labels are known. */
-export function tableBlob(p: ProgramBuilder, table: Buffer): Blob {
-  return p.bytes(table)
 }

@@ -1,5 +1,5 @@
 import { versionNumber } from '@gantry/api'
-import { asBoolean, asInteger, asList, asObject, asString, asStrings, EngineError, isEngineError, parseTimestamp } from '@gantry/std'
+import { asBoolean, asInteger, asList, asObject, asString, asStrings, EngineError, isEngineError, parseTimestamp, writePaced } from '@gantry/std'
 import { decodeConfig } from '../../containers/decode-config.ts'
 import { decodeHostConfig } from '../../containers/decode-host-config.ts'
 import { checkUnsupportedFields } from '../../containers/validate.ts'
@@ -8,7 +8,7 @@ import type { WaitCondition } from '../../jobs/containers.ts'
 import type { DaemonEngine } from '../../jobs/jobs.ts'
 import { parseFilters } from '../filters.ts'
 import { type ApiRequest, flag, jsonBody, numberOf, param } from '../request.ts'
-import { sendEmpty, sendJson, writeSlowly } from '../respond.ts'
+import { sendEmpty, sendJson } from '../respond.ts'
 import type { Route } from '../router.ts'
 
 const CONDITIONS: ReadonlySet<string> = new Set(['not-running', 'next-exit', 'removed'])
@@ -86,7 +86,7 @@ async function logs(engine: DaemonEngine, request: ApiRequest): Promise<void> {
       query: { tail: /^\d+$/.test(tail) ? Number(tail) : undefined, since: time('since'), until: time('until'), follow: flag(query, 'follow') },
       stdout: flag(query, 'stdout'), stderr: flag(query, 'stderr'), timestamps: flag(query, 'timestamps'), details: flag(query, 'details'), onReady,
     },
-    { stdio: { write: (chunk) => writeSlowly(response, chunk) }, signal: request.signal },
+    { stdio: { write: (chunk) => writePaced(response, chunk) }, signal: request.signal },
   )
   response.end()
 }
@@ -95,7 +95,7 @@ async function logs(engine: DaemonEngine, request: ApiRequest): Promise<void> {
 function lazyBody(request: ApiRequest, type: string): (chunk: Uint8Array) => Promise<void> {
   return (chunk) => {
     if (!request.response.headersSent) request.response.writeHead(200, { 'Content-Type': type })
-    return writeSlowly(request.response, chunk)
+    return writePaced(request.response, chunk)
   }
 }
 
@@ -122,7 +122,7 @@ function archiveRoutes(engine: DaemonEngine): readonly Route[] {
         const onStat = (stat: unknown): void => {
           request.response.writeHead(200, { 'Content-Type': 'application/x-tar', ...statHeader(stat) })
         }
-        await engine.run('container.read-archive', { ...key(request), path: pathOf(request), onStat }, { stdio: { write: (chunk) => writeSlowly(request.response, chunk) }, signal: request.signal })
+        await engine.run('container.read-archive', { ...key(request), path: pathOf(request), onStat }, { stdio: { write: (chunk) => writePaced(request.response, chunk) }, signal: request.signal })
         request.response.end()
       },
     },

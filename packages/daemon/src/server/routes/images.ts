@@ -1,10 +1,10 @@
-import { EngineError, type ImageRunConfig } from '@gantry/std'
+import { EngineError, type ImageRunConfig, writePaced } from '@gantry/std'
 import { parseReference } from '@gantry/registry'
 import { IMAGE_FILTERS } from '../../images/images.ts'
 import type { DaemonEngine } from '../../jobs/jobs.ts'
 import { parseFilters } from '../filters.ts'
 import { type ApiRequest, flag, jsonBody, param } from '../request.ts'
-import { sendEmpty, sendJson, writeSlowly } from '../respond.ts'
+import { sendEmpty, sendJson } from '../respond.ts'
 import type { Route } from '../router.ts'
 
 const PRUNE_FILTERS: ReadonlySet<string> = new Set(['dangling', 'label', 'label!', 'until'])
@@ -42,7 +42,7 @@ async function load(engine: DaemonEngine, request: ApiRequest): Promise<void> {
 async function save(engine: DaemonEngine, request: ApiRequest, names: readonly string[]): Promise<void> {
   const { response } = request
   const onReady = (): void => void response.writeHead(200, { 'Content-Type': 'application/x-tar' })
-  await engine.run('image.save', { names, onReady }, { stdio: { write: (chunk) => writeSlowly(response, chunk) }, signal: request.signal })
+  await engine.run('image.save', { names, onReady }, { stdio: { write: (chunk) => writePaced(response, chunk) }, signal: request.signal })
   response.end()
 }
 
