@@ -226,6 +226,15 @@ describe('docker client', { skip }, () => {
     assert.equal(await ok('logs', '--until', '1h', 'talker'), '')
     await ok('rm', 'talker')
   })
+  it('logs: rotation by size and count keeps the newest', async () => {
+    await ok('run', '--name', 'rotates', '--log-opt', 'max-size=100k', '--log-opt', 'max-file=3', 'busybox', 'seq', '6000')
+    const lines = (await ok('logs', 'rotates')).split('\n').map(Number)
+    assert.equal(lines.at(-1), 6000)
+    assert.ok(lines.length < 6000 && lines.length > 1000)
+    assert.deepEqual(lines, lines.map((_, index) => (lines[0] ?? 0) + index))
+    await ok('rm', 'rotates')
+    await fails(125, /unknown log opt 'colour'/, 'run', '--rm', '--log-opt', 'colour=red', 'busybox', 'true')
+  })
   it('create, start -a: output of a created one', async () => {
     await ok('create', '--name', 'later', 'busybox', 'echo', 'now')
     assert.equal(await ok('start', '-a', 'later'), 'now')
