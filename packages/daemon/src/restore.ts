@@ -37,13 +37,12 @@ export async function restore(ports: RestorePorts): Promise<void> {
       store.save(container)
     } else ended.push(() => recordEnd(ports, container, found.status === 'ended' ? found.exit : undefined))
   }
-  await ports.networks.start(running)
   for (const id of running) {
     const container = store.get(id)
     if (container !== undefined) container.sandbox = await ports.networks.restore(id)
   }
-  // Once more, now with the ports of what runs.
-  if (running.size > 0) await ports.networks.start(running)
+  // After that, so that the one batch holds the ports of what runs and none of them is ever missing.
+  await ports.networks.start(running)
   for (const record of ended) await record()
   await sweep(ports, running)
   log.info('containers restored', { running: running.size, ended: ended.length })

@@ -15,11 +15,6 @@ export function humanSize(bytes: number): string {
   return scaled(bytes, 1000, ['B', 'kB', 'MB', 'GB', 'TB', 'PB'], 4)
 }
 
-/** Four significant digits and a binary unit: `1.234MiB` (Docker's BytesSize). */
-export function binarySize(bytes: number): string {
-  return scaled(bytes, 1024, ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'], 4)
-}
-
 function scaled(bytes: number, base: number, units: readonly string[], digits: number): string {
   let value = bytes
   let unit = 0
@@ -87,9 +82,4 @@ export function nowNanos(): bigint {
   const fine = startedAt + process.hrtime.bigint()
   const drift = fine - ms
   return drift > 2_000_000n || drift < -2_000_000n ? ms : fine
-}
-
-/** How a byte rate or size limit of 0 and -1 reads: unset. */
-export function positive(value: number | undefined): number | undefined {
-  return value !== undefined && value > 0 ? value : undefined
 }

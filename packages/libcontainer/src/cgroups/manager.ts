@@ -34,11 +34,6 @@ export interface CgroupPlan {
   readonly oomFile?: string
 }
 
-/** Counters of one container. Bytes and nanoseconds. */
-export interface CgroupStats {
-  readonly files: Readonly<Record<string, string>>
-}
-
 /** Makes plans and reads what runs. */
 export interface CgroupManager {
   readonly layout: CgroupLayout

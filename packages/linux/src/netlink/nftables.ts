@@ -2,7 +2,7 @@ import { attribute, be16, be32, message, nested, NLM, text, u8 } from './message
 
 /** nf_tables messages (`linux/netfilter/nf_tables.h`); table, chains, sets and rules of family inet. */
 const SUBSYSTEM = 0x0a00
-const OP = { NEWTABLE: 0, DELTABLE: 2, NEWCHAIN: 3, NEWRULE: 6, NEWSET: 9, NEWSETELEM: 12, GETSETELEM: 13, DELSETELEM: 14 } as const
+const OP = { NEWTABLE: 0, DELTABLE: 2, NEWCHAIN: 3, NEWRULE: 6, NEWSET: 9, NEWSETELEM: 12, DELSETELEM: 14 } as const
 const INET = 1
 /** A verdict's register, and the first of the 32-bit registers. */
 const VERDICT_REGISTER = 0
@@ -135,10 +135,6 @@ function chunks(list: readonly Element[]): readonly (readonly Element[])[] {
   const parts: Element[][] = []
   for (let at = 0; at < list.length; at += ELEMENTS_PER_MESSAGE) parts.push(list.slice(at, at + ELEMENTS_PER_MESSAGE))
   return parts
-}
-/** Asks for the elements of a set. */
-export function getElements(table: string, set: string): Buffer {
-  return nft(OP.GETSETELEM, NLM.DUMP, [attribute(1, text(table)), attribute(2, text(set))])
 }
 
 /** An expression of a rule, by name. */
