@@ -95,15 +95,6 @@ static i64 await_exec(struct program *p, int fd) {
   return got == -EPIPE ? 0 : got;
 }
 
-static i64 child_status(int pid) {
-  int status = 0;
-  i64 got;
-  while ((got = sys4(__NR_wait4, pid, &status, 0, 0)) == -EINTR) continue;
-  if (got < 0) return got;
-  if ((status & 0x7f) == 0 && ((status >> 8) & 0xff) == 0) return 0;
-  return -ECHILD;
-}
-
 static i64 format(char *into, u64 capacity, const char *prefix, u64 number, const char *suffix) {
   if (capacity < 2) return -EINVAL;
   u32 cap = (u32)capacity - 1;
@@ -162,11 +153,6 @@ static i64 step(struct program *p, struct instruction *i, u32 *next) {
     case OP_READ_FILE: return read_file((int)A(0), (char *)A(1), (void *)A(2), A(3));
     case OP_OPEN_IN: return op_open_in((int)A(0), (char *)A(1), (u32)A(2), (u32)A(3));
     case OP_FS_MOUNT: return op_fs_mount((char *)A(0), (char *)A(1), (u32)A(2), A(3));
-    case OP_MOUNT_AT: {
-      char path[40];
-      format(path, sizeof path, "/proc/self/fd/", A(1), "");
-      return sys5(__NR_mount, A(0), path, A(2), A(3), A(4));
-    }
     case OP_BIND_FD: return op_bind_fd((int)A(0), (char *)A(1), (u32)A(2), (void *)A(3), A(4));
     case OP_ATTACH: return sys5(__NR_move_mount, A(0), "", A(1), "", 0x44);
     case OP_MASK: return op_mask((char *)A(0), (int)A(1));
@@ -187,7 +173,6 @@ static i64 step(struct program *p, struct instruction *i, u32 *next) {
     case OP_REPORT: return report_started(p, (i64)A(0));
     case OP_SHIM: return shim_enter(p, (u64 *)A(0));
     case OP_ADD_PROCESS: return shim_add_process(p, (u64 *)A(0));
-    case OP_EXITS: return child_status((int)A(0));
     case OP_INIT: return op_init();
     case OP_KEEP: return keep(A(0), (i64)A(1));
     case OP_KEPT: return A(0) < KEPT_SLOTS && kept[A(0)] > 0 ? kept[A(0)] : -EBADF;

@@ -26,7 +26,6 @@
 #define OP_READ_FILE 15
 #define OP_OPEN_IN 16
 #define OP_FS_MOUNT 17
-#define OP_MOUNT_AT 18
 #define OP_BIND_FD 19
 #define OP_ATTACH 20
 #define OP_MASK 21
@@ -38,7 +37,6 @@
 #define OP_OUT 27
 #define OP_REPORT 28
 #define OP_SHIM 29
-#define OP_EXITS 30
 #define OP_INIT 31
 #define OP_KEEP 32
 #define OP_KEPT 33
@@ -67,7 +65,6 @@
 #define REQUEST_RESIZE 18
 #define REQUEST_ATTACH 19
 #define REQUEST_SUBSCRIBE 20
-#define REQUEST_CLOSE_STDIN 21
 #define REPLY_DONE 1
 #define REPLY_FAILED 2
 #define REPLY_FORKED 3

@@ -30,7 +30,6 @@ export const OPS = {
   readFile: { code: 15, args: ['dir', 'path', 'blob', 'capacity'], note: 'open + read + close; gives the length' },
   openIn: { code: 16, args: ['root', 'path', 'want', 'mode'], note: 'resolves inside a root (openat2), creating what lacks' },
   fsMount: { code: 17, args: ['type', 'options', 'count', 'attributes'], note: 'fsopen + fsconfig + fsmount' },
-  mountAt: { code: 18, args: ['source', 'target', 'type', 'flags', 'data'], note: 'mount(2) on a held descriptor' },
   bindFd: { code: 19, args: ['dir', 'path', 'flags', 'attributes', 'size'], note: 'open_tree + mount_setattr' },
   attach: { code: 20, args: ['mount', 'target'], note: 'move_mount of a descriptor onto a descriptor' },
   mask: { code: 21, args: ['path', 'null'], note: 'hides a path; one that is missing is skipped' },
@@ -42,7 +41,6 @@ export const OPS = {
   out: { code: 27, args: ['blob', 'length'], note: 'adds bytes to the answer' },
   report: { code: 28, args: ['pid'], note: 'tells the daemon that the process runs' },
   shim: { code: 29, args: ['table'], note: 'stays as the shim' },
-  exits: { code: 30, args: ['pid'], note: 'waits for a child and fails with its status' },
   init: { code: 31, args: [], note: 'stays as pid 1: forks, the child goes on, the parent reaps' },
   keep: { code: 32, args: ['slot', 'fd'], note: 'keeps a descriptor in the launcher; -1 drops it' },
   kept: { code: 33, args: ['slot'], note: 'gives a kept descriptor' },
@@ -67,7 +65,7 @@ export const TREE = { noData: 1, oneFilesystem: 2, single: 4 } as const
 /** Message kinds from the daemon to the launcher and to a shim. */
 export const REQUESTS = {
   inline: 1, fork: 2, launch: 3,
-  exec: 16, signal: 17, resize: 18, attach: 19, subscribe: 20, closeStdin: 21,
+  exec: 16, signal: 17, resize: 18, attach: 19, subscribe: 20,
 } as const
 /** Message kinds back. */
 export const REPLIES = {
