@@ -37,9 +37,11 @@ function endpointOf(globals: ReturnType<typeof parseFlags>): Endpoint {
   const directory = env['DOCKER_CERT_PATH'] ?? `${env['HOME'] ?? '/root'}/.docker`
   const verify = globals.bool('tlsverify') || (env['DOCKER_TLS_VERIFY'] ?? '') !== ''
   const host = globals.text('host') || env['DOCKER_HOST'] || DEFAULT_HOST
-  if (!verify && !globals.bool('tls')) return { host }
+  const asked = env['DOCKER_API_VERSION'] ?? ''
+  const version = asked === '' ? {} : { version: asked.replace(/^v/, '') }
+  if (!verify && !globals.bool('tls')) return { host, ...version }
   const file = (name: string, fallback: string): string => globals.text(name) || `${directory}/${fallback}`
-  return { host, tls: { verify, ...(verify && { ca: file('tlscacert', 'ca.pem'), cert: file('tlscert', 'cert.pem'), key: file('tlskey', 'key.pem') }) } }
+  return { host, ...version, tls: { verify, ...(verify && { ca: file('tlscacert', 'ca.pem'), cert: file('tlscert', 'cert.pem'), key: file('tlskey', 'key.pem') }) } }
 }
 
 function distance(a: string, b: string): number {
@@ -59,7 +61,8 @@ function find(words: readonly string[]): { readonly command: Command; readonly r
   }
   const [word = ''] = words
   const near = COMMANDS.flatMap((command) => command.names).filter((name) => distance(name, word) <= 2)
-  throw new EngineError('invalid', `unknown command: gantry ${word}\n${near.length === 0 ? '' : `\nDid you mean: ${near.join(', ')}?\n`}\nRun 'gantry --help' for more information`)
+  const group = COMMANDS.some((command) => command.names.some((name) => name.startsWith(`${word} `)))
+  throw new EngineError('invalid', `unknown command: gantry ${group ? words.slice(0, 2).join(' ') : word}\n${near.length === 0 ? '' : `\nDid you mean: ${near.join(', ')}?\n`}\nRun 'gantry --help' for more information`)
 }
 
 async function main(argv: readonly string[]): Promise<number> {

@@ -9,6 +9,8 @@ export interface Endpoint {
   /** `unix:///path`, `tcp://host:port` */
   readonly host: string
   readonly tls?: { readonly ca?: string; readonly cert?: string; readonly key?: string; readonly verify: boolean }
+  /** API version to ask for, such as `1.44`; the daemon's own when left out. */
+  readonly version?: string
 }
 
 /** What goes out. */
@@ -67,11 +69,12 @@ async function failure(response: IncomingMessage): Promise<EngineError> {
 /** Makes a transport; nothing is sent before the first call. */
 export function createTransport(endpoint: Endpoint): Transport {
   const { secure, ...base } = target(endpoint)
+  const prefix = endpoint.version === undefined ? '' : `/v${endpoint.version}`
   const open = (method: string, path: string, options: CallOptions, headers: Readonly<Record<string, string>>): ClientRequest => {
     const json = options.json === undefined ? undefined : Buffer.from(JSON.stringify(options.json))
     const fixed = json ?? (options.body instanceof Uint8Array ? options.body : undefined)
     const request = (secure ? httpsRequest : httpRequest)({
-      ...base, method, path: pathWith(path, options.query), agent: false,
+      ...base, method, path: `${prefix}${pathWith(path, options.query)}`, agent: false,
       headers: { ...(base.socketPath && { Host: 'gantry' }), ...headers, ...(json && { 'Content-Type': 'application/json' }), ...(options.contentType && { 'Content-Type': options.contentType }), ...(fixed ? { 'Content-Length': String(fixed.length) } : options.body === undefined && method !== 'GET' ? { 'Content-Length': '0' } : {}) },
       ...(options.signal && { signal: options.signal }),
     })

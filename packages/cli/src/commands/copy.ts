@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process'
-import { lstatSync, statSync } from 'node:fs'
+import { lstatSync, mkdirSync, statSync } from 'node:fs'
 import { basename, dirname, resolve } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import type { Transport } from '@gantry/api'
@@ -46,8 +46,10 @@ export async function copyOut(api: Transport, container: string, path: string, t
   const into = there?.isDirectory() === true
   const from = basename(path.replace(/\/\.?$/, '')) || '/'
   const target = resolve(to)
-  const rename = into || path.endsWith('/.') ? [] : [`--transform=s,^${from.replace(/[.*[\]^$\\,]/g, '\\$&')},${basename(target).replace(/[&\\,]/g, '\\$&')},`]
-  const unpack = tar(['-x', '-C', into ? target : dirname(target), '--no-same-owner', ...rename])
+  const content = path.endsWith('/.')
+  if (content && there === undefined) mkdirSync(target)
+  const rename = into || content ? [] : [`--transform=s,^${from.replace(/[.*[\]^$\\,]/g, '\\$&')},${basename(target).replace(/[&\\,]/g, '\\$&')},`]
+  const unpack = tar(['-x', '-C', into || content ? target : dirname(target), '--no-same-owner', ...rename])
   await Promise.all([pipeline(response, unpack.input), unpack.done])
 }
 

@@ -58,8 +58,10 @@ async function attached(context: Context, id: string, options: { readonly tty: b
   stopSize()
   stopSignals()
   const state = options.condition === 'removed' ? undefined : await context.api.json<{ State: { Running: boolean } }>('GET', `/containers/${id}/json`).catch(() => undefined)
-  // Detached by keys: it runs on.
-  if (state?.State.Running === true) return 0
+  if (state?.State.Running === true) {
+    process.stderr.write('read escape sequence\n')
+    return 0
+  }
   return ended()
 }
 

@@ -21,7 +21,6 @@ function instruction(code: number, dst: number, src: number, offset: number, imm
 /** One rule: r2 type, r3 access, r4 major, r5 minor; a mismatch jumps to the next rule. */
 function ruleCode(rule: OciDeviceRule): readonly Buffer[] {
   const checks: ((toNext: number) => Buffer)[] = []
-  const extra: Buffer[] = []
   if (rule.type !== 'a') checks.push((next) => instruction(CODE.JNE32, 2, 0, next, rule.type === 'b' ? BLOCK : CHARACTER))
   const access = [...rule.access].reduce((bits, letter) => bits | (ACCESS[letter] ?? 0), 0)
   if (rule.type !== 'a' && access !== 7) {
@@ -31,7 +30,7 @@ function ruleCode(rule: OciDeviceRule): readonly Buffer[] {
   if (rule.type !== 'a' && rule.major !== undefined && rule.major >= 0) checks.push((next) => instruction(CODE.JNE32, 4, 0, next, rule.major ?? 0))
   if (rule.type !== 'a' && rule.minor !== undefined && rule.minor >= 0) checks.push((next) => instruction(CODE.JNE32, 5, 0, next, rule.minor ?? 0))
   const end = [instruction(CODE.MOV32, 0, 0, 0, rule.allow ? 1 : 0), instruction(CODE.EXIT, 0, 0, 0, 0)]
-  return [...extra, ...checks.map((check, index) => check(checks.length - index - 1 + end.length)), ...end]
+  return [...checks.map((check, index) => check(checks.length - index - 1 + end.length)), ...end]
 }
 
 /** The program that carries the rules out; nothing matches means no. */
@@ -44,7 +43,9 @@ export function deviceProgram(rules: readonly OciDeviceRule[]): Buffer {
     instruction(CODE.LDXW, 4, 1, 4, 0),
     instruction(CODE.LDXW, 5, 1, 8, 0),
   ]
-  const body = [...rules].reverse().flatMap((rule) => ruleCode(rule))
-  const last = [instruction(CODE.MOV32, 0, 0, 0, 0), instruction(CODE.EXIT, 0, 0, 0, 0)]
+  // A rule for all devices ends the program: the kernel refuses code that cannot be reached.
+  const catchAll = rules.findLastIndex((rule) => rule.type === 'a')
+  const body = rules.slice(Math.max(0, catchAll)).toReversed().flatMap((rule) => ruleCode(rule))
+  const last = catchAll >= 0 ? [] : [instruction(CODE.MOV32, 0, 0, 0, 0), instruction(CODE.EXIT, 0, 0, 0, 0)]
   return Buffer.concat([...head, ...body, ...last])
 }

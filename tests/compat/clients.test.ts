@@ -1,22 +1,25 @@
-/** The genuine docker client drives the daemon: every step asserts output and exit code. */
+/** The genuine docker client and our own drive a daemon each through the same steps: every step asserts output and exit code. */
 import assert from 'node:assert/strict'
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { after, before, describe, it } from 'node:test'
 import { NOTHING, settledCensus } from '../census.ts'
-import { dockerClient, exec, type Ran, sleep, type TestDaemon, testDaemon, until } from '../harness.ts'
+import { dockerClient, exec, type Ran, root, sleep, type TestDaemon, testDaemon, until } from '../harness.ts'
 
 const docker = dockerClient()
-const skip = docker === undefined ? 'no genuine docker client on this machine' : process.getuid?.() !== 0 ? 'needs root' : false
+const needsRoot = process.getuid?.() !== 0 ? 'needs root' : false
 
-describe('docker client', { skip }, () => {
+describe('docker client', { skip: docker === undefined ? 'no genuine docker client on this machine' : needsRoot }, () => steps([docker ?? 'docker']))
+describe('gantry client', { skip: needsRoot }, () => steps([`${root}/build/node`, `${root}/build/gantry.cjs`]))
+
+function steps([program = '', ...first]: readonly string[]): void {
   let daemon: TestDaemon
   let scratch = ''
-  const run = (...args: readonly string[]): Promise<Ran> => exec(docker ?? 'docker', ['-H', daemon.host, ...args])
-  const feed = (input: string, ...args: readonly string[]): Promise<Ran> => exec(docker ?? 'docker', ['-H', daemon.host, ...args], { input })
+  const run = (...args: readonly string[]): Promise<Ran> => exec(program, [...first, '-H', daemon.host, ...args])
+  const feed = (input: string, ...args: readonly string[]): Promise<Ran> => exec(program, [...first, '-H', daemon.host, ...args], { input })
   /** Runs and asserts success; gives the output without its last line feed. */
   const ok = async (...args: readonly string[]): Promise<string> => {
     const ran = await run(...args)
-    assert.equal(ran.code, 0, `docker ${args.join(' ')}: ${ran.err}`)
+    assert.equal(ran.code, 0, `${args.join(' ')}: ${ran.err}`)
     return ran.out.trimEnd()
   }
   const fails = async (code: number, message: RegExp, ...args: readonly string[]): Promise<void> => {
@@ -55,7 +58,7 @@ describe('docker client', { skip }, () => {
     const text = 'x'.repeat(1 << 20)
     assert.equal((await feed(text, 'run', '-i', '--rm', 'busybox', 'cat')).out.length, text.length)
   })
-  it('run -t: a terminal', async () => assert.match((await exec('script', ['-qec', `${docker} -H ${daemon.host} run --rm -t busybox tty`, '/dev/null'])).out, /\/dev\/pts\/0/))
+  it('run -t: a terminal', async () => assert.match((await exec('script', ['-qec', `${[program, ...first].join(' ')} -H ${daemon.host} run --rm -t busybox tty`, '/dev/null'])).out, /\/dev\/pts\/0/))
   it('run -e, --env-file', async () => {
     writeFileSync(`${scratch}/env`, '# comment\nC=3\n')
     assert.equal(await ok('run', '--rm', '-e', 'A=1', '-e', 'B=2', '--env-file', `${scratch}/env`, 'busybox', 'sh', '-c', 'echo $A$B$C'), '123')
@@ -146,7 +149,7 @@ describe('docker client', { skip }, () => {
   })
   it('exec -e -u -w', async () => assert.equal(await ok('exec', '-e', 'A=b', '-u', 'nobody', '-w', '/tmp', 'web', 'sh', '-c', 'echo $A $(id -u) $(pwd)'), 'b 65534 /tmp'))
   it('exec -i', async () => assert.equal((await feed('typed', 'exec', '-i', 'web', 'cat')).out, 'typed'))
-  it('exec -t', async () => assert.match((await exec('script', ['-qec', `${docker} -H ${daemon.host} exec -t web tty`, '/dev/null'])).out, /\/dev\/pts\/0/))
+  it('exec -t', async () => assert.match((await exec('script', ['-qec', `${[program, ...first].join(' ')} -H ${daemon.host} exec -t web tty`, '/dev/null'])).out, /\/dev\/pts\/0/))
   it('exec -d', async () => {
     await ok('exec', '-d', 'web', 'touch', '/detached')
     await until('the file is there', async () => (await run('exec', 'web', 'test', '-e', '/detached')).code === 0)
@@ -254,7 +257,7 @@ describe('docker client', { skip }, () => {
   })
   it('attach: detach keys leave it running', async () => {
     await ok('run', '-dit', '--name', 'shell', 'busybox', 'sh')
-    const ran = await exec('script', ['-qec', `sh -c "(sleep 0.5; printf '\\020\\021') | script -qec '${docker} -H ${daemon.host} attach shell' /dev/null"`, '/dev/null'])
+    const ran = await exec('script', ['-qec', `sh -c "(sleep 0.5; printf '\\020\\021') | script -qec '${[program, ...first].join(' ')} -H ${daemon.host} attach shell' /dev/null"`, '/dev/null'])
     assert.match(ran.out, /read escape sequence|detach/i)
     assert.equal(await ok('inspect', '-f', '{{.State.Running}}', 'shell'), 'true')
     await ok('rm', '-f', 'shell')
@@ -284,10 +287,10 @@ describe('docker client', { skip }, () => {
     await ok('rm', 'again')
   })
   it('API versions: an old one works, one that is too old and one that is too new are refused', async () => {
-    const at = (version: string): Promise<Ran> => exec(docker ?? 'docker', ['-H', daemon.host, 'ps'], { env: { DOCKER_API_VERSION: version } })
+    const at = (version: string): Promise<Ran> => exec(program, [...first, '-H', daemon.host, 'ps'], { env: { DOCKER_API_VERSION: version } })
     assert.equal((await at('1.24')).code, 0)
     assert.match((await at('1.23')).err, /too old/)
     assert.match((await at('1.99')).err, /too new/)
   })
-  it('what is not built yet answers with a clear error', () => fails(1, /not supported by this version of Gantry/, 'network', 'create', 'own'))
-})
+  it('what is not built yet answers with a clear error', () => fails(1, /not supported by this version of Gantry|unknown command: gantry network create/, 'network', 'create', 'own'))
+}
