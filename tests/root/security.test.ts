@@ -34,13 +34,14 @@ describe('security', { skip }, () => {
     assert.equal(await inside('cat /proc/kcore | wc -c; ls /proc/acpi /sys/firmware 2>/dev/null | grep -v : | wc -w; (echo 1 > /proc/sys/kernel/panic) 2>&1 | grep -c Read-only; (echo 1 > /proc/sys/vm/drop_caches) 2>&1 | grep -c Read-only'), '0\n0\n1\n1')
   })
   it('cgroups are read-only, devices closed', async () => {
-    assert.equal(await inside('mkdir /sys/fs/cgroup/memory/x 2>&1 | grep -c Read-only; mknod /tmp/disk b 8 0 && (head -c1 /tmp/disk 2>&1 | grep -c "Operation not permitted"); head -c1 /dev/zero | wc -c'), '1\n1\n1')
+    assert.equal(await inside('cd /sys/fs/cgroup; [ -d memory ] && cd memory; mkdir x 2>&1 | grep -c Read-only; mknod /tmp/disk b 8 0 && (head -c1 /tmp/disk 2>&1 | grep -c "Operation not permitted"); head -c1 /dev/zero | wc -c'), '1\n1\n1')
   })
   it('no descriptor of the house leaks in', async () => assert.equal(await inside('ls /proc/self/fd | tr "\\n" " "'), '0 1 2 3'))
   it('a working directory through a leaked descriptor (CVE-2024-21626)', async () => {
     for (const fd of [3, 4, 7, 8, 9, 10]) {
       const ran = await gantry('run', '--rm', '-w', `/proc/self/fd/${fd}`, 'busybox', 'cat', '../../etc/hostname')
-      assert.notEqual(ran.code, 0)
+      // A descriptor of the container's own is as good as its path.
+      assert.ok(ran.code !== 0 || /^[0-9a-f]{12}\n$/.test(ran.out), ran.out)
     }
   })
   it('privileged lifts the profile; cap-drop ALL leaves nothing', async () => {

@@ -90,6 +90,7 @@ export async function startDaemon(config: DaemonConfig): Promise<Daemon> {
   const supervisor = createSupervisor(nativeDriver(host.factory))
   const knownCapabilities = capabilitiesOf(/^CapEff:\s*(\w+)/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1] ?? '0')
   const cgroupVersion = host.cgroups.layout.version
+  const limits = { version: cgroupVersion, supports: (file: string) => host.cgroups.supports(file) }
   const containerDirectory = (id: string): string => `${config.dataRoot}/containers/${id}`
 
   const emit = (container: Container, action: string, attributes: Readonly<Record<string, string>> = {}): void =>
@@ -112,8 +113,7 @@ export async function startDaemon(config: DaemonConfig): Promise<Daemon> {
   const engine: DaemonEngine = createEngine<DaemonJobs>({
     ...containerHandlers({
       store, streams: host.streams, lifecycle, start, remove: removePorts, images, emit,
-      privateCgroup: cgroupVersion === 2,
-      create: { store, graph, volumes, knownCapabilities, emit, resolveImage: (name) => resolveImage(graph, name), hasNetwork: (name) => networks.network(name) !== undefined },
+      create: { store, graph, volumes, knownCapabilities, limits, emit, resolveImage: (name) => resolveImage(graph, name), hasNetwork: (name) => networks.network(name) !== undefined },
       exec: {
         store, graph, supervisor, streams: host.streams, trees: host.trees, emit,
         specInput: (container, identity) => ({
@@ -127,7 +127,7 @@ export async function startDaemon(config: DaemonConfig): Promise<Daemon> {
     ...imageHandlers(images),
     ...systemHandlers({
       events, networks, volumes, containers: () => store.list(), version: versionView, jobs: () => engine.jobs(),
-      info: () => infoView({ graph, config, events, cgroupVersion, controllers: [...host.cgroups.layout.hierarchies, ...(host.cgroups.layout.unified ? [host.cgroups.layout.unified] : [])].flatMap((one) => one.controllers), daemonId: daemonId(config.dataRoot), quarantined: store.quarantined, containers: () => store.list(), jobs: () => engine.jobs().length }),
+      info: () => infoView({ graph, config, events, limits, daemonId: daemonId(config.dataRoot), quarantined: store.quarantined, containers: () => store.list(), jobs: () => engine.jobs().length }),
     }),
   })
 

@@ -1,60 +1,8 @@
 import { readFileSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { EngineError, parseBytes } from '@gantry/std'
-import type { Flag, Parsed } from '../flags.ts'
-
-/** Flags of `run` and `create`. */
-export const CREATE_FLAGS: readonly Flag[] = [
-  { name: 'name', kind: 'text', help: 'Assign a name to the container' },
-  { name: 'interactive', short: 'i', kind: 'bool', help: 'Keep STDIN open even if not attached' },
-  { name: 'tty', short: 't', kind: 'bool', help: 'Allocate a pseudo-TTY' },
-  { name: 'rm', kind: 'bool', help: 'Remove the container when it exits' },
-  { name: 'env', short: 'e', kind: 'list', help: 'Set environment variables' },
-  { name: 'env-file', kind: 'list', help: 'Read in a file of environment variables' },
-  { name: 'workdir', short: 'w', kind: 'text', help: 'Working directory inside the container' },
-  { name: 'user', short: 'u', kind: 'text', help: 'Username or UID (format: <name|uid>[:<group|gid>])' },
-  { name: 'volume', short: 'v', kind: 'list', help: 'Bind mount a volume' },
-  { name: 'tmpfs', kind: 'list', help: 'Mount a tmpfs directory' },
-  { name: 'entrypoint', kind: 'text', help: 'Overwrite the default ENTRYPOINT of the image' },
-  { name: 'hostname', short: 'h', kind: 'text', help: 'Container host name' },
-  { name: 'domainname', kind: 'text', help: 'Container NIS domain name' },
-  { name: 'label', short: 'l', kind: 'list', help: 'Set meta data on a container' },
-  { name: 'read-only', kind: 'bool', help: "Mount the container's root filesystem as read only" },
-  { name: 'network', kind: 'text', help: 'Connect a container to a network: bridge, host, none, container:NAME' },
-  { name: 'publish', short: 'p', kind: 'list', help: "Publish a container's port(s) to the host" },
-  { name: 'publish-all', short: 'P', kind: 'bool', help: 'Publish all exposed ports to random ports' },
-  { name: 'expose', kind: 'list', help: 'Expose a port or a range of ports' },
-  { name: 'memory', short: 'm', kind: 'text', help: 'Memory limit' },
-  { name: 'memory-swap', kind: 'text', help: 'Swap limit equal to memory plus swap: -1 to enable unlimited swap' },
-  { name: 'memory-reservation', kind: 'text', help: 'Memory soft limit' },
-  { name: 'cpus', kind: 'text', help: 'Number of CPUs' },
-  { name: 'cpu-shares', short: 'c', kind: 'number', help: 'CPU shares (relative weight)' },
-  { name: 'cpuset-cpus', kind: 'text', help: 'CPUs in which to allow execution (0-3, 0,1)' },
-  { name: 'pids-limit', kind: 'number', help: 'Tune container pids limit (set -1 for unlimited)' },
-  { name: 'shm-size', kind: 'text', help: 'Size of /dev/shm' },
-  { name: 'ulimit', kind: 'list', help: 'Ulimit options' },
-  { name: 'init', kind: 'bool', help: 'Run an init inside the container that forwards signals and reaps processes' },
-  { name: 'stop-signal', kind: 'text', help: 'Signal to stop the container' },
-  { name: 'stop-timeout', kind: 'number', help: 'Timeout (in seconds) to stop a container' },
-  { name: 'restart', kind: 'text', help: 'Restart policy to apply when a container exits' },
-  { name: 'cap-add', kind: 'list', help: 'Add Linux capabilities' },
-  { name: 'cap-drop', kind: 'list', help: 'Drop Linux capabilities' },
-  { name: 'privileged', kind: 'bool', help: 'Give extended privileges to this container' },
-  { name: 'security-opt', kind: 'list', help: 'Security Options' },
-  { name: 'device', kind: 'list', help: 'Add a host device to the container' },
-  { name: 'group-add', kind: 'list', help: 'Add additional groups to join' },
-  { name: 'add-host', kind: 'list', help: 'Add a custom host-to-IP mapping (host:ip)' },
-  { name: 'dns', kind: 'list', help: 'Set custom DNS servers' },
-  { name: 'dns-search', kind: 'list', help: 'Set custom DNS search domains' },
-  { name: 'dns-option', kind: 'list', help: 'Set DNS options' },
-  { name: 'sysctl', kind: 'list', help: 'Sysctl options' },
-  { name: 'pid', kind: 'text', help: 'PID namespace to use' },
-  { name: 'ipc', kind: 'text', help: 'IPC mode to use' },
-  { name: 'uts', kind: 'text', help: 'UTS namespace to use' },
-  { name: 'cgroupns', kind: 'text', help: 'Cgroup namespace to use (host|private)' },
-  { name: 'log-driver', kind: 'text', help: 'Logging driver for the container' },
-  { name: 'log-opt', kind: 'list', help: 'Log driver options' },
-]
+import type { Parsed } from '../flags.ts'
+import { parseMountFlag } from './mount-flag.ts'
 
 /** `.env` lines: NAME=value, or NAME to take it from here; comments begin with #. */
 function envFile(path: string): readonly string[] {
@@ -68,6 +16,8 @@ function envFile(path: string): readonly string[] {
     })
     .flatMap(fromHere)
 }
+
+const labelFile = (path: string): readonly string[] => readFileSync(path, 'utf8').split('\n').map((line) => line.trim()).filter((line) => line !== '' && !line.startsWith('#'))
 
 const fromHere = (entry: string): readonly string[] => (entry.includes('=') ? [entry] : process.env[entry] === undefined ? [] : [`${entry}=${process.env[entry]}`])
 
@@ -124,6 +74,18 @@ function restartPolicy(text: string): unknown {
   return { Name: Name === '' ? 'no' : Name, MaximumRetryCount: count === undefined ? 0 : Number(count) }
 }
 
+/** `PATH:VALUE` of the flags that limit one block device. */
+function perDevice<T>(specs: readonly string[], value: (text: string) => number, make: (path: string, value: number) => T): readonly T[] {
+  return specs.map((spec) => {
+    const [path = '', text = ''] = spec.split(':')
+    const number = value(text)
+    if (!path.startsWith('/dev/') || !Number.isInteger(number)) throw new EngineError('invalid', `bad format: ${spec}: expected /dev/PATH:VALUE`)
+    return make(path, number)
+  })
+}
+
+const throttles = (specs: readonly string[], value: (text: string) => number): readonly unknown[] => perDevice(specs, value, (Path, Rate) => ({ Path, Rate }))
+
 /** Relative sources count from here. */
 const bind = (spec: string): string => (/^\.{1,2}(\/|:)/.test(spec) ? resolve(spec.split(':')[0] ?? '') + spec.slice(spec.indexOf(':')) : spec)
 
@@ -145,6 +107,12 @@ function hostConfig(parsed: Parsed): unknown {
     Devices: devices(parsed.list('device')), GroupAdd: parsed.list('group-add'), ExtraHosts: parsed.list('add-host'), Dns: parsed.list('dns'), DnsSearch: parsed.list('dns-search'), DnsOptions: parsed.list('dns-option'),
     Sysctls: keyValues(parsed.list('sysctl')), Tmpfs: Object.fromEntries(parsed.list('tmpfs').map((spec) => [spec.split(':')[0], spec.split(':').slice(1).join(':')])),
     PidMode: parsed.text('pid'), IpcMode: parsed.text('ipc'), UTSMode: parsed.text('uts'), CgroupnsMode: parsed.text('cgroupns'),
+    UsernsMode: parsed.text('userns'), Runtime: parsed.text('runtime'), VolumeDriver: parsed.text('volume-driver'), VolumesFrom: parsed.list('volumes-from'), Links: parsed.list('link'), CgroupParent: parsed.text('cgroup-parent'),
+    CpuPeriod: parsed.number('cpu-period') ?? 0, CpuQuota: parsed.number('cpu-quota') ?? 0, CpuRealtimePeriod: parsed.number('cpu-rt-period') ?? 0, CpuRealtimeRuntime: parsed.number('cpu-rt-runtime') ?? 0, CpusetMems: parsed.text('cpuset-mems'),
+    MemorySwappiness: parsed.number('memory-swappiness') ?? null, ...(parsed.has('oom-kill-disable') && { OomKillDisable: parsed.bool('oom-kill-disable') }), OomScoreAdj: parsed.number('oom-score-adj') ?? 0,
+    BlkioWeight: parsed.number('blkio-weight') ?? 0, BlkioWeightDevice: perDevice(parsed.list('blkio-weight-device'), Number, (Path, Weight) => ({ Path, Weight })), DeviceCgroupRules: parsed.list('device-cgroup-rule'),
+    BlkioDeviceReadBps: throttles(parsed.list('device-read-bps'), bytes), BlkioDeviceWriteBps: throttles(parsed.list('device-write-bps'), bytes), BlkioDeviceReadIOps: throttles(parsed.list('device-read-iops'), Number), BlkioDeviceWriteIOps: throttles(parsed.list('device-write-iops'), Number),
+    Annotations: keyValues(parsed.list('annotation')), Mounts: parsed.list('mount').map(parseMountFlag), ...(parsed.has('storage-opt') && { StorageOpt: keyValues(parsed.list('storage-opt')) }),
     LogConfig: { Type: parsed.text('log-driver'), Config: keyValues(parsed.list('log-opt')) },
     ConsoleSize: [process.stdout.rows ?? 0, process.stdout.columns ?? 0],
   }
@@ -168,7 +136,7 @@ export function createBody(parsed: Parsed, attach: boolean): Readonly<Record<str
     Cmd: command.length === 0 ? null : command,
     Hostname: parsed.text('hostname'), Domainname: parsed.text('domainname'), User: parsed.text('user'), WorkingDir: parsed.text('workdir'),
     Env: [...parsed.list('env-file').flatMap(envFile), ...parsed.list('env').flatMap(fromHere)],
-    Labels: keyValues(parsed.list('label')),
+    Labels: { ...keyValues(parsed.list('label-file').flatMap(labelFile)), ...keyValues(parsed.list('label')) },
     Tty: parsed.bool('tty'), OpenStdin: stdin, StdinOnce: stdin && attach, AttachStdin: stdin && attach, AttachStdout: attach, AttachStderr: attach,
     ...(Object.keys(exposed).length > 0 && { ExposedPorts: exposed }),
     ...(volumes.length > 0 && { Volumes: Object.fromEntries(volumes.map((path) => [path, {}])) }),

@@ -1,9 +1,11 @@
+import { existsSync, writeFileSync } from 'node:fs'
 import { text } from 'node:stream/consumers'
 import { EngineError, messageOf } from '@gantry/std'
 import { type Command, type Context, each } from '../command.ts'
 import type { Parsed } from '../flags.ts'
 import { connect, followSize } from '../terminal.ts'
-import { CREATE_FLAGS, createBody } from './create-body.ts'
+import { createBody } from './create-body.ts'
+import { CREATE_FLAGS } from './create-flags.ts'
 
 const DAEMON_FAILED = 125
 const NOT_EXECUTABLE = 126
@@ -16,8 +18,11 @@ export function startFailureCode(message: string): number {
 }
 
 async function create(context: Context, parsed: Parsed, attach: boolean): Promise<string> {
+  const file = parsed.text('cidfile')
+  if (file !== '' && existsSync(file)) throw new EngineError('invalid', `container ID file found, make sure the other container isn't running or delete ${file}`)
   const result = await context.api.json<{ Id: string; Warnings: readonly string[] }>('POST', '/containers/create', { query: { name: parsed.text('name') }, json: createBody(parsed, attach) })
   for (const warning of result.Warnings) process.stderr.write(`WARNING: ${warning}\n`)
+  if (file !== '') writeFileSync(file, result.Id)
   return result.Id
 }
 

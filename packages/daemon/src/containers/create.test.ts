@@ -5,6 +5,7 @@ import { detachFilter, parseDetachKeys } from './attach.ts'
 import { mergeConfig } from './create.ts'
 import { decodeConfig } from './decode-config.ts'
 import { decodeHostConfig } from './decode-host-config.ts'
+import { withoutUnsupported } from './limits.ts'
 import { collectMounts, parseBind } from './mounts.ts'
 import { settleResources } from './resources.ts'
 import { settleSecurity, settleSysctls } from './security.ts'
@@ -59,4 +60,13 @@ it('detachFilter() swallows the keys, and gives back what only began like them',
   const out = await Readable.from([Buffer.from([1, 16]), Buffer.from([2, 16, 16, 17])]).pipe(filter).toArray()
   assert.deepEqual([Buffer.concat(out), detached], [Buffer.from([1, 16, 2, 16]), true])
   assert.throws(() => parseDetachKeys('ctrl-1'), /Invalid detach keys/)
+})
+it('withoutUnsupported() discards with a warning, and refuses what a container would not be safe without', () => {
+  const kernel = { version: 2, supports: (file: string) => file === 'memory.max' || file === 'pids.max' } as const
+  const asked = host({ Memory: 1 << 26, MemorySwap: 1 << 27, OomKillDisable: true, PidsLimit: 5, BlkioWeight: 300 })
+  const left = withoutUnsupported(asked, kernel)
+  assert.deepEqual([left.hostConfig.MemorySwap, left.hostConfig.OomKillDisable, left.hostConfig.PidsLimit, left.hostConfig.BlkioWeight], [0, null, 5, 0])
+  assert.equal(left.warnings.length, 3)
+  assert.throws(() => withoutUnsupported(host({ NanoCpus: 1e9 }), kernel), /NanoCPUs can not be set/)
+  assert.throws(() => withoutUnsupported(host({ CpuRealtimeRuntime: 1000 }), kernel), /CPU real-time scheduler/)
 })

@@ -5,6 +5,7 @@ import { EngineError, type ImageRunConfig, newId, readableName, shortId, undoSta
 import type { Volumes } from '../volumes/volumes.ts'
 import { type Container, liveContainer } from './container.ts'
 import { isExtraHost } from './etc-files.ts'
+import { type CgroupLimits, withoutUnsupported } from './limits.ts'
 import { collectMounts } from './mounts.ts'
 import { portRequests } from './ports.ts'
 import { type ContainerDocument, freshState, type SettledMount } from './record.ts'
@@ -19,6 +20,7 @@ export interface CreatePorts {
   readonly graph: Graph
   readonly volumes: Volumes
   readonly knownCapabilities: readonly string[]
+  readonly limits: CgroupLimits
   resolveImage(name: string): Image
   hasNetwork(name: string): boolean
   emit(container: Container, action: string): void
@@ -126,13 +128,13 @@ function warningsFor(config: ContainerConfig, user: ContainerConfig, hostConfig:
 }
 
 /** Makes a container from a local image; starts nothing. Read it as the list of what `create` does. */
-export async function createContainer(ports: CreatePorts, request: CreateRequest, privateCgroup: boolean): Promise<{ readonly container: Container; readonly warnings: readonly string[] }> {
+export async function createContainer(ports: CreatePorts, request: CreateRequest): Promise<{ readonly container: Container; readonly warnings: readonly string[] }> {
   await using undo = undoStack()
   const image = ports.resolveImage(request.config.Image)
   const id = newId()
   const merged = mergeConfig(request.config, image.config.config ?? {})
   const config = { ...merged, Hostname: merged.Hostname === '' ? (request.hostConfig.NetworkMode === 'host' ? hostName() : shortId(id)) : merged.Hostname }
-  const hostConfig = normalizeHostConfig(request.hostConfig, privateCgroup)
+  const { hostConfig, warnings } = withoutUnsupported(normalizeHostConfig(request.hostConfig, ports.limits.version === 2), ports.limits)
   checkRequest(ports, config, hostConfig)
   const command = [...(config.Entrypoint ?? []), ...(config.Cmd ?? [])]
   const [path, ...args] = command
@@ -147,6 +149,6 @@ export async function createContainer(ports: CreatePorts, request: CreateRequest
   await ports.graph.driver.createContainer(id, ports.graph.places(image))
   undo.commit()
   ports.emit(container, 'create')
-  return { container, warnings: warningsFor(config, request.config, hostConfig) }
+  return { container, warnings: [...warnings, ...warningsFor(config, request.config, hostConfig)] }
 }
 

@@ -32,7 +32,6 @@ export interface ContainerHandlerPorts {
   readonly list: ListPorts
   readonly archive: ArchivePorts
   readonly images: ImagePorts
-  readonly privateCgroup: boolean
   emit(container: Container, action: string, attributes?: Readonly<Record<string, string>>): void
 }
 
@@ -94,7 +93,7 @@ function viewHandlers(ports: ContainerHandlerPorts): Set<'container.list' | 'con
   return {
     'container.list': async ({ input }) => listContainers(ports.list, input),
     'container.create': async ({ input }) => {
-      const { container, warnings } = await createContainer(ports.create, input, ports.privateCgroup)
+      const { container, warnings } = await createContainer(ports.create, input)
       return { id: container.id, warnings }
     },
     'container.inspect': async ({ input }) => inspectContainer(ports.list, store.find(input.key), input.apiVersion),

@@ -60,11 +60,10 @@ const when = (value: number): number | undefined => (value === 0 ? undefined : v
 export function settleResources(r: Resources, rules: readonly OciDeviceRule[]): OciResources {
   const quota = r.NanoCpus > 0 ? Math.floor((r.NanoCpus * PERIOD_US) / 1e9) : when(r.CpuQuota)
   const period = r.NanoCpus > 0 ? PERIOD_US : when(r.CpuPeriod)
-  const swap = r.MemorySwap !== 0 ? r.MemorySwap : r.Memory > 0 ? r.Memory * 2 : undefined
   const throttles = (list: readonly { readonly Path: string; readonly Rate: number }[]) => list.map((one) => ({ ...numbers(one.Path), rate: one.Rate }))
   const memory = {
     ...(r.Memory > 0 && { limit: r.Memory }),
-    ...(swap !== undefined && swapAccounting() && { swap }),
+    ...(r.MemorySwap !== 0 && { swap: r.MemorySwap }),
     ...(r.MemoryReservation > 0 && { reservation: r.MemoryReservation }),
     ...(r.MemorySwappiness !== null && r.MemorySwappiness >= 0 && { swappiness: r.MemorySwappiness }),
     ...(r.OomKillDisable === true && { disableOOMKiller: true }),
@@ -97,14 +96,6 @@ export function settleResources(r: Resources, rules: readonly OciDeviceRule[]): 
 function numbers(path: string): { readonly major: number; readonly minor: number } {
   const host = hostDevice(path)
   return { major: host.major, minor: host.minor }
-}
-
-let hasSwapAccounting: boolean | undefined
-
-/** Without swap accounting in the kernel the limit of memory and swap cannot be set; `info` says so. */
-export function swapAccounting(): boolean {
-  hasSwapAccounting ??= statSync('/sys/fs/cgroup/memory/memory.memsw.limit_in_bytes', { throwIfNoEntry: false }) !== undefined || statSync('/sys/fs/cgroup/cgroup.controllers', { throwIfNoEntry: false }) !== undefined
-  return hasSwapAccounting
 }
 
 /** `--ulimit` by the kernel's names. */

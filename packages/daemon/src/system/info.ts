@@ -4,7 +4,8 @@ import { MAX_API_VERSION, MIN_API_VERSION } from '@gantry/api'
 import type { Graph } from '@gantry/graph'
 import { formatNanos, nowNanos, readText } from '@gantry/std'
 import type { Container } from '../containers/container.ts'
-import { hostMemoryBytes, swapAccounting } from '../containers/resources.ts'
+import type { CgroupLimits } from '../containers/limits.ts'
+import { hostMemoryBytes } from '../containers/resources.ts'
 import type { DaemonConfig } from '../config.ts'
 import type { Events } from './events.ts'
 
@@ -32,9 +33,7 @@ export interface InfoPorts {
   readonly graph: Graph
   readonly config: DaemonConfig
   readonly events: Events
-  readonly cgroupVersion: 1 | 2
-  /** Cgroup controllers that this host offers. */
-  readonly controllers: readonly string[]
+  readonly limits: CgroupLimits
   readonly daemonId: string
   readonly quarantined: readonly string[]
   containers(): readonly Container[]
@@ -54,20 +53,22 @@ export function infoView(ports: InfoPorts): unknown {
   const running = containers.filter((container) => container.task !== undefined)
   const paused = running.filter((container) => container.state.paused)
   const { config } = ports
-  const has = (controller: string): boolean => ports.controllers.includes(controller)
+  const { version } = ports.limits
+  const has = (first: string, second: string): boolean => ports.limits.supports(version === 1 ? first : second)
+  const swap = has('memory.memsw.limit_in_bytes', 'memory.swap.max')
   return {
     ID: ports.daemonId, Containers: containers.length, ContainersRunning: running.length - paused.length, ContainersPaused: paused.length, ContainersStopped: containers.length - running.length, Images: ports.graph.images.list().length,
     Driver: ports.graph.driver.name, DriverStatus: ports.graph.driver.status(), SystemStatus: null,
     Plugins: { Volume: ['local'], Network: ['bridge', 'host', 'null'], Authorization: null, Log: ['json-file', 'none'] },
-    MemoryLimit: has('memory'), SwapLimit: swapAccounting(), CpuCfsPeriod: has('cpu'), CpuCfsQuota: has('cpu'), CPUShares: has('cpu'), CPUSet: has('cpuset'), PidsLimit: has('pids'), OomKillDisable: ports.cgroupVersion === 1,
+    MemoryLimit: has('memory.limit_in_bytes', 'memory.max'), SwapLimit: swap, CpuCfsPeriod: has('cpu.cfs_period_us', 'cpu.max'), CpuCfsQuota: has('cpu.cfs_quota_us', 'cpu.max'), CPUShares: has('cpu.shares', 'cpu.weight'), CPUSet: has('cpuset.cpus', 'cpuset.cpus'), PidsLimit: has('pids.max', 'pids.max'), OomKillDisable: version === 1 && has('memory.oom_control', ''),
     IPv4Forwarding: switchedOn('/proc/sys/net/ipv4/ip_forward'), BridgeNfIptables: switchedOn('/proc/sys/net/bridge/bridge-nf-call-iptables'), BridgeNfIp6tables: switchedOn('/proc/sys/net/bridge/bridge-nf-call-ip6tables'),
-    Debug: config.logLevel === 'debug', NFd: openFiles(), NGoroutines: ports.jobs(), SystemTime: formatNanos(nowNanos()), LoggingDriver: 'json-file', CgroupDriver: 'cgroupfs', CgroupVersion: String(ports.cgroupVersion), NEventsListener: ports.events.subscribers,
+    Debug: config.logLevel === 'debug', NFd: openFiles(), NGoroutines: ports.jobs(), SystemTime: formatNanos(nowNanos()), LoggingDriver: 'json-file', CgroupDriver: 'cgroupfs', CgroupVersion: String(version), NEventsListener: ports.events.subscribers,
     KernelVersion: release(), OperatingSystem: osName(), OSVersion: /^VERSION_ID="?([^"\n]*)/m.exec(readText('/etc/os-release') ?? '')?.[1] ?? '', OSType: 'linux', Architecture: arch() === 'x64' ? 'x86_64' : 'aarch64',
     IndexServerAddress: 'https://index.docker.io/v1/', RegistryConfig: { AllowNondistributableArtifactsCIDRs: null, AllowNondistributableArtifactsHostnames: null, InsecureRegistryCIDRs: ['127.0.0.0/8'], IndexConfigs: {}, Mirrors: config.registryMirrors },
     NCPU: cpus().length, MemTotal: hostMemoryBytes(), GenericResources: null, DockerRootDir: config.dataRoot, HttpProxy: '', HttpsProxy: '', NoProxy: '', Name: hostname(), Labels: [], ExperimentalBuild: false, ServerVersion: GANTRY_VERSION,
     Runtimes: { gantry: { path: 'gantry' } }, DefaultRuntime: 'gantry', Swarm: { NodeID: '', NodeAddr: '', LocalNodeState: 'inactive', ControlAvailable: false, Error: '', RemoteManagers: null }, LiveRestoreEnabled: true, Isolation: '', InitBinary: 'gantry-init',
-    ContainerdCommit: { ID: '', Expected: '' }, RuncCommit: { ID: '', Expected: '' }, InitCommit: { ID: '', Expected: '' }, SecurityOptions: [`name=seccomp,profile=builtin`, ...(ports.cgroupVersion === 2 ? ['name=cgroupns'] : [])],
+    ContainerdCommit: { ID: '', Expected: '' }, RuncCommit: { ID: '', Expected: '' }, InitCommit: { ID: '', Expected: '' }, SecurityOptions: [`name=seccomp,profile=builtin`, ...(version === 2 ? ['name=cgroupns'] : [])],
     ProductLicense: '', DefaultAddressPools: null, FirewallBackend: { Driver: config.firewall ? 'nftables' : 'none' }, CDISpecDirs: [],
-    Warnings: [...(swapAccounting() ? [] : ['WARNING: No swap limit support']), ...ports.quarantined.map((id) => `WARNING: the record of container ${id} is damaged and was set aside`)],
+    Warnings: [...(swap ? [] : ['WARNING: No swap limit support']), ...ports.quarantined.map((id) => `WARNING: the record of container ${id} is damaged and was set aside`)],
   }
 }

@@ -46,6 +46,8 @@ export interface CgroupManager {
   update(id: string, resources: OciResources): void
   processes(id: string): readonly number[]
   read(id: string, controller: string, file: string): string | undefined
+  /** Whether directories of containers have this file, in any hierarchy. */
+  supports(file: string): boolean
   /** Names below the parent: containers that have a directory somewhere. */
   names(): readonly string[]
   /** True while a directory of it is left anywhere. */
@@ -95,7 +97,7 @@ export function cgroupManager(parent: string, layout: CgroupLayout = readLayout(
   }
   const existing = (directory: string) => (file: string) => statSync(`${directory}/${file}`, { throwIfNoEntry: false }) !== undefined
   const writesFor = (hierarchy: Hierarchy, resources: OciResources): readonly CgroupWrite[] => {
-    if (layout.version === 2) return hierarchy === layout.unified ? v2Files(resources) : []
+    if (layout.version === 2) return hierarchy === layout.unified ? v2Files(resources, existing(`${hierarchy.mountPoint}/${base}`)) : []
     return hierarchy === layout.unified ? [] : v1Files(hierarchy.controllers, resources, existing(`${hierarchy.mountPoint}/${base}`))
   }
   return {
@@ -148,6 +150,7 @@ export function cgroupManager(parent: string, layout: CgroupLayout = readLayout(
       const directory = path(id, controller)
       return directory === undefined ? undefined : readText(`${directory}/${file}`)
     },
+    supports: (file) => file !== '' && all.some((hierarchy) => existing(hierarchy.mountPoint)(`${base}/${file}`)),
     names() {
       const found = new Set<string>()
       for (const hierarchy of all) {

@@ -7,7 +7,7 @@ import { sharesToWeight, v2Files } from './v2.ts'
 
 it('v2Files() says the same as version 1 in other words', () => {
   const resources = { devices: [], memory: { limit: 100, swap: 300, reservation: 50 }, cpu: { shares: 1024, quota: 50_000, period: 100_000 }, pids: { limit: -1 } }
-  assert.deepEqual(v2Files(resources).map((write) => `${write.file} ${write.value}`), ['memory.max 100', 'memory.swap.max 200', 'memory.low 50', 'cpu.weight 39', 'cpu.max 50000 100000', 'pids.max max'])
+  assert.deepEqual(v2Files(resources, () => true).map((write) => `${write.file} ${write.value}`), ['memory.max 100', 'memory.swap.max 200', 'memory.low 50', 'cpu.weight 39', 'cpu.max 50000 100000', 'pids.max max'])
   assert.deepEqual(v1Files(['memory'], resources, () => true).map((write) => `${write.file} ${write.value}`), ['memory.limit_in_bytes 100', 'memory.memsw.limit_in_bytes 300', 'memory.soft_limit_in_bytes 50'])
 })
 it('sharesToWeight() spans both ranges', () => assert.deepEqual([2, 1024, 262144].map(sharesToWeight), [1, 39, 10000]))

@@ -6,6 +6,11 @@ export function sharesToWeight(shares: number): number {
   return shares === 0 ? 0 : 1 + Math.floor(((shares - 2) * 9999) / 262142)
 }
 
+/** blkio.weight 10…1000 as io.weight 1…10000. */
+export function blkioToWeight(weight: number): number {
+  return 1 + Math.floor(((weight - 10) * 9999) / 990)
+}
+
 const limitText = (value: number): string => (value < 0 ? 'max' : String(value))
 
 function memory(limits: NonNullable<OciResources['memory']>): readonly CgroupWrite[] {
@@ -25,10 +30,11 @@ function cpu(limits: NonNullable<OciResources['cpu']>): readonly CgroupWrite[] {
   return writes
 }
 
-function io(limits: NonNullable<OciResources['blockIO']>): readonly CgroupWrite[] {
+function io(limits: NonNullable<OciResources['blockIO']>, exists: (file: string) => boolean): readonly CgroupWrite[] {
   const rates = (key: string, list: readonly OciThrottle[] | undefined): readonly CgroupWrite[] => (list ?? []).map((one) => ({ file: 'io.max', value: `${one.major}:${one.minor} ${key}=${one.rate}` }))
   return [
-    ...(limits.weight === undefined ? [] : [{ file: 'io.weight', value: `default ${limits.weight}` }]),
+    ...(limits.weight === undefined ? [] : [exists('io.bfq.weight') ? { file: 'io.bfq.weight', value: String(limits.weight) } : { file: 'io.weight', value: `default ${blkioToWeight(limits.weight)}` }]),
+    ...(limits.weightDevice ?? []).map((one) => ({ file: 'io.bfq.weight', value: `${one.major}:${one.minor} ${one.weight}` })),
     ...rates('rbps', limits.throttleReadBpsDevice),
     ...rates('wbps', limits.throttleWriteBpsDevice),
     ...rates('riops', limits.throttleReadIOPSDevice),
@@ -37,11 +43,11 @@ function io(limits: NonNullable<OciResources['blockIO']>): readonly CgroupWrite[
 }
 
 /** What is written into the container's directory (kernel Documentation/admin-guide/cgroup-v2.rst). Devices are a BPF program. */
-export function v2Files(resources: OciResources): readonly CgroupWrite[] {
+export function v2Files(resources: OciResources, exists: (file: string) => boolean): readonly CgroupWrite[] {
   return [
     ...memory(resources.memory ?? {}),
     ...cpu(resources.cpu ?? {}),
     ...(resources.pids === undefined ? [] : [{ file: 'pids.max', value: resources.pids.limit > 0 ? String(resources.pids.limit) : 'max' }]),
-    ...io(resources.blockIO ?? {}),
+    ...io(resources.blockIO ?? {}, exists),
   ]
 }

@@ -113,7 +113,7 @@ function viewOfHierarchy(p: ProgramBuilder, top: Register, path: string, name: s
 /** /sys/fs/cgroup: version 2 as it is; version 1 as a tmpfs with one read-only view for each hierarchy. */
 export function cgroupMount(p: ProgramBuilder, root: Register, mount: OciMount, plan: CgroupPlan, privateNamespace: boolean): void {
   if (plan.version === 2) {
-    if (privateNamespace) newFileSystem(p, root, { ...mount, type: 'cgroup2' })
+    if (privateNamespace) newFileSystem(p, root, { ...mount, type: 'cgroup2', options: [...mount.options, 'source=cgroup'] })
     else if (plan.unified !== undefined) bindMount(p, root, { ...mount, source: plan.unified.replace(/\/[^/]+\/[^/]+$/, ''), options: [...mount.options, 'bind'] })
     return
   }
