@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { it } from 'node:test'
 import { parsePublish } from './commands/create-body.ts'
+import { parseMountFlag } from './commands/mount-flag.ts'
 import { startFailureCode } from './commands/run.ts'
 import { type Flag, parseFlags } from './flags.ts'
 

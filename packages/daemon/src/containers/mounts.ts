@@ -1,11 +1,13 @@
-import { statSync } from 'node:fs'
+import { readFileSync, realpathSync, statSync } from 'node:fs'
 import { posix } from 'node:path'
 import type { HostConfig, MountRequest } from '@gantry/api'
+import { parseMountInfo } from '@gantry/runtime'
 import { EngineError } from '@gantry/std'
 import type { SettledMount } from './record.ts'
 
 const NONE = { name: '', source: '', readOnly: false, recursive: true, propagation: '', mode: '', noCopy: false, anonymous: false, subpath: '', options: [] } as const
-const MODES = new Set(['ro', 'rw', 'z', 'Z', 'nocopy', 'private', 'rprivate', 'slave', 'rslave', 'shared', 'rshared'])
+const PROPAGATIONS = new Set(['private', 'rprivate', 'slave', 'rslave', 'shared', 'rshared'])
+const MODES = new Set(['ro', 'rw', 'z', 'Z', 'nocopy', ...PROPAGATIONS])
 
 function checkDestination(destination: string, spec: string): string {
   if (!destination.startsWith('/')) throw new EngineError('invalid', `invalid volume specification: '${spec}': invalid mount path: '${destination}' mount path must be absolute`)
@@ -24,7 +26,6 @@ export function parseBind(spec: string): SettledMount {
   const flags = mode === '' ? [] : mode.split(',')
   for (const flag of flags) if (!MODES.has(flag)) throw new EngineError('invalid', `invalid mode: ${mode}`)
   const propagation = flags.find((flag) => /private|slave|shared/.test(flag)) ?? ''
-  if (propagation.endsWith('shared')) throw new EngineError('unsupported', `mount propagation ${propagation} is not supported`)
   const common = { ...NONE, destination: checkDestination(second, spec), readOnly: flags.includes('ro'), mode, noCopy: flags.includes('nocopy') }
   if (first.startsWith('/')) return { ...common, type: 'bind', source: posix.normalize(first), propagation: propagation === '' ? 'rprivate' : propagation }
   if (propagation !== '') throw new EngineError('invalid', `invalid volume specification: '${spec}': propagation is for bind mounts only`)
@@ -42,7 +43,7 @@ export function parseMount(request: MountRequest): SettledMount {
     case 'bind': {
       if (!request.Source.startsWith('/')) bad(`invalid mount path: '${request.Source}' mount path must be absolute`)
       const propagation = request.BindOptions?.Propagation ?? ''
-      if (propagation.endsWith('shared')) throw new EngineError('unsupported', `mount propagation ${propagation} is not supported`)
+      if (propagation !== '' && !PROPAGATIONS.has(propagation)) bad(`invalid propagation mode: ${propagation}`)
       if (request.BindOptions?.CreateMountpoint !== true && statSync(request.Source, { throwIfNoEntry: false }) === undefined) bad(`bind source path does not exist: ${request.Source}`)
       return { ...common, type: 'bind', source: posix.normalize(request.Source), propagation: propagation === '' ? 'rprivate' : propagation, recursive: request.BindOptions?.NonRecursive !== true }
     }
@@ -83,4 +84,19 @@ export function collectMounts(hostConfig: HostConfig, imageVolumes: readonly str
     if (!found.has(mount.destination) && !tmpfs.has(mount.destination)) found.set(mount.destination, mount)
   }
   return [...found.values()]
+}
+
+/** Mounts can only pass between the host and a container where the host's own mount takes part in it. */
+export function checkPropagation(mounts: readonly SettledMount[]): void {
+  const asked = mounts.filter((mount) => mount.type === 'bind' && /shared|slave/.test(mount.propagation))
+  if (asked.length === 0) return
+  const host = parseMountInfo(readFileSync('/proc/self/mountinfo', 'utf8'))
+  for (const mount of asked) {
+    const path = realpathSync(mount.source)
+    const above = host.filter((one) => path === one.mountPoint || path.startsWith(one.mountPoint === '/' ? '/' : `${one.mountPoint}/`))
+    const under = above.reduce((longest, one) => (one.mountPoint.length >= longest.mountPoint.length ? one : longest), above[0] ?? { mountPoint: '', propagation: [] as readonly string[] })
+    const [shared, slave] = ['shared:', 'master:'].map((word) => under.propagation.some((one) => one.startsWith(word)))
+    const wantsShared = mount.propagation.endsWith('shared')
+    if (wantsShared ? !shared : !shared && !slave) throw new EngineError('invalid', `path ${mount.source} is mounted on ${under.mountPoint} but it is not a shared${wantsShared ? '' : ' or slave'} mount`)
+  }
 }

@@ -6,6 +6,7 @@ import { EngineError, formatNanos, nowNanos, undoStack } from '@gantry/std'
 import type { Container } from './container.ts'
 import { writeEtcFiles } from './etc-files.ts'
 import { portRequests } from './ports.ts'
+import { checkPropagation } from './mounts.ts'
 import type { KeptStep, SettledMount } from './record.ts'
 import { toSpec } from './spec.ts'
 import type { ContainerStore } from './store.ts'
@@ -130,6 +131,7 @@ export async function startContainer(ports: StartPorts, container: Container): P
   watch.lap('daemon', 'record the intent')
 
   checkSources(document.mounts)
+  checkPropagation(document.mounts)
   for (const mount of document.mounts) if (mount.type === 'volume' && !mount.noCopy) await ports.fillVolume(container, mount, image)
   watch.lap('daemon', 'volumes')
 

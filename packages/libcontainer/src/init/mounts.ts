@@ -17,7 +17,7 @@ export interface ParsedOptions {
 
 const ATTRIBUTES: Readonly<Record<string, number>> = { ro: MOUNT_ATTR.RDONLY, nosuid: MOUNT_ATTR.NOSUID, nodev: MOUNT_ATTR.NODEV, noexec: MOUNT_ATTR.NOEXEC, nosymfollow: MOUNT_ATTR.NOSYMFOLLOW, nodiratime: MOUNT_ATTR.NODIRATIME }
 const CLEARS: Readonly<Record<string, number>> = { rw: MOUNT_ATTR.RDONLY, suid: MOUNT_ATTR.NOSUID, dev: MOUNT_ATTR.NODEV, exec: MOUNT_ATTR.NOEXEC }
-const PROPAGATION: Readonly<Record<string, number>> = { private: MS.PRIVATE, rprivate: MS.PRIVATE, slave: MS.SLAVE, rslave: MS.SLAVE, unbindable: MS.UNBINDABLE, runbindable: MS.UNBINDABLE }
+const PROPAGATION: Readonly<Record<string, number>> = { private: MS.PRIVATE, rprivate: MS.PRIVATE, slave: MS.SLAVE, rslave: MS.SLAVE, shared: MS.SHARED, rshared: MS.SHARED, unbindable: MS.UNBINDABLE, runbindable: MS.UNBINDABLE }
 const TIMES: Readonly<Record<string, number>> = { noatime: MOUNT_ATTR.NOATIME, strictatime: MOUNT_ATTR.STRICTATIME, relatime: 0 }
 const PLAIN = new Set(['bind', 'rbind', 'defaults', 'rro', 'async', 'norelatime'])
 
@@ -34,7 +34,6 @@ export function parseOptions(options: readonly string[]): ParsedOptions {
     else if (cleared !== undefined) clear |= cleared
     else if (spread !== undefined) propagation = spread
     else if (time !== undefined) [set, clear] = [(set & ~MOUNT_ATTR.ATIME) | time, clear | MOUNT_ATTR.ATIME]
-    else if (option === 'shared' || option === 'rshared') throw new EngineError('unsupported', `mount propagation ${option} is not supported`)
     else if (!PLAIN.has(option)) {
       const [key = '', ...rest] = option.split('=')
       data.push([key, rest.join('=')])
@@ -61,14 +60,24 @@ function attachAt(p: ProgramBuilder, root: Register, mount: Register, mountPoint
   })
 }
 
-/** Binds a path of the host, checked and with its attributes, onto a path below the root. */
-export function bindMount(p: ProgramBuilder, root: Register, mount: OciMount): void {
+/** A bind's source as a detached mount with its attributes. */
+export function openBind(p: ProgramBuilder, mount: OciMount): Register {
   const options = parseOptions(mount.options)
+  const fd = p.register()
+  p.op(`bind ${mount.source}`, 'bindFd', [AT.FDCWD, p.text(mount.source), options.recursive ? AT.RECURSIVE : 0, attributesBlob(p, options), 32], { to: fd })
+  return fd
+}
+
+/** Whether what is mounted below a bind goes back to the host: its source must be taken before the host's mounts are cut off. */
+export function isShared(mount: OciMount): boolean {
+  return mount.type === 'bind' && parseOptions(mount.options).propagation === MS.SHARED
+}
+
+/** Binds a path of the host onto a path below the root. */
+export function bindMount(p: ProgramBuilder, root: Register, mount: OciMount, opened?: Register): void {
   const source = statSync(mount.source, { throwIfNoEntry: false })
   if (source === undefined) throw new EngineError('invalid', `invalid mount config for type "bind": bind source path does not exist: ${mount.source}`)
-  const fd = p.register()
-  const recursive = options.recursive ? AT.RECURSIVE : 0
-  p.op(`bind ${mount.source}`, 'bindFd', [AT.FDCWD, p.text(mount.source), recursive, attributesBlob(p, options), 32], { to: fd })
+  const fd = opened ?? openBind(p, mount)
   attachAt(p, root, fd, mount.destination, mount.source, source.isDirectory() ? WANT.directory : WANT.file)
   p.call(`close ${mount.source}`, 'close', [fd])
 }

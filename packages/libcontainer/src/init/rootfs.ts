@@ -1,7 +1,7 @@
 import { AT, ERRNO, MOUNT_ATTR, MS, O, type ProgramBuilder, type Register, WANT } from '@gantry/linux'
 import { EngineError } from '@gantry/std'
 import type { OciDevice, OciMount } from '../spec/oci.ts'
-import { attachDevpts, bindMount, cgroupMount, newFileSystem } from './mounts.ts'
+import { attachDevpts, bindMount, cgroupMount, isShared, newFileSystem, openBind } from './mounts.ts'
 import type { StartPlan } from './plan.ts'
 import { SHIM_REGISTERS } from './registers.ts'
 import type { StdioRegisters } from './stdio.ts'
@@ -41,8 +41,8 @@ function bindConsole(p: ProgramBuilder, root: Register, stdio: StdioRegisters): 
   p.call('close the terminal’s mount', 'close', [mount])
 }
 
-function mountOne(p: ProgramBuilder, root: Register, mount: OciMount, plan: StartPlan): void {
-  if (mount.type === 'bind') return bindMount(p, root, mount)
+function mountOne(p: ProgramBuilder, root: Register, mount: OciMount, plan: StartPlan, opened: Register | undefined): void {
+  if (mount.type === 'bind') return bindMount(p, root, mount, opened)
   if (mount.type === 'cgroup') return cgroupMount(p, root, mount, plan.cgroup, plan.spec.linux.namespaces.some((one) => one.type === 'cgroup'))
   if (mount.type === 'devpts') return attachDevpts(p, root, SHIM_REGISTERS.devpts, mount.destination)
   const fd = newFileSystem(p, root, mount)
@@ -54,6 +54,8 @@ function mountOne(p: ProgramBuilder, root: Register, mount: OciMount, plan: Star
 export function enterRoot(p: ProgramBuilder, plan: StartPlan, stdio: StdioRegisters): Register | undefined {
   p.phase('mounts')
   const root = p.register()
+  const shared = new Map(plan.spec.mounts.filter(isShared).map((mount) => [mount, openBind(p, mount)]))
+  p.call('mounts here stay here', 'mount', [0, p.text('/'), 0, MS.REC | MS.SLAVE, 0])
   if (plan.root.type === 'overlay') {
     p.call('go to the layers', 'chdir', [p.text(plan.root.directory)])
     p.call('mount the root file system', 'mount', [p.text(plan.root.source), p.text(plan.mountPoint), p.text('overlay'), 0, p.text(plan.root.data)])
@@ -64,7 +66,7 @@ export function enterRoot(p: ProgramBuilder, plan: StartPlan, stdio: StdioRegist
   let proc: Register | undefined
   for (const mount of plan.spec.mounts) {
     if (mount.type === 'proc' && mount.destination === '/proc') proc = newFileSystem(p, root, mount)
-    else p.scoped(() => mountOne(p, root, mount, plan))
+    else p.scoped(() => mountOne(p, root, mount, plan, shared.get(mount)))
   }
   if (plan.spec.process.terminal && plan.spec.mounts.some((mount) => mount.type === 'devpts')) p.scoped(() => bindConsole(p, root, stdio))
   p.op(`working directory ${plan.spec.process.cwd}`, 'openIn', [root, p.text(plan.spec.process.cwd), WANT.directory, 0o755], { ignore: true })
