@@ -1,4 +1,5 @@
 import type { LogLevel } from '@gantry/std'
+import type { UserMaps } from './subordinate-ids.ts'
 
 /** Everything that a daemon can be told, from flags and file, in one typed object. */
 export interface DaemonConfig {
@@ -17,6 +18,8 @@ export interface DaemonConfig {
   readonly firewall: boolean
   readonly dns: { readonly servers: readonly string[]; readonly search: readonly string[]; readonly options: readonly string[] }
   readonly tls: { readonly verify: boolean; readonly ca: string; readonly cert: string; readonly key: string } | undefined
+  /** Maps of `--userns-remap`; none: containers share the host's users. */
+  readonly users: UserMaps | undefined
   readonly logLevel: LogLevel
   readonly helper: string
   readonly shutdownTimeoutSeconds: number

@@ -101,7 +101,7 @@ export async function startDaemon(config: DaemonConfig): Promise<Daemon> {
   const removePorts: RemovePorts = { store, graph, supervisor, volumes, containerDirectory, emit, kill: (container) => lifecycle.kill(container, 'SIGKILL').catch(ignoreNotRunning) }
   const remove = (container: Container): Promise<void> => removeContainer(removePorts, container, { volumes: container.document.hostConfig.AutoRemove })
   const start: Omit<StartPorts, 'watch'> = {
-    store, graph, networks, supervisor, knownCapabilities, cgroupVersion, execRoot: config.execRoot, dns: config.dns, emit, discard: (path) => host.discarder.discard(path),
+    store, graph, networks, supervisor, knownCapabilities, cgroupVersion, users: config.users, execRoot: config.execRoot, dns: config.dns, emit, discard: (path) => host.discarder.discard(path),
     logPath: (container) => {
       mkdirSync(containerDirectory(container.id), { recursive: true, mode: 0o710 })
       return logPath(container)
@@ -113,16 +113,16 @@ export async function startDaemon(config: DaemonConfig): Promise<Daemon> {
   const engine: DaemonEngine = createEngine<DaemonJobs>({
     ...containerHandlers({
       store, streams: host.streams, lifecycle, start, remove: removePorts, images, emit,
-      create: { store, graph, volumes, knownCapabilities, limits, emit, resolveImage: (name) => resolveImage(graph, name), hasNetwork: (name) => networks.network(name) !== undefined },
+      create: { store, graph, volumes, knownCapabilities, limits, remapped: config.users !== undefined, emit, resolveImage: (name) => resolveImage(graph, name), hasNetwork: (name) => networks.network(name) !== undefined },
       exec: {
         store, graph, supervisor, streams: host.streams, trees: host.trees, emit,
         specInput: (container, identity) => ({
-          document: container.document, identity, etcDirectory: etcDirectory(config.execRoot, container.id), mounts: container.document.mounts, knownCapabilities, cgroupVersion,
+          document: container.document, identity, etcDirectory: etcDirectory(config.execRoot, container.id), mounts: container.document.mounts, knownCapabilities, cgroupVersion, users: config.users,
           pidOf: (key) => store.find(key).task?.pid ?? 0,
         }),
       },
       list: { ...views, list: () => store.list(), find: (key) => store.find(key), imageName: (container) => shownImage(graph.tags, container) },
-      archive: { graph, trees: host.trees, execRoot: config.execRoot },
+      archive: { graph, trees: host.trees, execRoot: config.execRoot, users: config.users },
     }),
     ...imageHandlers(images),
     ...systemHandlers({

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { asObject, EngineError, hasCode, type JsonObject, type LogLevel } from '@gantry/std'
 import type { DaemonConfig } from './config.ts'
+import { readSubordinateIds } from './subordinate-ids.ts'
 
 /** One flag of the daemon: dockerd's names. */
 interface Flag {
@@ -40,6 +41,7 @@ export const FLAGS: readonly Flag[] = [
   { name: 'tlscacert', kind: 'text', value: '/etc/gantry/ca.pem', help: 'Trust certs signed only by this CA' },
   { name: 'tlscert', kind: 'text', value: '/etc/gantry/cert.pem', help: 'Path to TLS certificate file' },
   { name: 'tlskey', kind: 'text', value: '/etc/gantry/key.pem', help: 'Path to TLS key file' },
+  { name: 'userns-remap', kind: 'text', value: '', help: 'User/Group setting for user namespaces: USER[:GROUP] of /etc/subuid and /etc/subgid' },
   { name: 'log-level', short: 'l', kind: 'text', value: 'info', help: 'Set the logging level: debug, info, warn, error' },
   { name: 'debug', short: 'D', kind: 'bool', value: false, help: 'Enable debug mode' },
   { name: 'live-restore', kind: 'bool', value: true, help: 'Containers outlive the daemon; always so' },
@@ -142,6 +144,7 @@ export function readConfig(argv: readonly string[], root: string, env: NodeJS.Pr
     firewall: bool('iptables'),
     dns: { servers: list('dns'), search: list('dns-search'), options: list('dns-opt') },
     tls: bool('tls') || bool('tlsverify') ? { verify: bool('tlsverify'), ca: text('tlscacert'), cert: text('tlscert'), key: text('tlskey') } : undefined,
+    users: text('userns-remap') === '' ? undefined : readSubordinateIds(text('userns-remap')),
     logLevel: level as LogLevel,
     helper: env['GANTRY_HELPER'] ?? `${root}/build/gantry-helper`,
     shutdownTimeoutSeconds: positiveInteger(text('shutdown-timeout'), 'shutdown-timeout'),

@@ -10,7 +10,8 @@ import { SOCKET_ADDRESS_BYTES, socketAddress, type StreamServer } from './stream
 /** A root whose files are read or written: a directory, what a process sees, or a root file system that is mounted for it. */
 export type TreeRoot =
   | { readonly kind: 'directory'; readonly path: string }
-  | { readonly kind: 'process'; readonly pid: number }
+  /** `ownUsers`: ids are those of its user namespace. */
+  | { readonly kind: 'process'; readonly pid: number; readonly ownUsers: boolean }
   | {
       readonly kind: 'mount'
       readonly root: { readonly type: 'overlay' | 'bind'; readonly source: string; readonly data: string; readonly directory: string }
@@ -72,10 +73,17 @@ function mountRoot(p: ProgramBuilder, tree: Extract<TreeRoot, { kind: 'mount' }>
 
 function enter(p: ProgramBuilder, tree: TreeRoot): Register {
   const fd = p.register()
+  const users = tree.kind === 'process' && tree.ownUsers ? p.register() : undefined
+  if (tree.kind === 'process' && users !== undefined) p.call('open its user namespace', 'openat', [AT.FDCWD, p.text(`/proc/${tree.pid}/ns/user`), O.RDONLY | O.CLOEXEC, 0], { to: users })
   if (tree.kind === 'mount') mountRoot(p, tree, fd)
   else p.call('open the root', 'openat', [AT.FDCWD, p.text(tree.kind === 'process' ? `/proc/${tree.pid}/root` : tree.path), O.RDONLY | O.DIRECTORY | O.CLOEXEC, 0], { to: fd })
   p.call('go there', 'fchdir', [fd])
   p.call('stay below it', 'chroot', [p.text('.')])
+  if (users !== undefined) {
+    p.call('join its users', 'setns', [users, CLONE.NEWUSER])
+    p.call('group 0 there', 'setresgid', [0, 0, 0])
+    p.call('user 0 there', 'setresuid', [0, 0, 0])
+  }
   return fd
 }
 

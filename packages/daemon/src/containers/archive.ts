@@ -3,13 +3,16 @@ import { posix } from 'node:path'
 import { feedTar, type Graph, treeToTar, decompressed } from '@gantry/graph'
 import { EngineError, formatNanos } from '@gantry/std'
 import type { TreeRoot, Trees } from '@gantry/runtime'
+import type { UserMaps } from '../subordinate-ids.ts'
 import type { Container } from './container.ts'
+import { usersOf } from './spec.ts'
 
 /** What copying needs of the rest of the house. */
 export interface ArchivePorts {
   readonly graph: Graph
   readonly trees: Trees
   readonly execRoot: string
+  readonly users: UserMaps | undefined
 }
 
 /** What `X-Docker-Container-Path-Stat` says. */
@@ -24,7 +27,7 @@ export interface PathStat {
 
 /** A root to copy from or to: what the process sees, or the container's files with its volumes mounted for the moment. */
 export function treeRoot(ports: ArchivePorts, container: Container): TreeRoot {
-  if (container.task !== undefined) return { kind: 'process', pid: container.task.pid }
+  if (container.task !== undefined) return { kind: 'process', pid: container.task.pid, ownUsers: usersOf({ document: container.document, users: ports.users }) !== undefined }
   const places = ports.graph.places(ports.graph.images.get(container.document.imageId))
   const binds = container.document.mounts
     .filter((mount) => mount.type !== 'tmpfs')

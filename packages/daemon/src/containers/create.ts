@@ -12,7 +12,7 @@ import { type ContainerDocument, freshState, type SettledMount } from './record.
 import { settleDevices } from './resources.ts'
 import { settleSecurity, settleSysctls } from './security.ts'
 import type { ContainerStore } from './store.ts'
-import { checkHostConfig, parseSignal } from './validate.ts'
+import { checkHostConfig, checkUsers, parseSignal } from './validate.ts'
 
 /** What create needs of the rest of the house. */
 export interface CreatePorts {
@@ -21,6 +21,8 @@ export interface CreatePorts {
   readonly volumes: Volumes
   readonly knownCapabilities: readonly string[]
   readonly limits: CgroupLimits
+  /** Containers get users of their own unless they ask for the host's. */
+  readonly remapped: boolean
   resolveImage(name: string): Image
   hasNetwork(name: string): boolean
   emit(container: Container, action: string): void
@@ -86,6 +88,7 @@ function normalizeHostConfig(h: HostConfig, privateCgroup: boolean): HostConfig 
 
 function checkRequest(ports: CreatePorts, config: ContainerConfig, hostConfig: HostConfig): void {
   checkHostConfig(hostConfig)
+  checkUsers(hostConfig, ports.remapped)
   const mode = hostConfig.NetworkMode
   if (mode.startsWith('container:')) ports.store.find(mode.slice('container:'.length))
   else if (!ports.hasNetwork(mode)) throw new EngineError('not-found', `network ${mode} not found`)
@@ -96,7 +99,7 @@ function checkRequest(ports: CreatePorts, config: ContainerConfig, hostConfig: H
   for (const entry of hostConfig.ExtraHosts ?? []) if (!isExtraHost(entry)) throw new EngineError('invalid', `invalid IP address in add-host: "${entry}"`)
   settleSecurity(hostConfig, ports.knownCapabilities)
   settleDevices(hostConfig)
-  settleSysctls(hostConfig, mode !== 'host', hostConfig.IpcMode !== 'host')
+  settleSysctls(hostConfig, mode !== 'host', hostConfig.IpcMode !== 'host', ports.remapped && hostConfig.UsernsMode !== 'host')
   portRequests(config, hostConfig)
 }
 

@@ -1,4 +1,4 @@
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { chownSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { hasCode } from '@gantry/std'
 import { isIP } from 'node:net'
 import type { ContainerDocument } from './record.ts'
@@ -10,6 +10,8 @@ export interface EtcInput {
   /** Its address on the network, when it has one. */
   readonly address: string | undefined
   readonly gateway: string | undefined
+  /** uid and gid on the host. */
+  readonly owner: readonly [number, number]
   readonly dns: { readonly servers: readonly string[]; readonly search: readonly string[]; readonly options: readonly string[] }
 }
 
@@ -57,6 +59,8 @@ export function writeEtcFiles(input: EtcInput): void {
   writeFileSync(`${input.directory}/hosts`, host && (input.document.hostConfig.ExtraHosts ?? []).length === 0 ? hostFile('/etc/hosts') : hostsText(input), { mode: 0o644 })
   writeFileSync(`${input.directory}/hostname`, `${input.document.config.Hostname}\n`, { mode: 0o644 })
   writeFileSync(`${input.directory}/resolv.conf`, resolvConf(input, hostFile('/etc/resolv.conf')), { mode: 0o644 })
+  const [uid, gid] = input.owner
+  if (uid !== 0 || gid !== 0) for (const file of ['hosts', 'hostname', 'resolv.conf']) chownSync(`${input.directory}/${file}`, uid, gid)
 }
 
 /** Checks `name:address` before anything is made. */

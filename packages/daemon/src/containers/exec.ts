@@ -54,7 +54,7 @@ export function findExec(store: ContainerStore, id: string): { readonly containe
 /** A file of the running container, resolved inside it. */
 async function containerFile(ports: ExecPorts, pid: number, path: string): Promise<string> {
   try {
-    return await ports.trees.read({ kind: 'process', pid }, path, { data: true, oneFilesystem: false, single: true }, async (reader) => {
+    return await ports.trees.read({ kind: 'process', pid, ownUsers: false }, path, { data: true, oneFilesystem: false, single: true }, async (reader) => {
       const head = await reader.read(80)
       if (head === undefined || (head.readUInt32LE(4) & 0o170000) !== 0o100000) return ''
       await reader.skip(head.readUInt32LE(48) + head.readUInt32LE(52) + head.readUInt32LE(56))

@@ -74,8 +74,8 @@ export function settleSecurity(hostConfig: HostConfig, known: readonly string[])
 const ALLOWED_SYSCTLS = /^(net\..+|kernel\.(msgmax|msgmnb|msgmni|sem|shmall|shmmax|shmmni|shm_rmid_forced)|fs\.mqueue\..+)$/
 
 /** Only settings that belong to a namespace of the container; separators cannot smuggle others in (CVE-2022-0811). */
-export function settleSysctls(hostConfig: HostConfig, ownNetwork: boolean, ownIpc: boolean): Readonly<Record<string, string>> {
-  const result: Record<string, string> = ownNetwork ? { 'net.ipv4.ip_unprivileged_port_start': '0', 'net.ipv4.ping_group_range': '0 2147483647' } : {}
+export function settleSysctls(hostConfig: HostConfig, ownNetwork: boolean, ownIpc: boolean, ownUsers: boolean): Readonly<Record<string, string>> {
+  const result: Record<string, string> = ownNetwork ? { 'net.ipv4.ip_unprivileged_port_start': '0', ...(!ownUsers && { 'net.ipv4.ping_group_range': '0 2147483647' }) } : {}
   for (const [key, value] of Object.entries(hostConfig.Sysctls ?? {})) {
     if (!ALLOWED_SYSCTLS.test(key) || !/^[\w.-]+$/.test(key) || key.includes('..')) throw new EngineError('invalid', `sysctl '${key}' is not allowed: it does not belong to a namespace of the container`)
     if (key.startsWith('net.') && !ownNetwork) throw new EngineError('invalid', `sysctl '${key}' not allowed as network namespace is not private`)

@@ -1,5 +1,6 @@
 import type { Identity, OciMount, OciNamespace, OciProcess, OciSpec } from '@gantry/runtime'
 import { EngineError, shortId } from '@gantry/std'
+import type { UserMaps } from '../subordinate-ids.ts'
 import { DEFAULT_MOUNTS, DEFAULT_PATH, DEFAULT_SHM_BYTES, MASKED_PATHS, READONLY_PATHS } from './defaults.table.ts'
 import type { ContainerDocument, SettledMount } from './record.ts'
 import { settleDevices, settleResources, settleUlimits } from './resources.ts'
@@ -16,6 +17,7 @@ export interface SpecInput {
   /** Capabilities that this host's root has. */
   readonly knownCapabilities: readonly string[]
   readonly cgroupVersion: 1 | 2
+  readonly users: UserMaps | undefined
   /** pid of the process whose namespace is joined, by container name or id. */
   readonly pidOf: (container: string) => number
 }
@@ -41,9 +43,14 @@ export function mergeEnv(base: readonly string[], over: readonly string[]): read
   return result
 }
 
+/** The maps of a container's own users; none when it has the host's. */
+export function usersOf(input: Pick<SpecInput, 'document' | 'users'>): UserMaps | undefined {
+  return input.document.hostConfig.UsernsMode === 'host' ? undefined : input.users
+}
+
 function namespaces(input: SpecInput): readonly OciNamespace[] {
   const { hostConfig, networkMode } = input.document
-  const list: OciNamespace[] = [{ type: 'mount' }]
+  const list: OciNamespace[] = [{ type: 'mount' }, ...(usersOf(input) === undefined ? [] : [{ type: 'user' } as const])]
   const shared = (mode: string, type: OciNamespace['type'], file: string): void => {
     if (mode === 'host') return
     if (mode.startsWith('container:')) list.push({ type, path: `/proc/${input.pidOf(mode.slice('container:'.length))}/ns/${file}` })
@@ -58,8 +65,9 @@ function namespaces(input: SpecInput): readonly OciNamespace[] {
   return list
 }
 
-function bindOf(mount: SettledMount): OciMount {
-  const flags = [mount.recursive ? 'rbind' : 'bind', mount.readOnly ? 'ro' : 'rw', mount.propagation === '' ? 'rprivate' : mount.propagation]
+function bindOf(mount: SettledMount, ownUsers: boolean): OciMount {
+  // What is on disk in a volume keeps the ids of the image, whoever mounts it.
+  const flags = [...(ownUsers && mount.type === 'volume' ? ['idmap'] : []), mount.recursive ? 'rbind' : 'bind', mount.readOnly ? 'ro' : 'rw', mount.propagation === '' ? 'rprivate' : mount.propagation]
   return { destination: mount.destination, type: 'bind', source: mount.source, options: flags }
 }
 
@@ -73,7 +81,7 @@ function mountsOf(input: SpecInput): readonly OciMount[] {
     ? { destination: '/dev/shm', type: 'bind', source: '/dev/shm', options: ['rbind', 'rw', 'rprivate'] }
     : { destination: '/dev/shm', type: 'tmpfs', source: 'shm', options: ['nosuid', 'noexec', 'nodev', 'mode=1777', `size=${shmBytes}`] }
   const tmpfs = Object.entries(hostConfig.Tmpfs ?? {}).map(([destination, options]): OciMount => ({ destination, type: 'tmpfs', source: 'tmpfs', options: options === '' ? ['noexec', 'nosuid', 'nodev'] : ['noexec', 'nosuid', 'nodev', ...options.split(',')].filter((option, _, all) => !(option.startsWith('no') && all.includes(option.slice(2)))) }))
-  const users = input.mounts.map((mount): OciMount => (mount.type === 'tmpfs' ? { destination: mount.destination, type: 'tmpfs', source: 'tmpfs', options: [...mount.options, ...(mount.readOnly ? ['ro'] : [])] } : bindOf(mount)))
+  const users = input.mounts.map((mount): OciMount => (mount.type === 'tmpfs' ? { destination: mount.destination, type: 'tmpfs', source: 'tmpfs', options: [...mount.options, ...(mount.readOnly ? ['ro'] : [])] } : bindOf(mount, usersOf(input) !== undefined)))
   const taken = new Set([...users, ...tmpfs].map((mount) => mount.destination))
   const defaults = DEFAULT_MOUNTS.filter((mount) => !taken.has(mount.destination)).map((mount) => (hostConfig.Privileged ? { ...mount, options: mount.options.filter((option) => option !== 'ro') } : mount))
   const base = [...defaults, ...(taken.has('/dev/shm') || hostConfig.IpcMode === 'none' ? [] : [shm]), ...['resolv.conf', 'hostname', 'hosts'].filter((file) => !taken.has(`/etc/${file}`)).map(own)]
@@ -106,6 +114,7 @@ export function toSpec(input: SpecInput): OciSpec {
   const { config, hostConfig } = document
   const hostname = config.Hostname
   const spaces = namespaces(input)
+  const users = usersOf(input)
   const own = (type: OciNamespace['type']): boolean => spaces.some((one) => one.type === type && one.path === undefined)
   const security = settleSecurity(hostConfig, input.knownCapabilities)
   const { devices, rules } = settleDevices(hostConfig)
@@ -125,9 +134,10 @@ export function toSpec(input: SpecInput): OciSpec {
     mounts: mountsOf(input),
     linux: {
       namespaces: spaces,
+      ...(users && { uidMappings: users.uids, gidMappings: users.gids }),
       resources: settleResources(hostConfig, rules),
       devices,
-      sysctl: settleSysctls(hostConfig, own('network'), own('ipc')),
+      sysctl: settleSysctls(hostConfig, own('network'), own('ipc'), users !== undefined),
       ...(security.seccomp && { seccomp: security.seccomp }),
       maskedPaths: hostConfig.MaskedPaths ?? (security.systemPathsConfined ? MASKED_PATHS : []),
       readonlyPaths: hostConfig.ReadonlyPaths ?? (security.systemPathsConfined ? READONLY_PATHS : []),

@@ -3,13 +3,15 @@ import type { Controller, Sandbox } from '@gantry/libnetwork'
 import type { Graph, Image } from '@gantry/graph'
 import { type Bundle, type Identity, resolveUser, type Supervisor, type Task } from '@gantry/runtime'
 import { EngineError, formatNanos, nowNanos, undoStack } from '@gantry/std'
+import type { UserMaps } from '../subordinate-ids.ts'
 import type { Container } from './container.ts'
 import { writeEtcFiles } from './etc-files.ts'
 import { portRequests } from './ports.ts'
 import { checkPropagation } from './mounts.ts'
-import type { KeptStep, SettledMount } from './record.ts'
-import { toSpec } from './spec.ts'
+import type { SettledMount } from './record.ts'
+import { toSpec, usersOf } from './spec.ts'
 import type { ContainerStore } from './store.ts'
+import { programSteps, stopwatch } from './timeline.ts'
 import { logSettings } from './validate.ts'
 
 /** What start needs of the rest of the house. */
@@ -20,6 +22,7 @@ export interface StartPorts {
   readonly supervisor: Supervisor
   readonly knownCapabilities: readonly string[]
   readonly cgroupVersion: 1 | 2
+  readonly users: UserMaps | undefined
   readonly execRoot: string
   readonly dns: { readonly servers: readonly string[]; readonly search: readonly string[]; readonly options: readonly string[] }
   logPath(container: Container): string
@@ -54,29 +57,18 @@ export function identityOf(ports: Pick<StartPorts, 'graph'>, container: Containe
   return known
 }
 
-/** The time points of a start: where each step ended. */
-function stopwatch(): { lap(phase: string, what: string): void; readonly steps: readonly KeptStep[]; readonly elapsedUs: () => number } {
-  const began = performance.now()
-  const elapsedUs = (): number => Math.round((performance.now() - began) * 1000)
-  const steps: KeptStep[] = []
-  let last = 0
-  return {
-    steps,
-    elapsedUs,
-    lap(phase, what) {
-      const to = elapsedUs()
-      steps.push({ phase, what, side: 'daemon', from: last, to })
-      last = to
-    },
-  }
-}
-
 /** A bind source that is missing is made, as Docker does for `-v`. */
 function checkSources(mounts: readonly SettledMount[]): void {
   for (const mount of mounts) {
     if (mount.type !== 'bind' || statSync(mount.source, { throwIfNoEntry: false }) !== undefined) continue
     mkdirSync(mount.source, { recursive: true })
   }
+}
+
+/** Who root inside is on the host. */
+function ownerOf(ports: StartPorts, container: Container): readonly [number, number] {
+  const users = usersOf({ document: container.document, users: ports.users })
+  return [users?.uids[0]?.hostID ?? 0, users?.gids[0]?.hostID ?? 0]
 }
 
 /** Everything that the runtime needs to run a container. */
@@ -93,6 +85,7 @@ export function bundleOf(ports: StartPorts, container: Container, image: Image |
       mounts: document.mounts,
       knownCapabilities: ports.knownCapabilities,
       cgroupVersion: ports.cgroupVersion,
+      users: ports.users,
       pidOf: (key) => {
         const pid = ports.store.find(key).task?.pid
         if (pid === undefined) throw new EngineError('conflict', `cannot join a namespace of container ${key}: it is not running`)
@@ -141,7 +134,7 @@ export async function startContainer(ports: StartPorts, container: Container): P
 
   const [endpoint] = sandbox.endpoints
   const directory = etcDirectory(ports.execRoot, container.id)
-  writeEtcFiles({ document, directory, address: endpoint?.address, gateway: endpoint?.gateway, dns: ports.dns })
+  writeEtcFiles({ document, directory, address: endpoint?.address, gateway: endpoint?.gateway, dns: ports.dns, owner: ownerOf(ports, container) })
   undo.add('remove the files in /etc', () => ports.discard(directory))
   const bundle = bundleOf(ports, container, image, sandbox)
   watch.lap('daemon', 'specification')
@@ -160,18 +153,6 @@ export async function startContainer(ports: StartPorts, container: Container): P
   ports.emit(container, 'start')
 }
 
-/** The helper's own time stamps, moved onto the request's clock. The init begins where the shim has cloned it. */
-function programSteps(task: Task, launchedAt: number): readonly KeptStep[] {
-  const { steps } = task
-  const cloned = steps.findLast((step) => step.side === 'shim' && step.phase === 'clone' && step.what === 'clone the process')
-  const last = { shim: 0, init: cloned?.endedAt ?? 0 }
-  return steps.map((step) => {
-    const from = Math.min(last[step.side], step.endedAt)
-    last[step.side] = step.endedAt
-    return { phase: step.phase, what: step.what, side: step.side, from: launchedAt + Math.round(from / 1000), to: launchedAt + Math.round(step.endedAt / 1000) }
-  })
-}
-
 /** What a start of this container would carry out. Nothing of it stays. */
 export async function explainStart(ports: StartPorts, container: Container): Promise<string> {
   await using undo = undoStack()
@@ -181,7 +162,7 @@ export async function explainStart(ports: StartPorts, container: Container): Pro
   if (container.task === undefined) {
     undo.add('leave the network', () => sandbox.release())
     undo.add('remove the files in /etc', () => ports.discard(directory))
-    writeEtcFiles({ document: container.document, directory, address: sandbox.endpoints[0]?.address, gateway: sandbox.endpoints[0]?.gateway, dns: ports.dns })
+    writeEtcFiles({ document: container.document, directory, address: sandbox.endpoints[0]?.address, gateway: sandbox.endpoints[0]?.gateway, dns: ports.dns, owner: ownerOf(ports, container) })
   }
   return ports.supervisor.driver.explain(bundleOf(ports, container, image, sandbox))
 }

@@ -109,6 +109,14 @@ export function logSettings(config: HostConfig['LogConfig']): { readonly type: '
   return { type, maxBytes: maxSize === undefined || maxSize === '-1' ? 0 : parseBytes(maxSize), maxFiles }
 }
 
+/** With the daemon's users remapped, a container has to opt out before it shares more with the host. */
+export function checkUsers(h: HostConfig, remapped: boolean): void {
+  if (!remapped || h.UsernsMode === 'host') return
+  if (h.Privileged) refuse('privileged mode is incompatible with user namespaces. You must run the container in the host namespace when running privileged mode')
+  if (h.NetworkMode === 'host') refuse("cannot share the host's network namespace when user namespaces are enabled")
+  if (h.PidMode === 'host') refuse('cannot share the host PID namespace when user namespaces are enabled')
+}
+
 /** Refuses what cannot be honoured, before anything is made. */
 export function checkHostConfig(h: HostConfig): void {
   checkResources(h)

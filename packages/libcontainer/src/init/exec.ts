@@ -3,9 +3,10 @@ import { becomeUser, execute, setLimits } from './identity.ts'
 import type { ExecPlan } from './plan.ts'
 import { SHIM_REGISTERS } from './registers.ts'
 import { cloneProcess, closeCgroup, enterCgroup, openCgroup } from './start.ts'
+import { giveStdio } from './user-namespace.ts'
 import { closeProcessEnds, openStdio, placeStdio, processTable } from './stdio.ts'
 
-const FLAGS: Readonly<Record<string, number>> = { network: CLONE.NEWNET, mount: CLONE.NEWNS, ipc: CLONE.NEWIPC, uts: CLONE.NEWUTS, cgroup: CLONE.NEWCGROUP }
+const FLAGS: Readonly<Record<string, number>> = { network: CLONE.NEWNET, mount: CLONE.NEWNS, ipc: CLONE.NEWIPC, uts: CLONE.NEWUTS, cgroup: CLONE.NEWCGROUP, user: CLONE.NEWUSER }
 
 /** Writes the program of an exec: the shim makes a child that joins everything of the init, then becomes the process. */
 export function execProgram(plan: ExecPlan): SyscallProgram {
@@ -20,6 +21,7 @@ export function execProgram(plan: ExecPlan): SyscallProgram {
     const entry = openCgroup(p, plan.cgroup)
     p.phase('stdio')
     const stdio = openStdio(p, plan.process, plan.stdio)
+    giveStdio(p, plan.spec.linux, plan.process, stdio)
     const pair = p.room(8)
     p.call('exec pipe', 'pipe2', [pair, O.CLOEXEC])
     p.op('its reading end', 'load', [pair, 4], { to: execRead })
@@ -44,7 +46,7 @@ export function execProgram(plan: ExecPlan): SyscallProgram {
     p.call('own signals', 'rt_sigprocmask', [2, p.bytes(Buffer.alloc(8)), 0, 8])
     p.call('not to be traced from inside', 'prctl', [PR.SET_DUMPABLE, 0, 0, 0, 0])
     enterCgroup(p, entry)
-    setLimits(p, plan.process)
+    setLimits(p, plan.process, 0)
     if (plan.process.oomScoreAdj !== undefined) p.op('out-of-memory score', 'writeFile', [-100, p.text('/proc/self/oom_score_adj'), p.text(String(plan.process.oomScoreAdj)), String(plan.process.oomScoreAdj).length, 0])
     const namespaces = plan.spec.linux.namespaces.reduce((sum, one) => sum + (FLAGS[one.type] ?? 0), 0)
     p.call('join its namespaces', 'setns', [SHIM_REGISTERS.init, namespaces])

@@ -1,4 +1,4 @@
-import { PR, type ProgramBuilder } from '@gantry/linux'
+import { PR, type ProgramBuilder, type Value } from '@gantry/linux'
 import { EngineError } from '@gantry/std'
 import { capabilityMask } from '../capabilities.ts'
 import { compileSeccomp, encodeBpf } from '../seccomp/compile.ts'
@@ -13,14 +13,14 @@ const RAISE_AMBIENT = 2
 const INFINITY = (1n << 64n) - 1n
 
 /** Limits of resources, while the privilege to raise them is still there. */
-export function setLimits(p: ProgramBuilder, process: OciProcess): void {
+export function setLimits(p: ProgramBuilder, process: OciProcess, pid: Value): void {
   for (const limit of process.rlimits) {
     const resource = RLIMITS[limit.type]
     if (resource === undefined) throw new EngineError('invalid', `unknown resource limit ${limit.type}`)
     const value = Buffer.alloc(16)
     value.writeBigUInt64LE(limit.soft < 0 ? INFINITY : BigInt(limit.soft), 0)
     value.writeBigUInt64LE(limit.hard < 0 ? INFINITY : BigInt(limit.hard), 8)
-    p.call(`limit ${limit.type}`, 'prlimit64', [0, resource, p.bytes(value), 0])
+    p.call(`limit ${limit.type}`, 'prlimit64', [pid, resource, p.bytes(value), 0])
   }
 }
 

@@ -2,7 +2,8 @@ import { statSync } from 'node:fs'
 import { EngineError } from '@gantry/std'
 import { AT, type Blob, MOUNT_ATTR, MS, O, type ProgramBuilder, type Register, WANT } from '@gantry/linux'
 import type { CgroupPlan } from '../cgroups/manager.ts'
-import type { OciMount } from '../spec/oci.ts'
+import type { OciLinux, OciMount } from '../spec/oci.ts'
+import { devptsOwner } from './user-namespace.ts'
 
 /** Mount options by name: attributes to set, to clear, and how the mount propagates. */
 export interface ParsedOptions {
@@ -19,7 +20,7 @@ const ATTRIBUTES: Readonly<Record<string, number>> = { ro: MOUNT_ATTR.RDONLY, no
 const CLEARS: Readonly<Record<string, number>> = { rw: MOUNT_ATTR.RDONLY, suid: MOUNT_ATTR.NOSUID, dev: MOUNT_ATTR.NODEV, exec: MOUNT_ATTR.NOEXEC }
 const PROPAGATION: Readonly<Record<string, number>> = { private: MS.PRIVATE, rprivate: MS.PRIVATE, slave: MS.SLAVE, rslave: MS.SLAVE, shared: MS.SHARED, rshared: MS.SHARED, unbindable: MS.UNBINDABLE, runbindable: MS.UNBINDABLE }
 const TIMES: Readonly<Record<string, number>> = { noatime: MOUNT_ATTR.NOATIME, strictatime: MOUNT_ATTR.STRICTATIME, relatime: 0 }
-const PLAIN = new Set(['bind', 'rbind', 'defaults', 'rro', 'async', 'norelatime'])
+const PLAIN = new Set(['bind', 'rbind', 'defaults', 'rro', 'async', 'norelatime', 'idmap', 'ridmap'])
 
 /** Sorts the options of a mount. */
 export function parseOptions(options: readonly string[]): ParsedOptions {
@@ -60,11 +61,13 @@ function attachAt(p: ProgramBuilder, root: Register, mount: Register, mountPoint
   })
 }
 
-/** A bind's source as a detached mount with its attributes. */
-export function openBind(p: ProgramBuilder, mount: OciMount): Register {
+/** A bind's source as a detached mount with its attributes; ids on disk are read through the maps of `users`, where given. */
+export function openBind(p: ProgramBuilder, mount: OciMount, users?: Register): Register {
   const options = parseOptions(mount.options)
+  const attributes = attributesBlob(p, users === undefined ? options : { ...options, set: options.set | MOUNT_ATTR.IDMAP })
+  if (users !== undefined) p.op('name the user namespace', 'store', [{ blob: attributes.blob + 24, length: 8 }, users, 8])
   const fd = p.register()
-  p.op(`bind ${mount.source}`, 'bindFd', [AT.FDCWD, p.text(mount.source), options.recursive ? AT.RECURSIVE : 0, attributesBlob(p, options), 32], { to: fd })
+  p.op(`bind ${mount.source}`, 'bindFd', [AT.FDCWD, p.text(mount.source), options.recursive ? AT.RECURSIVE : 0, attributes, 32], { to: fd })
   return fd
 }
 
@@ -102,9 +105,9 @@ export function attachDevpts(p: ProgramBuilder, root: Register, devpts: Register
 }
 
 /** Makes a detached devpts in the shim. */
-export function newDevpts(p: ProgramBuilder, mount: OciMount, to: Register): void {
+export function newDevpts(p: ProgramBuilder, mount: OciMount, linux: OciLinux, to: Register): void {
   const options = parseOptions(mount.options)
-  const data = options.data.filter(([key]) => key !== 'newinstance')
+  const data = devptsOwner(linux, options.data.filter(([key]) => key !== 'newinstance'))
   p.op('new devpts', 'fsMount', [p.text('devpts'), keyValues(p, data), data.length, options.set], { to })
 }
 

@@ -1,10 +1,11 @@
-import { AT, ERRNO, MOUNT_ATTR, MS, O, type ProgramBuilder, type Register, WANT } from '@gantry/linux'
+import { AT, type Blob, ERRNO, MOUNT_ATTR, MS, O, type ProgramBuilder, type Register, WANT } from '@gantry/linux'
 import { EngineError } from '@gantry/std'
 import type { OciDevice, OciMount } from '../spec/oci.ts'
 import { attachDevpts, bindMount, cgroupMount, isShared, newFileSystem, openBind } from './mounts.ts'
 import type { StartPlan } from './plan.ts'
 import { SHIM_REGISTERS } from './registers.ts'
 import type { StdioRegisters } from './stdio.ts'
+import { type OpenedForUsers, recall } from './user-namespace.ts'
 
 const TYPES: Readonly<Record<OciDevice['type'], number>> = { c: 0o020000, b: 0o060000, p: 0o010000 }
 
@@ -13,7 +14,19 @@ function deviceNumber(major: number, minor: number): number {
   return (minor & 0xff) | (major << 8) | ((minor & ~0xff) << 12)
 }
 
-function devices(p: ProgramBuilder, dev: Register, plan: StartPlan): void {
+/** A user namespace makes no device nodes: the host's are bound. */
+function bindDevice(p: ProgramBuilder, dev: Register, name: string, slot: Blob): void {
+  p.scoped(() => {
+    const mount = recall(p, slot)
+    const target = p.register()
+    p.call(`place for /dev/${name}`, 'openat', [dev, p.text(name), O.CREAT | O.WRONLY | O.CLOEXEC | O.NOFOLLOW, 0o644], { to: target })
+    p.op(`the host’s /dev/${name}`, 'attach', [mount, target])
+    p.call('close the place', 'close', [target])
+    p.call('close the device', 'close', [mount])
+  })
+}
+
+function devices(p: ProgramBuilder, dev: Register, plan: StartPlan, opened: OpenedForUsers | undefined): void {
   p.call('no mask for the modes of devices', 'umask', [0])
   const made = new Set<string>()
   for (const device of plan.spec.linux.devices) {
@@ -23,6 +36,11 @@ function devices(p: ProgramBuilder, dev: Register, plan: StartPlan): void {
     for (let depth = 1; depth < parts.length; depth++) p.call(`directory /dev/${parts.slice(0, depth).join('/')}`, 'mkdirat', [dev, p.text(parts.slice(0, depth).join('/')), 0o755], { tolerate: ERRNO.EEXIST })
     if (made.has(name)) continue
     made.add(name)
+    const slot = opened?.devices.get(device.path)
+    if (slot !== undefined) {
+      bindDevice(p, dev, name, slot)
+      continue
+    }
     p.call(`device /dev/${name}`, 'mknodat', [dev, p.text(name), TYPES[device.type] | device.fileMode, deviceNumber(device.major, device.minor)])
     if (device.uid !== 0 || device.gid !== 0) p.call(`owner of /dev/${name}`, 'fchownat', [dev, p.text(name), device.uid, device.gid, 0])
   }
@@ -41,21 +59,16 @@ function bindConsole(p: ProgramBuilder, root: Register, stdio: StdioRegisters): 
   p.call('close the terminal’s mount', 'close', [mount])
 }
 
-function mountOne(p: ProgramBuilder, root: Register, mount: OciMount, plan: StartPlan, opened: Register | undefined): void {
-  if (mount.type === 'bind') return bindMount(p, root, mount, opened)
+function mountOne(p: ProgramBuilder, root: Register, mount: OciMount, plan: StartPlan, source: Register | undefined, opened: OpenedForUsers | undefined): void {
+  if (mount.type === 'bind') return bindMount(p, root, mount, source)
   if (mount.type === 'cgroup') return cgroupMount(p, root, mount, plan.cgroup, plan.spec.linux.namespaces.some((one) => one.type === 'cgroup'))
   if (mount.type === 'devpts') return attachDevpts(p, root, SHIM_REGISTERS.devpts, mount.destination)
   const fd = newFileSystem(p, root, mount)
-  if (mount.destination === '/dev' && mount.type === 'tmpfs') devices(p, fd, plan)
+  if (mount.destination === '/dev' && mount.type === 'tmpfs') devices(p, fd, plan, opened)
   p.call(`close ${mount.destination}`, 'close', [fd])
 }
 
-/** Builds the container's view of files and moves into it. Gives the handle on its own procfs. */
-export function enterRoot(p: ProgramBuilder, plan: StartPlan, stdio: StdioRegisters): Register | undefined {
-  p.phase('mounts')
-  const root = p.register()
-  const shared = new Map(plan.spec.mounts.filter(isShared).map((mount) => [mount, openBind(p, mount)]))
-  p.call('mounts here stay here', 'mount', [0, p.text('/'), 0, MS.REC | MS.SLAVE, 0])
+function mountRoot(p: ProgramBuilder, plan: StartPlan, root: Register): void {
   if (plan.root.type === 'overlay') {
     p.call('go to the layers', 'chdir', [p.text(plan.root.directory)])
     p.call('mount the root file system', 'mount', [p.text(plan.root.source), p.text(plan.mountPoint), p.text('overlay'), 0, p.text(plan.root.data)])
@@ -63,10 +76,36 @@ export function enterRoot(p: ProgramBuilder, plan: StartPlan, stdio: StdioRegist
     p.call('bind the root file system', 'mount', [p.text(plan.root.source), p.text(plan.mountPoint), p.text(''), MS.BIND | MS.REC, p.text('')])
   }
   p.call('open the root file system', 'openat', [AT.FDCWD, p.text(plan.mountPoint), O.PATH | O.DIRECTORY | O.CLOEXEC, 0], { to: root })
+}
+
+/** The root that the shim has made; any place will do for it, for everything else is going to be let go. */
+function attachRoot(p: ProgramBuilder, opened: OpenedForUsers, root: Register): void {
+  p.op('recall the root file system', 'load', [opened.root, 4], { to: root })
+  p.scoped(() => {
+    const top = p.register()
+    p.call('open the old root', 'openat', [AT.FDCWD, p.text('/'), O.PATH | O.DIRECTORY | O.CLOEXEC, 0], { to: top })
+    p.op('mount the root file system over it', 'attach', [root, top])
+    p.call('close the old root', 'close', [top])
+  })
+}
+
+/** Builds the container's view of files and moves into it. Gives the handle on its own procfs. */
+export function enterRoot(p: ProgramBuilder, plan: StartPlan, stdio: StdioRegisters, opened: OpenedForUsers | undefined): Register | undefined {
+  p.phase('mounts')
+  const root = p.register()
+  const shared = opened === undefined ? new Map(plan.spec.mounts.filter(isShared).map((mount) => [mount, openBind(p, mount)])) : undefined
+  p.call('mounts here stay here', 'mount', [0, p.text('/'), 0, MS.REC | MS.SLAVE, 0])
+  if (opened === undefined) mountRoot(p, plan, root)
+  else attachRoot(p, opened, root)
   let proc: Register | undefined
   for (const mount of plan.spec.mounts) {
     if (mount.type === 'proc' && mount.destination === '/proc') proc = newFileSystem(p, root, mount)
-    else p.scoped(() => mountOne(p, root, mount, plan, shared.get(mount)))
+    else {
+      p.scoped(() => {
+        const slot = opened?.binds.get(mount)
+        mountOne(p, root, mount, plan, slot === undefined ? shared?.get(mount) : recall(p, slot), opened)
+      })
+    }
   }
   if (plan.spec.process.terminal && plan.spec.mounts.some((mount) => mount.type === 'devpts')) p.scoped(() => bindConsole(p, root, stdio))
   p.op(`working directory ${plan.spec.process.cwd}`, 'openIn', [root, p.text(plan.spec.process.cwd), WANT.directory, 0o755], { ignore: true })

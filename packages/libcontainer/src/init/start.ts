@@ -8,6 +8,7 @@ import { newDevpts } from './mounts.ts'
 import type { StartPlan } from './plan.ts'
 import { SHIM_REGISTERS } from './registers.ts'
 import { enterRoot } from './rootfs.ts'
+import { becomeRootInside, closeForUsers, giveStdio, hasOwnUsers, type OpenedForUsers, openForUsers, writeMaps } from './user-namespace.ts'
 import { closeProcessEnds, openStdio, placeStdio, processTable, type StdioRegisters } from './stdio.ts'
 
 const CLONE_FLAGS: Readonly<Record<OciNamespace['type'], number>> = {
@@ -130,6 +131,7 @@ function insideNetwork(p: ProgramBuilder, plan: StartPlan, proc: Register | unde
 function joinNamespaces(p: ProgramBuilder, plan: StartPlan, inChild: boolean): void {
   for (const namespace of plan.spec.linux.namespaces) {
     if (namespace.path === undefined || (namespace.type === 'pid') === inChild) continue
+    if (namespace.type === 'user') throw new EngineError('unsupported', 'joining a user namespace by its path is not supported')
     const fd = p.register()
     p.call(`open ${namespace.type} namespace ${namespace.path}`, 'openat', [AT.FDCWD, p.text(namespace.path), O.RDONLY | O.CLOEXEC, 0], { to: fd })
     p.call(`join the ${namespace.type} namespace`, 'setns', [fd, CLONE_FLAGS[namespace.type]])
@@ -172,7 +174,22 @@ function syncPipes(p: ProgramBuilder): Pipes {
   return { goRead, goWrite, execRead, execWrite }
 }
 
-function initSide(p: ProgramBuilder, plan: StartPlan, entry: CgroupEntry, stdio: StdioRegisters, pipes: Pipes): void {
+/** What root inside may not do for itself. */
+function hostUsers(p: ProgramBuilder, plan: StartPlan, opened: OpenedForUsers, pid: Register, go: Register): void {
+  p.phase('user namespace')
+  const { process, linux } = plan.spec
+  writeMaps(p, linux, pid)
+  setLimits(p, process, pid)
+  if (process.oomScoreAdj !== undefined) {
+    const path = p.room(40)
+    p.op('path of its out-of-memory score', 'format', [path, 40, p.text('/proc/'), pid, p.text('/oom_score_adj')])
+    p.op('out-of-memory score', 'writeFile', [AT.FDCWD, path, p.text(String(process.oomScoreAdj)), String(process.oomScoreAdj).length, 0])
+  }
+  closeForUsers(p, opened)
+  p.op('let it become root inside', 'syncWrite', [go])
+}
+
+function initSide(p: ProgramBuilder, plan: StartPlan, entry: CgroupEntry, stdio: StdioRegisters, pipes: Pipes, opened: OpenedForUsers | undefined): void {
   const { process } = plan.spec
   p.child()
   p.phase('process')
@@ -180,13 +197,19 @@ function initSide(p: ProgramBuilder, plan: StartPlan, entry: CgroupEntry, stdio:
   p.call('die with the shim', 'prctl', [PR.SET_PDEATHSIG, SIGKILL, 0, 0, 0])
   p.call('close the other end of the go pipe', 'close', [pipes.goWrite])
   enterCgroup(p, entry)
+  if (opened !== undefined) {
+    p.op('wait for the id maps', 'syncRead', [pipes.goRead])
+    becomeRootInside(p)
+  }
   joinNamespaces(p, plan, true)
   if (plan.spec.linux.namespaces.some((one) => one.type === 'cgroup' && one.path === undefined)) p.call('own cgroup namespace', 'unshare', [CLONE.NEWCGROUP])
-  if (process.oomScoreAdj !== undefined) p.op('out-of-memory score', 'writeFile', [AT.FDCWD, p.text('/proc/self/oom_score_adj'), p.text(String(process.oomScoreAdj)), String(process.oomScoreAdj).length, 0])
-  setLimits(p, process)
+  if (opened === undefined) {
+    if (process.oomScoreAdj !== undefined) p.op('out-of-memory score', 'writeFile', [AT.FDCWD, p.text('/proc/self/oom_score_adj'), p.text(String(process.oomScoreAdj)), String(process.oomScoreAdj).length, 0])
+    setLimits(p, process, 0)
+  }
   p.call('new session', 'setsid', [])
   p.call('new session keyring', 'keyctl', [1, 0, 0, 0, 0], { ignore: true })
-  const proc = enterRoot(p, plan, stdio)
+  const proc = enterRoot(p, plan, stdio, opened)
   p.phase('process')
   p.op('wait for the host’s side', 'syncRead', [pipes.goRead])
   insideNetwork(p, plan, proc)
@@ -242,9 +265,11 @@ export function startProgram(plan: StartPlan): SyscallProgram {
     p.phase('stdio')
     const listener = listenForDaemon(p, plan.socketPath)
     const devpts = plan.spec.mounts.find((mount) => mount.type === 'devpts')
-    if (devpts !== undefined) newDevpts(p, devpts, SHIM_REGISTERS.devpts)
+    if (devpts !== undefined) newDevpts(p, devpts, plan.spec.linux, SHIM_REGISTERS.devpts)
     const stdio = openStdio(p, plan.spec.process, plan.stdio)
+    giveStdio(p, plan.spec.linux, plan.spec.process, stdio)
     const pipes = syncPipes(p)
+    const opened = hasOwnUsers(plan.spec.linux) ? openForUsers(p, plan) : undefined
     p.phase('clone')
     joinNamespaces(p, plan, false)
     const flags = plan.spec.linux.namespaces.filter((one) => one.path === undefined && one.type !== 'cgroup').reduce((sum, one) => sum + CLONE_FLAGS[one.type], 0)
@@ -256,6 +281,7 @@ export function startProgram(plan: StartPlan): SyscallProgram {
     p.op('path of its mount namespace', 'format', [nsPath, 40, p.text('/proc/'), pid, p.text('/ns/mnt')])
     p.call('hold its mount namespace', 'openat', [AT.FDCWD, nsPath, O.RDONLY | O.CLOEXEC, 0], { to: SHIM_REGISTERS.mounts })
     p.call('hold the process', 'pidfd_open', [pid, 0], { to: SHIM_REGISTERS.init })
+    if (opened !== undefined) hostUsers(p, plan, opened, pid, pipes.goWrite)
     hostNetwork(p, plan, pid)
     p.phase('wait')
     p.op('let the process go on', 'syncWrite', [pipes.goWrite])
@@ -270,7 +296,7 @@ export function startProgram(plan: StartPlan): SyscallProgram {
     const tableAt = p.bytes(table)
     p.op('stay as the shim', 'shim', [tableAt])
     p.place(child)
-    initSide(p, plan, entry, stdio, pipes)
+    initSide(p, plan, entry, stdio, pipes, opened)
     p.place(failed)
     undo(p, plan, pid)
     p.op('end', 'end', [])

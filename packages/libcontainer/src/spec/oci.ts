@@ -60,6 +60,13 @@ export interface OciNamespace {
   readonly path?: string
 }
 
+/** `linux.uidMappings[]`, `linux.gidMappings[]` */
+export interface OciIdMapping {
+  readonly containerID: number
+  readonly hostID: number
+  readonly size: number
+}
+
 /** `linux.devices[]` */
 export interface OciDevice {
   readonly path: string
@@ -120,6 +127,9 @@ export interface OciResources {
 /** `linux` */
 export interface OciLinux {
   readonly namespaces: readonly OciNamespace[]
+  /** With a user namespace of its own. */
+  readonly uidMappings?: readonly OciIdMapping[]
+  readonly gidMappings?: readonly OciIdMapping[]
   readonly resources: OciResources
   readonly devices: readonly OciDevice[]
   readonly sysctl: Readonly<Record<string, string>>

@@ -1,0 +1,172 @@
+import { AT, type Blob, CLONE, MOUNT_ATTR, MS, O, PR, type ProgramBuilder, type Register, type Value } from '@gantry/linux'
+import { EngineError } from '@gantry/std'
+import type { OciIdMapping, OciLinux, OciMount, OciProcess } from '../spec/oci.ts'
+import { openBind } from './mounts.ts'
+import type { StartPlan } from './plan.ts'
+import type { StdioRegisters } from './stdio.ts'
+
+const SIGKILL = 9
+const SIGCHLD = 17
+const CLONE_ARGS_BYTES = 88
+const PATH_BYTES = 40
+/** `linux/securebits.h` */
+const NO_SETUID_FIXUP = 4
+
+/** Whether the container gets a user namespace of its own. */
+export function hasOwnUsers(linux: OciLinux): boolean {
+  return linux.namespaces.some((one) => one.type === 'user' && one.path === undefined)
+}
+
+/** The host's id of an id inside. */
+export function hostId(mappings: readonly OciIdMapping[], id: number): number {
+  const mapping = mappings.find((one) => id >= one.containerID && id < one.containerID + one.size)
+  if (mapping === undefined) throw new EngineError('invalid', `id ${id} is not mapped in the user namespace`)
+  return mapping.hostID + id - mapping.containerID
+}
+
+const mapText = (mappings: readonly OciIdMapping[]): string => mappings.map((one) => `${one.containerID} ${one.hostID} ${one.size}\n`).join('')
+
+/** Writes both maps of a process that waits in its new user namespace (user_namespaces(7)). */
+export function writeMaps(p: ProgramBuilder, linux: OciLinux, pid: Register): void {
+  for (const [file, mappings] of [['uid_map', linux.uidMappings], ['gid_map', linux.gidMappings]] as const) {
+    const text = mapText(mappings ?? [])
+    const path = p.room(PATH_BYTES)
+    p.op(`path of ${file}`, 'format', [path, PATH_BYTES, p.text('/proc/'), pid, p.text(`/${file}`)])
+    p.op(`${file}: ${text.trim().replaceAll('\n', ', ')}`, 'writeFile', [AT.FDCWD, path, p.text(text), text.length, 0])
+  }
+}
+
+/** A user namespace with the container's maps, for mounts: a child waits in it until its descriptor is held. */
+function mapHolder(p: ProgramBuilder, linux: OciLinux): Register {
+  const [pid, fd] = [p.register(), p.register()]
+  const [child, on] = [p.label(), p.label()]
+  const args = Buffer.alloc(CLONE_ARGS_BYTES)
+  args.writeBigUInt64LE(BigInt(CLONE.NEWUSER), 0)
+  args.writeBigUInt64LE(BigInt(SIGCHLD), 32)
+  p.op('clone a holder of the id maps', 'clone', [p.bytes(args), CLONE_ARGS_BYTES, child], { to: pid })
+  writeMaps(p, linux, pid)
+  const path = p.room(PATH_BYTES)
+  p.op('path of its user namespace', 'format', [path, PATH_BYTES, p.text('/proc/'), pid, p.text('/ns/user')])
+  p.call('hold its user namespace', 'openat', [AT.FDCWD, path, O.RDONLY | O.CLOEXEC, 0], { to: fd })
+  p.call('end the holder', 'kill', [pid, SIGKILL])
+  p.call('reap the holder', 'wait4', [pid, 0, 0, 0])
+  p.op('go on', 'jump', [on])
+  p.place(child)
+  p.call('the holder dies with the shim', 'prctl', [PR.SET_PDEATHSIG, SIGKILL, 0, 0, 0])
+  p.call('the holder waits', 'ppoll', [0, 0, 0, 0, 0])
+  p.op('the holder ends', 'end', [])
+  p.place(on)
+  return fd
+}
+
+/** A detached copy of a mount whose ids on disk are read through the maps (mount_setattr(2), MOUNT_ATTR_IDMAP). */
+function mappedView(p: ProgramBuilder, path: string, users: Register, recursive: boolean): Register {
+  const attributes = Buffer.alloc(32)
+  attributes.writeBigUInt64LE(BigInt(MOUNT_ATTR.IDMAP), 0)
+  const blob = p.bytes(attributes)
+  const fd = p.register()
+  p.op('name the user namespace', 'store', [{ blob: blob.blob + 24, length: 8 }, users, 8])
+  p.op(`${path} with mapped ids`, 'bindFd', [AT.FDCWD, p.text(path), recursive ? AT.RECURSIVE : 0, blob, 32], { to: fd })
+  return fd
+}
+
+/** Mounts the root in the shim: the process inside could not read the layers, and overlayfs there could not see their marks. */
+function openRoot(p: ProgramBuilder, plan: StartPlan, users: Register): Register {
+  const { root } = plan
+  if (root.type === 'bind') return mappedView(p, root.source, users, true)
+  const [view, target, fd] = [mappedView(p, root.directory, users, false), p.register(), p.register()]
+  p.call('open the layers’ place', 'openat', [AT.FDCWD, p.text(root.directory), O.PATH | O.DIRECTORY | O.CLOEXEC, 0], { to: target })
+  p.op('mount the mapped layers there', 'attach', [view, target])
+  p.call('close the place', 'close', [target])
+  p.call('close the view', 'close', [view])
+  p.call('go to the layers', 'chdir', [p.text(root.directory)])
+  // Overlayfs works with the ids of whoever mounts it, and those of the host's root are not in the maps: nothing could be written.
+  const { uidMappings = [], gidMappings = [] } = plan.spec.linux
+  p.call('keep capabilities over the change of ids', 'prctl', [PR.SET_SECUREBITS, NO_SETUID_FIXUP, 0, 0, 0])
+  p.call('ids of root inside, for files', 'setfsuid', [hostId(uidMappings, 0)])
+  p.call('group of root inside, for files', 'setfsgid', [hostId(gidMappings, 0)])
+  p.call('mount the root file system', 'mount', [p.text(root.source), p.text(plan.mountPoint), p.text('overlay'), 0, p.text(root.data)])
+  p.call('own ids again', 'setfsuid', [0])
+  p.call('own group again', 'setfsgid', [0])
+  p.call('capabilities follow the ids again', 'prctl', [PR.SET_SECUREBITS, 0, 0, 0, 0])
+  p.op('take it', 'bindFd', [AT.FDCWD, p.text(plan.mountPoint), 0, 0, 0], { to: fd })
+  return fd
+}
+
+/** What the shim opens for a process that may not: the numbers lie in the program's memory, for registers are few. */
+export interface OpenedForUsers {
+  readonly root: Blob
+  readonly binds: ReadonlyMap<OciMount, Blob>
+  readonly devices: ReadonlyMap<string, Blob>
+}
+
+/** Opens root, bind sources and devices before the process exists; it inherits the descriptors. */
+export function openForUsers(p: ProgramBuilder, plan: StartPlan): OpenedForUsers {
+  p.phase('user namespace')
+  const { spec } = plan
+  const keep = (open: () => Register): Blob => {
+    const slot = p.room(8)
+    p.scoped(() => p.op('remember it', 'store', [slot, open(), 4]))
+    return slot
+  }
+  const binds = new Map<OciMount, Blob>()
+  const users = mapHolder(p, spec.linux)
+  for (const mount of spec.mounts.filter((one) => one.type === 'bind')) {
+    binds.set(mount, keep(() => (mount.options.includes('idmap') || mount.options.includes('ridmap') ? openBind(p, mount, users) : openBind(p, mount))))
+  }
+  const devices = new Map(spec.linux.devices.map((device) => [device.path, keep(() => {
+    const fd = p.register()
+    p.op(`device ${device.path} of the host`, 'bindFd', [AT.FDCWD, p.text(device.path), 0, 0, 0], { to: fd })
+    return fd
+  })]))
+  const home = p.register()
+  p.call('remember the mount namespace', 'openat', [AT.FDCWD, p.text('/proc/self/ns/mnt'), O.RDONLY | O.CLOEXEC, 0], { to: home })
+  p.call('a mount namespace for the moment', 'unshare', [CLONE.NEWNS])
+  p.call('mounts here stay here', 'mount', [0, p.text('/'), 0, MS.REC | MS.SLAVE, 0])
+  const root = keep(() => openRoot(p, plan, users))
+  p.call('back to the mount namespace', 'setns', [home, CLONE.NEWNS])
+  p.call('close it', 'close', [home])
+  p.call('close the user namespace', 'close', [users])
+  return { root, binds, devices }
+}
+
+/** In the shim: what the process has inherited is not needed here. */
+export function closeForUsers(p: ProgramBuilder, opened: OpenedForUsers): void {
+  p.scoped(() => {
+    const fd = p.register()
+    for (const slot of [opened.root, ...opened.binds.values(), ...opened.devices.values()]) {
+      p.op('recall it', 'load', [slot, 4], { to: fd })
+      p.call('close it', 'close', [fd])
+    }
+  })
+}
+
+/** In the process: a descriptor that the shim opened. */
+export function recall(p: ProgramBuilder, slot: Blob): Register {
+  const fd = p.register()
+  p.op('recall it', 'load', [slot, 4], { to: fd })
+  return fd
+}
+
+/** In the process, once the maps are there: root inside. */
+export function becomeRootInside(p: ProgramBuilder): void {
+  const zero: readonly Value[] = [0, 0, 0]
+  p.call('group 0 inside', 'setresgid', zero)
+  p.call('user 0 inside', 'setresuid', zero)
+  p.call('die with the shim', 'prctl', [PR.SET_PDEATHSIG, SIGKILL, 0, 0, 0])
+}
+
+/** Pipes belong to the user inside, so that `/dev/stdout` can be opened there. */
+export function giveStdio(p: ProgramBuilder, linux: OciLinux, process: OciProcess, stdio: StdioRegisters): void {
+  if (!hasOwnUsers(linux)) return
+  const [uid, gid] = [hostId(linux.uidMappings ?? [], process.user.uid), hostId(linux.gidMappings ?? [], process.user.gid)]
+  const ends = process.terminal ? [stdio.process.in] : [stdio.process.out, stdio.process.err]
+  for (const fd of ends) p.call(`owner of it: ${uid}`, 'fchown', [fd, uid, process.terminal ? -1 : gid])
+}
+
+/** Mount options of a devpts that the shim makes for users of another namespace. */
+export function devptsOwner(linux: OciLinux, data: readonly (readonly [string, string])[]): readonly (readonly [string, string])[] {
+  if (!hasOwnUsers(linux)) return data
+  const gid = Number(data.find(([key]) => key === 'gid')?.[1] ?? 0)
+  return [...data.filter(([key]) => key !== 'gid' && key !== 'uid'), ['uid', String(hostId(linux.uidMappings ?? [], 0))], ['gid', String(hostId(linux.gidMappings ?? [], gid))]]
+}
