@@ -5,7 +5,7 @@ import type { Host, Supervisor } from '@gantry/runtime'
 import { logger } from '@gantry/std'
 import type { Container } from './containers/container.ts'
 import type { Lifecycle } from './containers/lifecycle.ts'
-import { etcDirectory } from './containers/start.ts'
+import { etcDirectory } from './containers/spec/etc-files.ts'
 import type { ContainerStore } from './containers/store.ts'
 
 const log = logger('daemon.restore')

@@ -5,7 +5,7 @@ import { EngineError, formatNanos } from '@gantry/std'
 import type { TreeRoot, Trees } from '@gantry/runtime'
 import type { UserMaps } from '../subordinate-ids.ts'
 import type { Container } from './container.ts'
-import { usersOf } from './spec.ts'
+import { usersOf } from './spec/spec.ts'
 
 /** What copying needs of the rest of the house. */
 export interface ArchivePorts {

@@ -5,7 +5,7 @@ import { EngineError, messageOf, newId } from '@gantry/std'
 import type { Duplex } from 'node:stream'
 import { joinStreams, parseDetachKeys, prepareStream } from './attach.ts'
 import type { Container, ExecInstance } from './container.ts'
-import { environment, processOf, type SpecInput, toSpec } from './spec.ts'
+import { environment, processOf, type SpecInput, toSpec } from './spec/spec.ts'
 import type { ContainerStore } from './store.ts'
 
 /** What exec needs of the rest of the house. */

@@ -4,7 +4,8 @@ import type { EndpointInfo, NetworkInfo } from '@gantry/libnetwork'
 import { formatNanos } from '@gantry/std'
 import type { Container, ExecInstance } from './container.ts'
 import { mountPoint } from './record.ts'
-import { etcDirectory, timeText } from './start.ts'
+import { etcDirectory } from './spec/etc-files.ts'
+import { timeText } from './timeline.ts'
 
 /** What the views need of the rest of the house. */
 export interface ViewPorts {

@@ -1,9 +1,10 @@
 import { describeStartFailure, type Supervisor, type Task, type TaskExit } from '@gantry/runtime'
 import { EngineError, type KeyedLock, logger, messageOf, shortId } from '@gantry/std'
 import { type Container, isRunning } from './container.ts'
-import { etcDirectory, startContainer, type StartPorts } from './start.ts'
+import { etcDirectory } from './spec/etc-files.ts'
+import { startContainer, type StartPorts } from './start.ts'
 import type { ContainerStore } from './store.ts'
-import { parseSignal } from './validate.ts'
+import { parseSignal } from './request/validate.ts'
 
 const log = logger('daemon.containers')
 

@@ -1,31 +1,21 @@
 import { statSync, mkdirSync } from 'node:fs'
 import type { Controller, Sandbox } from '@gantry/libnetwork'
-import type { Graph, Image } from '@gantry/graph'
-import { type Bundle, type Identity, resolveUser, type Supervisor, type Task } from '@gantry/runtime'
-import { EngineError, formatNanos, nowNanos, undoStack } from '@gantry/std'
-import type { UserMaps } from '../subordinate-ids.ts'
+import type { Image } from '@gantry/graph'
+import type { Supervisor, Task } from '@gantry/runtime'
+import { nowNanos, undoStack } from '@gantry/std'
+import { type BundlePorts, bundleOf, ownerOf } from './bundle.ts'
 import type { Container } from './container.ts'
-import { writeEtcFiles } from './etc-files.ts'
-import { portRequests } from './ports.ts'
-import { checkPropagation } from './mounts.ts'
 import type { SettledMount } from './record.ts'
-import { toSpec, usersOf } from './spec.ts'
-import type { ContainerStore } from './store.ts'
+import { portRequests } from './request/ports.ts'
+import { etcDirectory, writeEtcFiles } from './spec/etc-files.ts'
+import { checkPropagation } from './spec/mounts.ts'
 import { programSteps, stopwatch } from './timeline.ts'
-import { logSettings } from './validate.ts'
 
 /** What start needs of the rest of the house. */
-export interface StartPorts {
-  readonly store: ContainerStore
-  readonly graph: Graph
+export interface StartPorts extends BundlePorts {
   readonly networks: Controller
   readonly supervisor: Supervisor
-  readonly knownCapabilities: readonly string[]
-  readonly cgroupVersion: 1 | 2
-  readonly users: UserMaps | undefined
-  readonly execRoot: string
   readonly dns: { readonly servers: readonly string[]; readonly search: readonly string[]; readonly options: readonly string[] }
-  logPath(container: Container): string
   /** Moves a directory of the exec root out of the way. */
   discard(path: string): void
   fillVolume(container: Container, mount: SettledMount, image: Image | undefined): Promise<void>
@@ -34,69 +24,11 @@ export interface StartPorts {
   watch(container: Container, task: Task): void
 }
 
-/** Where a container's hosts, hostname and resolv.conf are. */
-export function etcDirectory(execRoot: string, id: string): string {
-  return `${execRoot}/etc/${id}`
-}
-
-const identities = new Map<string, Identity>()
-const IDENTITIES_KEPT = 512
-
-/** Who the container's process runs as, by its own files; before the first start those are the image's. */
-export function identityOf(ports: Pick<StartPorts, 'graph'>, container: Container, image: Image | undefined, user: string): Identity {
-  const groups = container.document.hostConfig.GroupAdd ?? []
-  const resolve = (): Identity => {
-    const files = ports.graph.look(container.id, image)
-    return resolveUser(user, { passwd: files.readText('/etc/passwd') ?? '', group: files.readText('/etc/group') ?? '' }, groups)
-  }
-  if (container.state.startedAt !== '' || image === undefined) return resolve()
-  const key = JSON.stringify([image.id, user, groups])
-  const known = identities.get(key) ?? resolve()
-  if (identities.size >= IDENTITIES_KEPT) identities.clear()
-  identities.set(key, known)
-  return known
-}
-
 /** A bind source that is missing is made, as Docker does for `-v`. */
 function checkSources(mounts: readonly SettledMount[]): void {
   for (const mount of mounts) {
     if (mount.type !== 'bind' || statSync(mount.source, { throwIfNoEntry: false }) !== undefined) continue
     mkdirSync(mount.source, { recursive: true })
-  }
-}
-
-/** Who root inside is on the host. */
-function ownerOf(ports: StartPorts, container: Container): readonly [number, number] {
-  const users = usersOf({ document: container.document, users: ports.users })
-  return [users?.uids[0]?.hostID ?? 0, users?.gids[0]?.hostID ?? 0]
-}
-
-/** Everything that the runtime needs to run a container. */
-export function bundleOf(ports: StartPorts, container: Container, image: Image | undefined, sandbox: Sandbox): Bundle {
-  const { document } = container
-  const { hostConfig, config } = document
-  const log = logSettings(hostConfig.LogConfig)
-  return {
-    id: container.id,
-    spec: toSpec({
-      document,
-      identity: identityOf(ports, container, image, config.User),
-      etcDirectory: etcDirectory(ports.execRoot, container.id),
-      mounts: document.mounts,
-      knownCapabilities: ports.knownCapabilities,
-      cgroupVersion: ports.cgroupVersion,
-      users: ports.users,
-      pidOf: (key) => {
-        const pid = ports.store.find(key).task?.pid
-        if (pid === undefined) throw new EngineError('conflict', `cannot join a namespace of container ${key}: it is not running`)
-        return pid
-      },
-    }),
-    root: ports.graph.driver.recipe(container.id, ports.graph.places(image), { volatile: hostConfig.AutoRemove }),
-    network: sandbox.attachment,
-    stdio: { openStdin: config.OpenStdin, stdinOnce: config.StdinOnce, streams: container.waiting.map((one) => one.plan) },
-    log: log.type === 'none' ? undefined : { path: ports.logPath(container), maxBytes: log.maxBytes, maxFiles: log.maxFiles },
-    init: hostConfig.Init === true,
   }
 }
 
@@ -165,9 +97,4 @@ export async function explainStart(ports: StartPorts, container: Container): Pro
     writeEtcFiles({ document: container.document, directory, address: sandbox.endpoints[0]?.address, gateway: sandbox.endpoints[0]?.gateway, dns: ports.dns, owner: ownerOf(ports, container) })
   }
   return ports.supervisor.driver.explain(bundleOf(ports, container, image, sandbox))
-}
-
-/** Zero time of Go, which clients take for "never". */
-export function timeText(nanos: string): string {
-  return nanos === '' ? '0001-01-01T00:00:00Z' : formatNanos(BigInt(nanos))
 }

@@ -1,4 +1,5 @@
 import type { Task } from '@gantry/runtime'
+import { formatNanos } from '@gantry/std'
 import type { KeptStep } from './record.ts'
 
 /** The time points of a start: where each step ended. */
@@ -28,4 +29,9 @@ export function programSteps(task: Task, launchedAt: number): readonly KeptStep[
     last[step.side] = step.endedAt
     return { phase: step.phase, what: step.what, side: step.side, from: launchedAt + Math.round(from / 1000), to: launchedAt + Math.round(step.endedAt / 1000) }
   })
+}
+
+/** Zero time of Go, which clients take for "never". */
+export function timeText(nanos: string): string {
+  return nanos === '' ? '0001-01-01T00:00:00Z' : formatNanos(BigInt(nanos))
 }

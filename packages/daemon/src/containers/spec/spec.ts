@@ -1,8 +1,8 @@
 import type { Identity, OciMount, OciNamespace, OciProcess, OciSpec } from '@gantry/runtime'
 import { EngineError, shortId } from '@gantry/std'
-import type { UserMaps } from '../subordinate-ids.ts'
+import type { UserMaps } from '../../subordinate-ids.ts'
 import { DEFAULT_MOUNTS, DEFAULT_PATH, DEFAULT_SHM_BYTES, MASKED_PATHS, READONLY_PATHS } from './defaults.table.ts'
-import type { ContainerDocument, SettledMount } from './record.ts'
+import type { ContainerDocument, SettledMount } from '../record.ts'
 import { settleDevices, settleResources, settleUlimits } from './resources.ts'
 import { settleSecurity, settleSysctls } from './security.ts'
 

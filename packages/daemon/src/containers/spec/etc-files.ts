@@ -1,7 +1,7 @@
 import { chownSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { hasCode } from '@gantry/std'
 import { isIP } from 'node:net'
-import type { ContainerDocument } from './record.ts'
+import type { ContainerDocument } from '../record.ts'
 
 /** Where a container's own hosts, hostname and resolv.conf go; on tmpfs, made anew at every start. */
 export interface EtcInput {
@@ -68,4 +68,9 @@ export function isExtraHost(entry: string): boolean {
   const at = entry.search(/[:=]/)
   const address = entry.slice(at + 1).replace(/^\[|\]$/g, '')
   return at > 0 && (address === 'host-gateway' || isIP(address) !== 0)
+}
+
+/** Where a container's hosts, hostname and resolv.conf are. */
+export function etcDirectory(execRoot: string, id: string): string {
+  return `${execRoot}/etc/${id}`
 }

@@ -3,7 +3,7 @@ import { posix } from 'node:path'
 import type { HostConfig, MountRequest } from '@gantry/api'
 import { parseMountInfo } from '@gantry/runtime'
 import { EngineError } from '@gantry/std'
-import type { SettledMount } from './record.ts'
+import type { SettledMount } from '../record.ts'
 
 const NONE = { name: '', source: '', readOnly: false, recursive: true, propagation: '', mode: '', noCopy: false, anonymous: false, subpath: '', options: [] } as const
 const PROPAGATIONS = new Set(['private', 'rprivate', 'slave', 'rslave', 'shared', 'rshared'])

@@ -1,0 +1,74 @@
+import type { Sandbox } from '@gantry/libnetwork'
+import type { Graph, Image } from '@gantry/graph'
+import { type Bundle, type Identity, resolveUser } from '@gantry/runtime'
+import { EngineError } from '@gantry/std'
+import type { UserMaps } from '../subordinate-ids.ts'
+import type { Container } from './container.ts'
+import { logSettings } from './request/validate.ts'
+import { etcDirectory } from './spec/etc-files.ts'
+import { toSpec, usersOf } from './spec/spec.ts'
+import type { ContainerStore } from './store.ts'
+
+/** What a bundle is made from. */
+export interface BundlePorts {
+  readonly store: ContainerStore
+  readonly graph: Graph
+  readonly knownCapabilities: readonly string[]
+  readonly cgroupVersion: 1 | 2
+  readonly users: UserMaps | undefined
+  readonly execRoot: string
+  logPath(container: Container): string
+}
+
+const identities = new Map<string, Identity>()
+const IDENTITIES_KEPT = 512
+
+/** Who the container's process runs as, by its own files; before the first start those are the image's. */
+export function identityOf(ports: Pick<BundlePorts, 'graph'>, container: Container, image: Image | undefined, user: string): Identity {
+  const groups = container.document.hostConfig.GroupAdd ?? []
+  const resolve = (): Identity => {
+    const files = ports.graph.look(container.id, image)
+    return resolveUser(user, { passwd: files.readText('/etc/passwd') ?? '', group: files.readText('/etc/group') ?? '' }, groups)
+  }
+  if (container.state.startedAt !== '' || image === undefined) return resolve()
+  const key = JSON.stringify([image.id, user, groups])
+  const known = identities.get(key) ?? resolve()
+  if (identities.size >= IDENTITIES_KEPT) identities.clear()
+  identities.set(key, known)
+  return known
+}
+
+/** Who root inside is on the host. */
+export function ownerOf(ports: BundlePorts, container: Container): readonly [number, number] {
+  const users = usersOf({ document: container.document, users: ports.users })
+  return [users?.uids[0]?.hostID ?? 0, users?.gids[0]?.hostID ?? 0]
+}
+
+/** Everything that the runtime needs to run a container. */
+export function bundleOf(ports: BundlePorts, container: Container, image: Image | undefined, sandbox: Sandbox): Bundle {
+  const { document } = container
+  const { hostConfig, config } = document
+  const log = logSettings(hostConfig.LogConfig)
+  return {
+    id: container.id,
+    spec: toSpec({
+      document,
+      identity: identityOf(ports, container, image, config.User),
+      etcDirectory: etcDirectory(ports.execRoot, container.id),
+      mounts: document.mounts,
+      knownCapabilities: ports.knownCapabilities,
+      cgroupVersion: ports.cgroupVersion,
+      users: ports.users,
+      pidOf: (key) => {
+        const pid = ports.store.find(key).task?.pid
+        if (pid === undefined) throw new EngineError('conflict', `cannot join a namespace of container ${key}: it is not running`)
+        return pid
+      },
+    }),
+    root: ports.graph.driver.recipe(container.id, ports.graph.places(image), { volatile: hostConfig.AutoRemove }),
+    network: sandbox.attachment,
+    stdio: { openStdin: config.OpenStdin, stdinOnce: config.StdinOnce, streams: container.waiting.map((one) => one.plan) },
+    log: log.type === 'none' ? undefined : { path: ports.logPath(container), maxBytes: log.maxBytes, maxFiles: log.maxFiles },
+    init: hostConfig.Init === true,
+  }
+}
