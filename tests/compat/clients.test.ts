@@ -197,6 +197,13 @@ function steps([program = '', ...first]: readonly string[]): void {
     assert.equal(await ok('image', 'inspect', '-f', '{{.Id}}', 'site:1'), id)
     await ok('rmi', 'site:1')
   })
+  it('ps -s, inspect -s, container prune: bytes that were written', async () => {
+    await ok('run', '--name', 'writer', 'busybox', 'sh', '-c', 'head -c 123456 /dev/zero > /file')
+    assert.match(await ok('ps', '-a', '-s', '--filter', 'name=writer', '--format', '{{.Size}}'), /^123kB \(virtual [\d.]+MB\)$/)
+    assert.equal(await ok('inspect', '-s', '-f', '{{.SizeRw}}', 'writer'), '123456')
+    assert.match(await ok('container', 'prune', '-f'), /Total reclaimed space: 123\.5kB$/)
+    assert.equal(await ok('ps', '-aq', '--filter', 'name=writer'), '')
+  })
   it('export, import', async () => {
     await ok('export', '-o', `${scratch}/root.tar`, 'web')
     assert.match(await ok('import', '-c', 'CMD ["cat","/www/index.html"]', `${scratch}/root.tar`, 'flat'), /^sha256:/)

@@ -104,10 +104,10 @@ describe('the vfs driver', { skip }, () => {
     const daemon = await testDaemon(['--storage-driver', 'vfs'])
     const gantry = (...args: readonly string[]): Promise<Ran> => exec(`${root}/build/node`, [`${root}/build/gantry.cjs`, '-H', daemon.host, ...args])
     try {
-      assert.equal((await gantry('run', '--name', 'one', 'busybox', 'sh', '-c', 'echo x > /f; cat /etc/hostname | wc -l')).out, '1\n')
-      assert.match((await gantry('diff', 'one')).out, /^A \/f$/m)
+      assert.equal((await gantry('run', '--name', 'one', 'busybox', 'sh', '-c', 'echo x > /f; rm -r /bin/vi /usr; cat /etc/hostname | wc -l')).out, '1\n')
+      assert.match((await gantry('diff', 'one')).out, /^C \/bin\nD \/bin\/vi\nA \/f\nD \/usr$/m)
       assert.equal((await gantry('commit', 'one', 'two')).code, 0)
-      assert.equal((await gantry('run', '--rm', 'two', 'cat', '/f')).out, 'x\n')
+      assert.equal((await gantry('run', '--rm', 'two', 'sh', '-c', 'cat /f; test -e /bin/vi || test -e /usr || echo gone')).out, 'x\ngone\n')
       assert.equal((await gantry('info', '-f', '{{.Driver}}')).out, 'vfs\n')
       await gantry('rm', '-f', 'one')
       assert.deepEqual(await settledCensus(daemon), NOTHING)

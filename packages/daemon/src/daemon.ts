@@ -127,7 +127,7 @@ export async function startDaemon(config: DaemonConfig): Promise<Daemon> {
     }),
     ...imageHandlers(images),
     ...systemHandlers({
-      events, networks, volumes, containers: () => store.list(), version: versionView, jobs: () => engine.jobs(),
+      events, networks, volumes, bytesIn: (path) => graph.bytesIn(path), containers: () => store.list(), version: versionView, jobs: () => engine.jobs(),
       info: () => infoView({ graph, config, events, limits, daemonId: daemonId(config.dataRoot), quarantined: store.quarantined, containers: () => store.list(), jobs: () => engine.jobs().length }),
     }),
   })

@@ -1,5 +1,6 @@
 import { readTreeEntry, type Trees } from '@gantry/linux'
 import type { ByteReader } from '@gantry/std'
+import { INIT_PATHS } from './init-layer.ts'
 import { layeredFs } from './layered-fs.ts'
 import { isWhiteout } from './whiteout.ts'
 
@@ -52,10 +53,36 @@ export async function comparedChanges(trees: Trees, before: string | undefined, 
   const utf8 = (path: string): string => `/${Buffer.from(path, 'latin1').toString('utf8')}`
   for (const [path, known] of now) {
     const was = old.get(path)
-    if (path === '.') continue
+    if (path === '.' || (INIT_PATHS.has(path) && (was === undefined || was.mode >> 12 === 4))) continue
     if (was === undefined) changes.push({ path: utf8(path), kind: 1 })
     else if (JSON.stringify(was) !== JSON.stringify(known)) changes.push({ path: utf8(path), kind: 0 })
   }
-  for (const path of old.keys()) if (!now.has(path)) changes.push({ path: utf8(path), kind: 2 })
+  for (const path of old.keys()) if (!now.has(path) && now.has(parentOf(path))) changes.push({ path: utf8(path), kind: 2 })
+  const listed = new Set(changes.map((change) => change.path))
+  // A directory in which something happened has changed itself.
+  for (const { path } of [...changes]) {
+    for (let parent = parentOf(path); parent !== '' && parent !== '.' && !listed.has(parent); parent = parentOf(parent)) {
+      listed.add(parent)
+      changes.push({ path: parent, kind: 0 })
+    }
+  }
   return changes.sort((a, b) => (a.path < b.path ? -1 : 1))
+}
+
+const parentOf = (path: string): string => (path.includes('/') ? path.slice(0, path.lastIndexOf('/')) : '.')
+
+/** Bytes of the files in a tree; one that has several names counts once. */
+export async function treeBytes(trees: Trees, path: string): Promise<number> {
+  return trees.read({ kind: 'directory', path }, '/', { data: false, oneFilesystem: false }, async (reader) => {
+    const seen = new Set<string>()
+    let bytes = 0
+    for (;;) {
+      const entry = await readTreeEntry(reader)
+      if (entry === undefined) return bytes
+      const inode = `${entry.device}:${entry.inode}`
+      if ((entry.mode & 0o170000) !== 0o100000 || seen.has(inode)) continue
+      if (entry.links > 1) seen.add(inode)
+      bytes += entry.size
+    }
+  })
 }

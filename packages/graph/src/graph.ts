@@ -1,9 +1,9 @@
 import { mkdirSync, rmSync } from 'node:fs'
-import { type Database, EngineError, logger } from '@gantry/std'
+import { createDiscarder, type Database, type Discarder, EngineError, logger } from '@gantry/std'
 import type { Trees } from '@gantry/linux'
 import { type LoadedImage, loadArchive } from './archive-load.ts'
 import { type SavedImage, saveArchive } from './archive-save.ts'
-import { type Change, comparedChanges, overlayChanges } from './changes.ts'
+import { type Change, comparedChanges, overlayChanges, treeBytes } from './changes.ts'
 import { decompressed } from './compression.ts'
 import type { GraphDriver, LayerPlace } from './driver.ts'
 import { overlay2Driver } from './drivers/overlay2.ts'
@@ -14,7 +14,6 @@ import { type LayeredFs, layeredFs } from './layered-fs.ts'
 import { type Layer, type LayerStore, openLayers } from './layers.ts'
 import { treeToTar } from './tar-stream.ts'
 import { openTags, type TagStore } from './tags.ts'
-import { createTrash, type Trash } from './trash.ts'
 
 const log = logger('graph')
 
@@ -32,6 +31,10 @@ export interface Graph extends AsyncDisposable {
   changes(containerId: string, image: Image | undefined): Promise<readonly Change[]>
   /** The container's changes as a layer's tar stream. */
   readChanges<T>(containerId: string, image: Image | undefined, use: (tar: AsyncIterable<Buffer>) => Promise<T>): Promise<T>
+  /** Bytes of files that the container has written or changed. */
+  changedBytes(containerId: string, image: Image | undefined): Promise<number>
+  /** Bytes of the files in a directory. */
+  bytesIn(path: string): Promise<number>
   load(source: AsyncIterable<Uint8Array>): Promise<readonly LoadedImage[]>
   save(images: readonly SavedImage[]): AsyncGenerator<Buffer>
   /** A plain or compressed tar stream as a layer of its own. */
@@ -39,7 +42,6 @@ export interface Graph extends AsyncDisposable {
   discard(path: string): void
   /** Removes what no record names. */
   sweep(containerIds: ReadonlySet<string>): void
-  readonly trash: Trash
 }
 
 /** What the graph stands on. */
@@ -50,7 +52,7 @@ export interface GraphOptions {
   readonly driver: string
 }
 
-const DRIVERS: Readonly<Record<string, (root: string, trash: Trash, trees: Trees) => GraphDriver>> = {
+const DRIVERS: Readonly<Record<string, (root: string, trash: Discarder, trees: Trees) => GraphDriver>> = {
   overlay2: (root, trash) => overlay2Driver(root, trash),
   vfs: (root, trash, trees) => vfsDriver(root, trash, trees),
 }
@@ -64,7 +66,7 @@ export function openGraph({ root, db, trees, driver: driverName }: GraphOptions)
   rmSync(`${root}/staging`, { recursive: true, force: true })
   const make = DRIVERS[driverName]
   if (make === undefined) throw new EngineError('invalid', `unknown storage driver "${driverName}": expected one of ${GRAPH_DRIVERS.join(', ')}`)
-  const trash = createTrash(`${root}/trash`, trees)
+  const trash = createDiscarder({ directory: `${root}/trash`, remove: (heap, name) => trees.remove(heap, name), onError: (name, cause) => log.warn('cannot remove', { name, cause }) })
   const driver = make(root, trash, trees)
   const layers = openLayers(db, root, driver, trees)
   const images = openImages(db, layers)
@@ -80,7 +82,6 @@ export function openGraph({ root, db, trees, driver: driverName }: GraphOptions)
     layers,
     tags: openTags(db),
     names: openGraphDb(db),
-    trash,
     places,
     look: (containerId, image) => layeredFs(driver.directories(containerId, places(image))),
     changes,
@@ -89,12 +90,22 @@ export function openGraph({ root, db, trees, driver: driverName }: GraphOptions)
       if (upper !== undefined) {
         return trees.read({ kind: 'directory', path: upper }, '/', { data: true, oneFilesystem: false }, (reader) => use(treeToTar(reader, { whiteouts: true, rename: (path) => (path === '.' ? undefined : path) })))
       }
-      const changed = new Map((await changes(containerId, image)).map((change) => [change.path.slice(1), change.kind]))
+      const all = await changes(containerId, image)
+      const changed = new Set(all.filter((change) => change.kind !== 2).map((change) => change.path.slice(1)))
+      const removed = all.filter((change) => change.kind === 2).map((change) => Buffer.from(change.path.slice(1), 'utf8').toString('latin1'))
       const [own = ''] = driver.directories(containerId, places(image))
       return trees.read({ kind: 'directory', path: own }, '/', { data: true, oneFilesystem: false }, (reader) =>
-        use(treeToTar(reader, { whiteouts: false, rename: (path) => (changed.has(Buffer.from(path, 'latin1').toString('utf8')) ? path : undefined) })),
+        use(treeToTar(reader, { whiteouts: false, removed, rename: (path) => (changed.has(Buffer.from(path, 'latin1').toString('utf8')) ? path : undefined) })),
       )
     },
+    async changedBytes(containerId, image) {
+      const upper = driver.changes(containerId)
+      if (upper !== undefined) return treeBytes(trees, upper)
+      const [own = ''] = driver.directories(containerId, places(image))
+      const [base] = image === undefined ? [] : driver.directories(undefined, places(image))
+      return (await treeBytes(trees, own)) - (base === undefined ? 0 : await treeBytes(trees, base))
+    },
+    bytesIn: (path) => treeBytes(trees, path),
     load: (source) => loadArchive(source, root, images, layers),
     save: (saved) => saveArchive(saved, images, layers),
     importLayer: async (source, parent) => layers.register(await decompressed(source), parent),
@@ -107,6 +118,6 @@ export function openGraph({ root, db, trees, driver: driverName }: GraphOptions)
         driver.remove(id)
       }
     },
-    [Symbol.asyncDispose]: () => trash[Symbol.asyncDispose](),
+    [Symbol.asyncDispose]: () => trash.empty(),
   }
 }

@@ -68,6 +68,8 @@ export interface TarOptions {
   readonly whiteouts: boolean
   /** The member's path; undefined leaves it out, with all below it. */
   readonly rename: (path: string) => string | undefined
+  /** Paths that are gone, for a tree that keeps no marks of its own. */
+  readonly removed?: readonly string[]
 }
 
 /** Reads a tree from the helper and gives it as a tar archive. */
@@ -84,7 +86,7 @@ export async function* treeToTar(reader: ByteReader, options: TarOptions): Async
       continue
     }
     if (options.whiteouts && isWhiteout(entry)) {
-      yield encodeHeader(whiteoutEntry(path, entry, false))
+      yield encodeHeader(whiteoutEntry(path, false, entry.mtimeSeconds))
       continue
     }
     const member = toTarEntry(entry, path)
@@ -99,8 +101,9 @@ export async function* treeToTar(reader: ByteReader, options: TarOptions): Async
     if (isFile && entry.links > 1) seen.set(inode, path)
     yield encodeHeader(member)
     yield* fileData(reader, size)
-    if (options.whiteouts && isOpaque(entry)) yield encodeHeader(whiteoutEntry(path, entry, true))
+    if (options.whiteouts && isOpaque(entry)) yield encodeHeader(whiteoutEntry(path, true, entry.mtimeSeconds))
   }
+  for (const path of options.removed ?? []) yield encodeHeader(whiteoutEntry(path, false))
   yield Buffer.alloc(BLOCK * 2)
 }
 

@@ -77,8 +77,8 @@ export function toTarEntry(entry: TreeEntry, path: string): TarEntry | undefined
 }
 
 /** The whiteout of a path as a layer has it. */
-export function whiteoutEntry(path: string, like: TreeEntry, opaque: boolean): TarEntry {
+export function whiteoutEntry(path: string, opaque: boolean, mtimeSeconds = 0): TarEntry {
   const slash = path.lastIndexOf('/')
   const name = opaque ? `${path}/${OPAQUE}` : `${path.slice(0, slash + 1)}${PREFIX}${path.slice(slash + 1)}`
-  return { path: name, type: 'file', mode: 0o600, uid: 0, gid: 0, size: 0, mtimeSeconds: like.mtimeSeconds, mtimeNanos: 0, link: '', major: 0, minor: 0, xattrs: new Map() }
+  return { path: name, type: 'file', mode: 0o600, uid: 0, gid: 0, size: 0, mtimeSeconds, mtimeNanos: 0, link: '', major: 0, minor: 0, xattrs: new Map() }
 }

@@ -30,7 +30,7 @@ export async function openHost(options: HostOptions): Promise<Host> {
   const streams = await listenForStreams(`${options.execRoot}/streams.sock`)
   const cgroups = cgroupManager(options.cgroupParent)
   cgroups.prepare()
-  const discarder = createDiscarder(`${options.execRoot}/trash`, (cause) => log.warn('cannot remove', { cause }))
+  const discarder = createDiscarder({ directory: `${options.execRoot}/trash`, onError: (name, cause) => log.warn('cannot remove', { name, cause }) })
   return {
     launcher,
     streams,

@@ -30,18 +30,41 @@ const QUIET_MS = 500
 /** Removes directories off the request path: out of the way at once, from the disk when it is quiet. */
 export interface Discarder {
   discard(path: string): void
-  /** Removes at once what waits; for a clean stop. */
+  /** Resolves when everything that was discarded is gone. */
+  empty(): Promise<void>
+  /** Removes at once what waits, and the heap itself; for a clean stop. */
   flush(): void
 }
 
-/** Makes a discarder whose heap lies in `directory`, on the same file system as what is discarded. */
-export function createDiscarder(directory: string, onError: (cause: unknown) => void): Discarder {
+/** What a discarder needs. */
+export interface DiscarderOptions {
+  /** The heap, on the same file system as what is discarded. What an earlier process left in it is removed too. */
+  readonly directory: string
+  /** Removes one name below the heap; by default file by file from here. */
+  readonly remove?: (directory: string, name: string) => Promise<void>
+  readonly onError: (name: string, cause: unknown) => void
+}
+
+/** Makes a discarder. */
+export function createDiscarder({ directory, onError, remove = (heap, name) => rm(`${heap}/${name}`, { recursive: true, force: true }) }: DiscarderOptions): Discarder {
   mkdirSync(directory, { recursive: true, mode: 0o700 })
   let timer: NodeJS.Timeout | undefined
+  let sweeping: Promise<void> = Promise.resolve()
   const sweep = async (): Promise<void> => {
-    timer = undefined
-    for (const name of readdirSync(directory)) await rm(`${directory}/${name}`, { recursive: true, force: true })
+    for (const name of exists(directory) ? readdirSync(directory) : []) await remove(directory, name).catch((cause: unknown) => onError(name, cause))
   }
+  const empty = (): Promise<void> => {
+    if (timer !== undefined) clearTimeout(timer)
+    timer = undefined
+    sweeping = sweeping.then(sweep)
+    return sweeping
+  }
+  const later = (): void => {
+    if (timer !== undefined) clearTimeout(timer)
+    timer = setTimeout(() => void empty(), QUIET_MS)
+    timer.unref()
+  }
+  later()
   return {
     discard(path) {
       try {
@@ -50,10 +73,9 @@ export function createDiscarder(directory: string, onError: (cause: unknown) => 
         if (!hasCode(error, 'ENOENT')) throw error
         return
       }
-      if (timer !== undefined) clearTimeout(timer)
-      timer = setTimeout(() => void sweep().catch(onError), QUIET_MS)
-      timer.unref()
+      later()
     },
+    empty,
     flush() {
       if (timer !== undefined) clearTimeout(timer)
       rmSync(directory, { recursive: true, force: true })

@@ -11,8 +11,8 @@ export function parseBytes(text: string): number {
 }
 
 /** Four significant digits and a decimal unit: `1.234MB` (Docker's HumanSize). */
-export function humanSize(bytes: number): string {
-  return scaled(bytes, 1000, ['B', 'kB', 'MB', 'GB', 'TB', 'PB'], 4)
+export function humanSize(bytes: number, digits = 4): string {
+  return scaled(bytes, 1000, ['B', 'kB', 'MB', 'GB', 'TB', 'PB'], digits)
 }
 
 function scaled(bytes: number, base: number, units: readonly string[], digits: number): string {

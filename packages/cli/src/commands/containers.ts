@@ -1,7 +1,7 @@
 import { createWriteStream } from 'node:fs'
 import { pipeline } from 'node:stream/promises'
 import { streamFrameDecoder } from '@gantry/api'
-import { EngineError, humanDuration } from '@gantry/std'
+import { EngineError, humanDuration, humanSize } from '@gantry/std'
 import { type Command, type Context, each, filterQuery } from '../command.ts'
 import type { Parsed } from '../flags.ts'
 import { listing, short, table } from '../output.ts'
@@ -18,6 +18,9 @@ interface Row {
   readonly Labels: Readonly<Record<string, string>>
   readonly State: string
   readonly Status: string
+  /** Only when asked for. */
+  readonly SizeRw?: number
+  readonly SizeRootFs?: number
   readonly Mounts: readonly { readonly Name?: string; readonly Source: string }[]
   readonly NetworkSettings: { readonly Networks: Readonly<Record<string, unknown>> }
 }
@@ -37,7 +40,7 @@ function view(row: Row, full: boolean) {
     Ports: row.Ports.map((port) => (port.PublicPort === undefined ? `${port.PrivatePort}/${port.Type}` : `${port.IP}:${port.PublicPort}->${port.PrivatePort}/${port.Type}`)).join(', '),
     Status: row.Status,
     State: row.State,
-    Size: '0B',
+    Size: row.SizeRw === undefined ? '' : `${humanSize(row.SizeRw, 3)} (virtual ${humanSize(row.SizeRootFs ?? 0, 3)})`,
     Labels: Object.entries(row.Labels).map(([key, value]) => `${key}=${value}`).join(','),
     Mounts: row.Mounts.map((mount) => mount.Name ?? mount.Source).join(','),
     Networks: Object.keys(row.NetworkSettings.Networks).join(','),
@@ -45,18 +48,22 @@ function view(row: Row, full: boolean) {
   }
 }
 
+type View = ReturnType<typeof view>
+
 const HEADS = { ID: 'CONTAINER ID', Names: 'NAMES', Image: 'IMAGE', Command: 'COMMAND', CreatedAt: 'CREATED AT', RunningFor: 'CREATED', Ports: 'PORTS', Status: 'STATUS', State: 'STATE', Size: 'SIZE', Labels: 'LABELS', Mounts: 'MOUNTS', Networks: 'NETWORKS', LocalVolumes: 'LOCAL VOLUMES' }
 
 async function ps(context: Context, parsed: Parsed): Promise<number> {
   const limit = parsed.bool('latest') ? 1 : (parsed.number('last') ?? 0)
-  const rows = await context.api.json<readonly Row[]>('GET', '/containers/json', { query: { all: parsed.bool('all'), limit: limit > 0 ? limit : undefined, filters: filterQuery(parsed.list('filter')) } })
+  const format = parsed.text('format')
+  const size = parsed.bool('size') || format.includes('.Size')
+  const rows = await context.api.json<readonly Row[]>('GET', '/containers/json', { query: { all: parsed.bool('all'), size, limit: limit > 0 ? limit : undefined, filters: filterQuery(parsed.list('filter')) } })
   const full = parsed.bool('no-trunc')
   if (parsed.bool('quiet')) {
     process.stdout.write(rows.map((row) => `${short(row.Id, full)}\n`).join(''))
     return 0
   }
   const items = rows.map((row) => view(row, full))
-  process.stdout.write(listing(items, parsed.text('format'), [['CONTAINER ID', (i) => i.ID], ['IMAGE', (i) => i.Image], ['COMMAND', (i) => i.Command], ['CREATED', (i) => i.RunningFor], ['STATUS', (i) => i.Status], ['PORTS', (i) => i.Ports], ['NAMES', (i) => i.Names]], HEADS))
+  process.stdout.write(listing(items, format, [['CONTAINER ID', (i) => i.ID], ['IMAGE', (i) => i.Image], ['COMMAND', (i) => i.Command], ['CREATED', (i) => i.RunningFor], ['STATUS', (i) => i.Status], ['PORTS', (i) => i.Ports], ['NAMES', (i) => i.Names], ...(size ? [['SIZE', (i: View) => i.Size] as const] : [])], HEADS))
   return 0
 }
 
@@ -89,7 +96,7 @@ async function inspect(context: Context, parsed: Parsed): Promise<number> {
     for (const [kind, path] of kinds) {
       if (wanted !== '' && wanted !== kind) continue
       try {
-        return await context.api.json('GET', `/${path}/${name}${kind === 'container' || kind === 'image' ? '/json' : ''}`)
+        return await context.api.json('GET', `/${path}/${name}${kind === 'container' || kind === 'image' ? '/json' : ''}`, { query: { size: kind === 'container' && parsed.bool('size') } })
       } catch (error) {
         if (!(error instanceof EngineError) || (error.kind !== 'not-found' && error.kind !== 'invalid')) throw error
       }
@@ -174,9 +181,9 @@ async function cp(context: Context, parsed: Parsed): Promise<number> {
 export const CONTAINER_COMMANDS: readonly Command[] = [
   {
     names: ['ps', 'container ls', 'container ps', 'container list'], usage: 'ps [OPTIONS]', help: 'List containers', run: ps,
-    flags: [{ name: 'all', short: 'a', kind: 'bool', help: 'Show all containers (default shows just running)' }, { name: 'quiet', short: 'q', kind: 'bool', help: 'Only display container IDs' }, { name: 'filter', short: 'f', kind: 'list', help: 'Filter output based on conditions provided' }, { name: 'format', kind: 'text', help: 'Format output using a custom template' }, { name: 'no-trunc', kind: 'bool', help: "Don't truncate output" }, { name: 'latest', short: 'l', kind: 'bool', help: 'Show the latest created container' }, { name: 'last', short: 'n', kind: 'number', help: 'Show n last created containers' }],
+    flags: [{ name: 'all', short: 'a', kind: 'bool', help: 'Show all containers (default shows just running)' }, { name: 'quiet', short: 'q', kind: 'bool', help: 'Only display container IDs' }, { name: 'filter', short: 'f', kind: 'list', help: 'Filter output based on conditions provided' }, { name: 'format', kind: 'text', help: 'Format output using a custom template' }, { name: 'no-trunc', kind: 'bool', help: "Don't truncate output" }, { name: 'latest', short: 'l', kind: 'bool', help: 'Show the latest created container' }, { name: 'last', short: 'n', kind: 'number', help: 'Show n last created containers' }, { name: 'size', short: 's', kind: 'bool', help: 'Display total file sizes' }],
   },
-  { names: ['inspect', 'container inspect'], usage: 'inspect [OPTIONS] NAME|ID [NAME|ID...]', help: 'Return low-level information on objects', minimum: 1, run: inspect, flags: [{ name: 'format', short: 'f', kind: 'text', help: 'Format output using a custom template' }, { name: 'type', kind: 'text', help: 'Return JSON for specified type' }] },
+  { names: ['inspect', 'container inspect'], usage: 'inspect [OPTIONS] NAME|ID [NAME|ID...]', help: 'Return low-level information on objects', minimum: 1, run: inspect, flags: [{ name: 'format', short: 'f', kind: 'text', help: 'Format output using a custom template' }, { name: 'type', kind: 'text', help: 'Return JSON for specified type' }, { name: 'size', short: 's', kind: 'bool', help: 'Display total file sizes if the type is container' }] },
   { names: ['logs', 'container logs'], usage: 'logs [OPTIONS] CONTAINER', help: 'Fetch the logs of a container', minimum: 1, run: logs, flags: [{ name: 'follow', short: 'f', kind: 'bool', help: 'Follow log output' }, { name: 'tail', short: 'n', kind: 'text', help: 'Number of lines to show from the end of the logs' }, { name: 'since', kind: 'text', help: 'Show logs since timestamp' }, { name: 'until', kind: 'text', help: 'Show logs before a timestamp' }, { name: 'timestamps', short: 't', kind: 'bool', help: 'Show timestamps' }, { name: 'details', kind: 'bool', help: 'Show extra details' }] },
   forEach('stop', 'Stop one or more running containers', post('stop', stopQuery), STOP_FLAGS),
   forEach('restart', 'Restart one or more containers', post('restart', stopQuery), STOP_FLAGS),
@@ -234,8 +241,9 @@ export const CONTAINER_COMMANDS: readonly Command[] = [
   {
     names: ['container prune'], usage: 'container prune [OPTIONS]', help: 'Remove all stopped containers', flags: [{ name: 'force', short: 'f', kind: 'bool', help: 'Do not prompt' }, { name: 'filter', kind: 'list', help: 'Provide filter values' }],
     run: async (context, parsed) => {
-      const { ContainersDeleted } = await context.api.json<{ ContainersDeleted: readonly string[] | null }>('POST', '/containers/prune', { query: { filters: filterQuery(parsed.list('filter')) } })
-      process.stdout.write((ContainersDeleted ?? []).map((id) => `${id}\n`).join(''))
+      const { ContainersDeleted, SpaceReclaimed } = await context.api.json<{ ContainersDeleted: readonly string[] | null; SpaceReclaimed: number }>('POST', '/containers/prune', { query: { filters: filterQuery(parsed.list('filter')) } })
+      const ids = ContainersDeleted ?? []
+      process.stdout.write(`${ids.length === 0 ? '' : `Deleted Containers:\n${ids.map((id) => `${id}\n`).join('')}\n`}Total reclaimed space: ${humanSize(SpaceReclaimed)}\n`)
       return 0
     },
   },

@@ -10,7 +10,7 @@ import { joinStreams, parseDetachKeys, prepareStream } from './attach.ts'
 import type { Container, WaitingStream } from './container.ts'
 import { createContainer, type CreatePorts } from './create.ts'
 import { createExec, type ExecPorts, findExec, startExec } from './exec.ts'
-import { inspectContainer, inspectExec } from './inspect.ts'
+import { inspectContainer, inspectExec, sizesOf } from './inspect.ts'
 import type { Lifecycle } from './lifecycle.ts'
 import { listContainers, type ListPorts } from './list.ts'
 import { streamLogs } from './logs.ts'
@@ -97,7 +97,7 @@ function viewHandlers(ports: ContainerHandlerPorts): Set<'container.list' | 'con
       const { container, warnings } = await createContainer(ports.create, input)
       return { id: container.id, warnings }
     },
-    'container.inspect': async ({ input }) => inspectContainer(ports.list, store.find(input.key), input.apiVersion),
+    'container.inspect': async ({ input }) => inspectContainer(ports.list, store.find(input.key), input.apiVersion, input.size),
     'container.top': async ({ input }) => {
       const container = store.find(input.key)
       if (container.task === undefined) throw new EngineError('conflict', `container ${container.id} is not running`)
@@ -111,13 +111,16 @@ function viewHandlers(ports: ContainerHandlerPorts): Set<'container.list' | 'con
     'container.prune': async ({ input }) => {
       const until = input.filters.values('until').map((text) => Number(parseTimestamp(text) / 1_000_000n))
       const removed: string[] = []
+      let bytes = 0
       for (const container of store.list()) {
         if (container.task !== undefined || container.removing || container.state.starting) continue
         if (!input.filters.labels('label', container.document.config.Labels) || until.some((ms) => container.document.createdAt > ms)) continue
+        const { SizeRw } = await sizesOf(ports.list.graph, container)
         await removeOnRequest(ports.remove, container, { volumes: false, force: false })
         removed.push(container.id)
+        bytes += SizeRw
       }
-      return { removed }
+      return { removed, bytes }
     },
   }
 }

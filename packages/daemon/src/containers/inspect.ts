@@ -73,8 +73,15 @@ export function stateView(container: Container): unknown {
   }
 }
 
+/** Bytes that the container has written, and with its image's. */
+export async function sizesOf(graph: Graph, container: Container): Promise<{ readonly SizeRw: number; readonly SizeRootFs: number }> {
+  const image = graph.images.get(container.document.imageId)
+  const SizeRw = await graph.changedBytes(container.id, image)
+  return { SizeRw, SizeRootFs: SizeRw + (image === undefined ? 0 : graph.images.bytes(image)) }
+}
+
 /** `GET /containers/{id}/json`. */
-export function inspectContainer(ports: ViewPorts, container: Container, version: number): unknown {
+export async function inspectContainer(ports: ViewPorts, container: Container, version: number, size: boolean): Promise<unknown> {
   const { document, state } = container
   const places = ports.graph.places(ports.graph.images.get(document.imageId))
   const etc = etcDirectory(ports.execRoot, container.id)
@@ -100,7 +107,8 @@ export function inspectContainer(ports: ViewPorts, container: Container, version
     ExecIDs: container.execs.size === 0 ? null : [...container.execs.keys()],
     HostConfig: document.hostConfig,
     GraphDriver: { Data: ports.graph.driver.describe(container.id, places), Name: ports.graph.driver.name },
-    Mounts: document.mounts.filter((mount) => mount.type !== 'tmpfs').map(mountPoint),
+    ...(size && (await sizesOf(ports.graph, container))),
+    Mounts: document.mounts.map(mountPoint),
     Config: document.config,
     NetworkSettings: networkSettings(ports, container, version),
   }

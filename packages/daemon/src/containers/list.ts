@@ -2,7 +2,7 @@ import type { Graph } from '@gantry/graph'
 import { EngineError, humanDuration } from '@gantry/std'
 import type { Filters } from '../server/filters.ts'
 import type { Container } from './container.ts'
-import { networksView, type ViewPorts } from './inspect.ts'
+import { networksView, sizesOf, type ViewPorts } from './inspect.ts'
 import { mountPoint } from './record.ts'
 
 /** Keys of the container list's filter (Engine API, ContainerList). */
@@ -97,12 +97,14 @@ function imageIds(graph: Graph, name: string): readonly string[] {
 }
 
 /** `GET /containers/json`. */
-export function listContainers(ports: ListPorts, query: { readonly all: boolean; readonly limit: number; readonly filters: Filters }): readonly unknown[] {
+export async function listContainers(ports: ListPorts, query: { readonly all: boolean; readonly size: boolean; readonly limit: number; readonly filters: Filters }): Promise<readonly unknown[]> {
   const matches = matcher(ports, query.filters, ports.graph)
   const everything = query.all || query.limit > 0 || !query.filters.none('status') || !query.filters.none('exited')
   const sorted = [...ports.list()].sort((a, b) => b.document.createdAt - a.document.createdAt)
   const found = sorted.filter((container) => (everything || container.task !== undefined) && matches(container))
-  return (query.limit > 0 ? found.slice(0, query.limit) : found).map((container) => ({
+  const shown = query.limit > 0 ? found.slice(0, query.limit) : found
+  const sizes = query.size ? await Promise.all(shown.map((container) => sizesOf(ports.graph, container))) : []
+  return shown.map((container, index) => ({
     Id: container.id,
     Names: [`/${container.name}`],
     Image: ports.imageName(container),
@@ -110,11 +112,12 @@ export function listContainers(ports: ListPorts, query: { readonly all: boolean;
     Command: [container.document.path, ...container.document.args].map((word) => (/[\s"']/.test(word) ? `'${word}'` : word)).join(' '),
     Created: Math.floor(container.document.createdAt / 1000),
     Ports: portsView(container),
+    ...sizes[index],
     Labels: container.document.config.Labels,
     State: statusOf(container),
     Status: statusText(container),
     HostConfig: { NetworkMode: container.document.networkMode },
     NetworkSettings: { Networks: networksView(ports, container) },
-    Mounts: container.document.mounts.filter((mount) => mount.type !== 'tmpfs').map(mountPoint),
+    Mounts: container.document.mounts.map(mountPoint),
   }))
 }

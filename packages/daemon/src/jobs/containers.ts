@@ -23,10 +23,10 @@ export type WaitCondition = 'not-running' | 'next-exit' | 'removed'
 
 /** What the engine can do with containers. */
 export interface ContainerJobs {
-  'container.list': { input: { readonly all: boolean; readonly limit: number; readonly filters: Filters }; output: readonly unknown[] }
+  'container.list': { input: { readonly all: boolean; readonly size: boolean; readonly limit: number; readonly filters: Filters }; output: readonly unknown[] }
   /** Makes a container from a local image; starts nothing. */
   'container.create': { input: CreateRequest; output: { readonly id: string; readonly warnings: readonly string[] } }
-  'container.inspect': { input: Key & { readonly apiVersion: number }; output: unknown }
+  'container.inspect': { input: Key & { readonly apiVersion: number; readonly size: boolean }; output: unknown }
   /** `changed: false` when it already ran: an answer (HTTP 304), not an error. */
   'container.start': { input: Key; output: { readonly changed: boolean } }
   'container.stop': { input: StopOptions; output: { readonly changed: boolean } }
@@ -50,7 +50,7 @@ export interface ContainerJobs {
   'container.read-archive': { input: Key & { readonly path: string; readonly onStat: (stat: PathStat) => void }; output: Nothing }
   'container.write-archive': { input: Key & { readonly path: string; readonly strict: boolean; readonly copyOwner: boolean }; output: Nothing }
   'container.commit': { input: Key & { readonly repository: string; readonly tag: string; readonly author: string; readonly comment: string; readonly pause: boolean; readonly changes: readonly string[]; readonly config: ImageRunConfig }; output: { readonly id: string } }
-  'container.prune': { input: { readonly filters: Filters }; output: { readonly removed: readonly string[] } }
+  'container.prune': { input: { readonly filters: Filters }; output: { readonly removed: readonly string[]; readonly bytes: number } }
   /** Time points of the last start. */
   'container.trace': { input: Key; output: { readonly id: string; readonly name: string; readonly steps: readonly KeptStep[] } }
   /** The program that a start would carry out. */

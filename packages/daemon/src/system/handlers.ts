@@ -12,6 +12,8 @@ export interface SystemPorts {
   readonly events: Events
   readonly networks: Controller
   readonly volumes: Volumes
+  /** Bytes of the files in a directory. */
+  bytesIn(path: string): Promise<number>
   containers(): readonly Container[]
   info(): unknown
   version(): unknown
@@ -84,8 +86,12 @@ function volumeHandlers(ports: SystemPorts): Pick<Handlers<SystemJobs>, 'volume.
     'volume.prune': async ({ input }) => {
       const all = input.filters.flag('all') ?? false
       const removed = ports.volumes.list().filter((volume) => (all || volume.anonymous) && volumeUsers(ports, volume.name).length === 0 && input.filters.labels('label', volume.labels))
-      for (const volume of removed) remove(volume.name)
-      return { removed: removed.map((volume) => volume.name), bytes: 0 }
+      let bytes = 0
+      for (const volume of removed) {
+        bytes += await ports.bytesIn(volume.mountPoint)
+        remove(volume.name)
+      }
+      return { removed: removed.map((volume) => volume.name), bytes }
     },
   }
 }

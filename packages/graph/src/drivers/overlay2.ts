@@ -1,7 +1,7 @@
-import { closeSync, existsSync, mkdirSync, openSync, readdirSync, statfsSync, symlinkSync, unlinkSync } from 'node:fs'
-import { EngineError, hasCode } from '@gantry/std'
+import { existsSync, mkdirSync, readdirSync, statfsSync, symlinkSync, unlinkSync } from 'node:fs'
+import { type Discarder, EngineError } from '@gantry/std'
+import { linkOnce, makeInitPaths } from '../init-layer.ts'
 import type { GraphDriver, LayerPlace, RootRecipe } from '../driver.ts'
-import type { Trash } from '../trash.ts'
 
 /** Names of file systems by their magic (`linux/magic.h`). */
 const BACKING: Readonly<Record<number, string>> = { 0xef53: 'extfs', 0x58465342: 'xfs', 0x9123683e: 'btrfs', 0x01021994: 'tmpfs' }
@@ -10,7 +10,7 @@ const MOUNT_DATA_LIMIT = 4095
 const INIT_LINK = 'init'
 
 /** Overlayfs over plain directories (kernel Documentation/filesystems/overlayfs.rst). */
-export function overlay2Driver(root: string, trash: Trash): GraphDriver {
+export function overlay2Driver(root: string, trash: Discarder): GraphDriver {
   const home = `${root}/overlay2`
   mkdirSync(`${home}/l`, { recursive: true, mode: 0o710 })
   makeInitLayer(home)
@@ -57,24 +57,9 @@ function linksTo(home: string, id: string): readonly string[] {
   return id.length === 26 && existsSync(`${home}/l/${id}`) ? [id] : []
 }
 
-/** What every container finds in place, shared by all: mount points and files that are bound over. */
+/** The lowest layer but one of every container, shared by all. */
 function makeInitLayer(home: string): void {
-  const diff = `${home}/init/diff`
-  for (const directory of ['dev/pts', 'dev/shm', 'proc', 'sys', 'etc']) mkdirSync(`${diff}/${directory}`, { recursive: true, mode: 0o755 })
-  makeInitFiles(diff)
-  link(`../init/diff`, `${home}/l/init`)
-}
-
-function link(target: string, path: string): void {
-  try {
-    symlinkSync(target, path)
-  } catch (error) {
-    if (!hasCode(error, 'EEXIST')) throw error
-  }
-}
-
-/** The files of the init layer. */
-export function makeInitFiles(diff: string): void {
-  for (const file of ['.dockerenv', 'dev/console', 'etc/hosts', 'etc/hostname', 'etc/resolv.conf']) closeSync(openSync(`${diff}/${file}`, 'a', 0o644))
-  link('/proc/mounts', `${diff}/etc/mtab`)
+  mkdirSync(`${home}/init/diff`, { recursive: true, mode: 0o755 })
+  makeInitPaths(`${home}/init/diff`)
+  linkOnce('../init/diff', `${home}/l/${INIT_LINK}`)
 }

@@ -1,9 +1,8 @@
 import { existsSync, mkdirSync, readdirSync } from 'node:fs'
 import { encodeTreeEnd, encodeTreeEntry, readTreeEntry, type Trees, treeEntry, type TreeEntry } from '@gantry/linux'
-import { EngineError, writePaced } from '@gantry/std'
+import { type Discarder, EngineError, writePaced } from '@gantry/std'
 import type { GraphDriver, LayerPlace } from '../driver.ts'
-import type { Trash } from '../trash.ts'
-import { makeInitFiles } from './overlay2.ts'
+import { makeInitPaths } from '../init-layer.ts'
 
 /** Copies one tree into an empty directory; directories get their times last. */
 async function copyTree(trees: Trees, from: string, to: string): Promise<void> {
@@ -41,7 +40,7 @@ async function copyTree(trees: Trees, from: string, to: string): Promise<void> {
 }
 
 /** Every layer is a whole copy. Slow and large, but works on any file system. */
-export function vfsDriver(root: string, trash: Trash, trees: Trees): GraphDriver {
+export function vfsDriver(root: string, trash: Discarder, trees: Trees): GraphDriver {
   const home = `${root}/vfs/dir`
   mkdirSync(home, { recursive: true, mode: 0o700 })
   const make = async (id: string, parent: LayerPlace | undefined): Promise<string> => {
@@ -55,9 +54,7 @@ export function vfsDriver(root: string, trash: Trash, trees: Trees): GraphDriver
     status: () => [],
     create: async (place, parents) => ({ path: await make(place.cacheId, parents[0]), whiteouts: 'apply' }),
     async createContainer(id, parents) {
-      const path = await make(id, parents[0])
-      for (const directory of ['dev/pts', 'dev/shm', 'proc', 'sys', 'etc']) mkdirSync(`${path}/${directory}`, { recursive: true, mode: 0o755 })
-      makeInitFiles(path)
+      makeInitPaths(await make(id, parents[0]))
     },
     recipe: (id) => ({ type: 'bind', source: `${home}/${id}`, data: '', directory: '/' }),
     imageRecipe: (parents) => ({ type: 'bind', source: `${home}/${parents[0]?.cacheId ?? ''}`, data: '', directory: '/' }),

@@ -230,17 +230,17 @@ export function containerRoutes(engine: DaemonEngine): readonly Route[] {
   return [
     {
       method: 'GET', path: '/containers/json',
-      handle: async ({ query, response }) => sendJson(response, 200, await engine.run('container.list', { all: flag(query, 'all'), limit: numberOf(query, 'limit', 0), filters: parseFilters(query.get('filters') ?? '', LIST_FILTERS) })),
+      handle: async ({ query, response }) => sendJson(response, 200, await engine.run('container.list', { all: flag(query, 'all'), size: flag(query, 'size'), limit: numberOf(query, 'limit', 0), filters: parseFilters(query.get('filters') ?? '', LIST_FILTERS) })),
     },
     { method: 'POST', path: '/containers/create', handle: (request) => create(engine, request) },
     {
       method: 'POST', path: '/containers/prune',
       handle: async ({ query, response }) => {
-        const { removed } = await engine.run('container.prune', { filters: parseFilters(query.get('filters') ?? '', PRUNE_FILTERS) })
-        sendJson(response, 200, { ContainersDeleted: removed.length === 0 ? null : removed, SpaceReclaimed: 0 })
+        const { removed, bytes } = await engine.run('container.prune', { filters: parseFilters(query.get('filters') ?? '', PRUNE_FILTERS) })
+        sendJson(response, 200, { ContainersDeleted: removed.length === 0 ? null : removed, SpaceReclaimed: bytes })
       },
     },
-    { method: 'GET', path: '/containers/{id}/json', handle: async (request) => sendJson(request.response, 200, await engine.run('container.inspect', { ...key(request), apiVersion: request.apiVersion })) },
+    { method: 'GET', path: '/containers/{id}/json', handle: async (request) => sendJson(request.response, 200, await engine.run('container.inspect', { ...key(request), apiVersion: request.apiVersion, size: flag(request.query, 'size') })) },
     {
       method: 'GET', path: '/containers/{id}/top',
       handle: async (request) => {
