@@ -24,6 +24,7 @@ import { openListeners } from './server/listen.ts'
 import { createRouter } from './server/router.ts'
 import { containerRoutes } from './server/routes/containers.ts'
 import { imageRoutes } from './server/routes/images.ts'
+import { missingRoutes } from './server/routes/missing.ts'
 import { systemRoutes } from './server/routes/system.ts'
 import { createEvents } from './system/events.ts'
 import { systemHandlers } from './system/handlers.ts'
@@ -134,7 +135,7 @@ export async function startDaemon(config: DaemonConfig): Promise<Daemon> {
 
   const accepted = Promise.withResolvers<void>()
   accepted.promise.catch(() => undefined)
-  const router = createRouter([...containerRoutes(engine), ...imageRoutes(engine), ...systemRoutes(engine)])
+  const router = createRouter([...containerRoutes(engine), ...imageRoutes(engine), ...systemRoutes(engine), ...missingRoutes()])
   const listeners = openListeners(config, router, accepted.promise)
   listeners.catch(() => undefined) // awaited below, once the state is there
   try {

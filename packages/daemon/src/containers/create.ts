@@ -86,13 +86,18 @@ function normalizeHostConfig(h: HostConfig, privateCgroup: boolean): HostConfig 
   }
 }
 
-function checkRequest(ports: CreatePorts, config: ContainerConfig, hostConfig: HostConfig): void {
+function checkRequest(ports: CreatePorts, config: ContainerConfig, hostConfig: HostConfig, endpoints: readonly string[]): void {
   checkHostConfig(hostConfig)
   checkUsers(hostConfig, ports.remapped)
   const mode = hostConfig.NetworkMode
   if (mode.startsWith('container:')) ports.store.find(mode.slice('container:'.length))
   else if (!ports.hasNetwork(mode)) throw new EngineError('not-found', `network ${mode} not found`)
   if (mode !== 'bridge' && mode !== 'host' && mode !== 'none' && !mode.startsWith('container:')) throw new EngineError('unsupported', `network ${mode} is not supported`)
+  for (const name of endpoints) {
+    if (name === mode || (name === 'default' && mode === 'bridge')) continue
+    if (!ports.hasNetwork(name)) throw new EngineError('not-found', `network ${name} not found`)
+    throw new EngineError('unsupported', `EndpointsConfig.${name} is not supported beside network ${mode}`)
+  }
   if (config.Hostname !== '' && !/^[a-zA-Z0-9]([a-zA-Z0-9.-]{0,62}[a-zA-Z0-9])?$/.test(config.Hostname)) throw new EngineError('invalid', `invalid hostname format: ${config.Hostname}`)
   if (config.WorkingDir !== '' && !config.WorkingDir.startsWith('/')) throw new EngineError('invalid', `the working directory '${config.WorkingDir}' is invalid, it needs to be an absolute path`)
   if (config.StopSignal !== undefined) parseSignal(config.StopSignal)
@@ -138,7 +143,7 @@ export async function createContainer(ports: CreatePorts, request: CreateRequest
   const merged = mergeConfig(request.config, image.config.config ?? {})
   const config = { ...merged, Hostname: merged.Hostname === '' ? (request.hostConfig.NetworkMode === 'host' ? hostName() : shortId(id)) : merged.Hostname }
   const { hostConfig, warnings } = withoutUnsupported(normalizeHostConfig(request.hostConfig, ports.limits.version === 2), ports.limits)
-  checkRequest(ports, config, hostConfig)
+  checkRequest(ports, config, hostConfig, request.endpoints)
   const command = [...(config.Entrypoint ?? []), ...(config.Cmd ?? [])]
   const [path, ...args] = command
   if (path === undefined) throw new EngineError('invalid', 'no command specified')

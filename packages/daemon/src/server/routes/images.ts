@@ -9,13 +9,6 @@ import type { Route } from '../router.ts'
 
 const PRUNE_FILTERS: ReadonlySet<string> = new Set(['dangling', 'label', 'label!', 'until'])
 
-/** Refuses what is not built yet with a status that clients show as it is. */
-function refuse(what: string): (request: ApiRequest) => Promise<void> {
-  return async () => {
-    throw new EngineError('unsupported', `${what} is not supported by this version of Gantry`)
-  }
-}
-
 async function createImage(engine: DaemonEngine, request: ApiRequest): Promise<void> {
   const { query, response } = request
   const [from, source] = [query.get('fromImage') ?? '', query.get('fromSrc') ?? '']
@@ -66,7 +59,6 @@ export function imageRoutes(engine: DaemonEngine): readonly Route[] {
   return [
     { method: 'GET', path: '/images/json', handle: async ({ query, response }) => sendJson(response, 200, await engine.run('image.list', { all: flag(query, 'all'), filters: parseFilters(query.get('filters') ?? '', IMAGE_FILTERS) })) },
     { method: 'GET', path: '/images/get', handle: (request) => save(engine, request, request.query.getAll('names').flatMap((list) => list.split(','))) },
-    { method: 'GET', path: '/images/search', handle: refuse('search') },
     { method: 'POST', path: '/images/create', handle: (request) => createImage(engine, request) },
     { method: 'POST', path: '/images/load', handle: (request) => load(engine, request) },
     {
@@ -86,12 +78,7 @@ export function imageRoutes(engine: DaemonEngine): readonly Route[] {
         sendEmpty(request.response, 201)
       },
     },
-    { method: 'POST', path: '/images/{name:}/push', handle: refuse('push') },
     { method: 'DELETE', path: '/images/{name:}', handle: async (request) => sendJson(request.response, 200, await engine.run('image.remove', { name: name(request), force: flag(request.query, 'force') })) },
     { method: 'POST', path: '/commit', handle: (request) => commit(engine, request) },
-    { method: 'POST', path: '/build', handle: refuse('build') },
-    { method: 'POST', path: '/build/prune', handle: refuse('build') },
-    { method: 'POST', path: '/auth', handle: refuse('login') },
-    { method: 'GET', path: '/distribution/{name:}/json', handle: async (request) => refuse(`distribution of ${name(request)}`)(request) },
   ]
 }

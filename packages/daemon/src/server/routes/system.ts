@@ -74,12 +74,6 @@ export function systemRoutes(engine: DaemonEngine): readonly Route[] {
     { method: 'GET', path: '/events', handle: (request) => events(engine, request) },
     { method: 'GET', path: '/jobs', handle: async ({ response }) => sendJson(response, 200, await engine.run('system.jobs', {})) },
     { method: 'GET', path: '/networks', handle: async ({ query, response }) => sendJson(response, 200, await engine.run('network.list', { filters: parseFilters(query.get('filters') ?? '', NETWORK_FILTERS) })) },
-    {
-      method: 'POST', path: '/networks/create',
-      handle: async () => {
-        throw new EngineError('unsupported', 'user-defined networks are not supported by this version of Gantry')
-      },
-    },
     { method: 'GET', path: '/networks/{id}', handle: async (request) => sendJson(request.response, 200, await engine.run('network.inspect', { key: param(request, 'id') })) },
     {
       method: 'DELETE', path: '/networks/{id}',

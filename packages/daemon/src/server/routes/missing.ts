@@ -1,0 +1,36 @@
+import { EngineError } from '@gantry/std'
+import type { Route } from '../router.ts'
+
+/** Paths of the Engine API (1.51 and later) that this version does not serve. A client sees why, not that the page is unknown. */
+const MISSING: readonly (readonly [method: Route['method'], path: string, what: string])[] = [
+  ['GET', '/containers/{id}/stats', 'statistics of a container'],
+  ['POST', '/containers/{id}/update', 'update of a container'],
+  ['GET', '/containers/{id}/attach/ws', 'attach over a web socket'],
+  ['GET', '/images/search', 'search'],
+  ['GET', '/images/{name:}/attestations', 'attestations'],
+  ['POST', '/images/{name:}/push', 'push'],
+  ['POST', '/build', 'build'],
+  ['POST', '/build/prune', 'build'],
+  ['POST', '/session', 'build'],
+  ['POST', '/grpc', 'build'],
+  ['POST', '/auth', 'login'],
+  ['GET', '/distribution/{name:}/json', 'a look into a registry'],
+  ['GET', '/system/df', 'disk usage'],
+  ['PUT', '/volumes/{name}', 'update of a cluster volume'],
+  ['POST', '/networks/create', 'networks of users'],
+  ['POST', '/networks/prune', 'networks of users'],
+  ['POST', '/networks/{id}/connect', 'networks of users'],
+  ['POST', '/networks/{id}/disconnect', 'networks of users'],
+  ...(['GET', 'POST', 'DELETE'] as const).map((method) => [method, '/plugins/{rest:}', 'plugins'] as const),
+]
+
+/** A route for each, with a status that clients show as it is. */
+export function missingRoutes(): readonly Route[] {
+  return MISSING.map(([method, path, what]) => ({
+    method,
+    path,
+    handle: async () => {
+      throw new EngineError('unsupported', `${what} is not supported by this version of Gantry`)
+    },
+  }))
+}
