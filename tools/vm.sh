@@ -61,6 +61,11 @@ for target in proc sys dev tmp run; do /bin/busybox mkdir -p "/root/$target"; do
 /bin/busybox mount -t devpts devpts /root/dev/pts
 /bin/busybox mount -t tmpfs tmpfs /root/dev/shm
 /bin/busybox mount -t cgroup2 cgroup2 /root/sys/fs/cgroup
+# A checkout below /tmp or /run would be hidden by what was just mounted there.
+while read -r hidden; do
+  /bin/busybox mkdir -p "/root$hidden"
+  /bin/busybox mount --bind "/host$hidden" "/root$hidden"
+done </job/hidden
 /bin/busybox cp /job/command /root/tmp/job/command
 /bin/busybox mount --move /proc /root/proc
 exec /bin/busybox switch_root /root /bin/busybox sh -c '
@@ -78,6 +83,9 @@ mkdir "$work/job"
 quoted=
 for word in "$@"; do quoted="$quoted '$(printf %s "$word" | sed "s/'/'\\\\''/g")'"; done
 printf 'export HOME=/root PATH=%s TERM=dumb\ncd %s\n%s\n' "'$PATH'" "'$(pwd -P)'" "$quoted" >"$work/job/command"
+for path in "$root" "$(pwd -P)"; do
+  case $path in /tmp/* | /run/*) printf '%s\n' "$path" ;; esac
+done | sort -u >"$work/job/hidden"
 : >"$work/exit"
 qemu-system-x86_64 -accel tcg,thread=multi -cpu max -smp 2 -m 3072 -display none -no-reboot -nodefaults \
   -kernel "$cache/kernel/boot/vmlinuz-$version" -initrd "$work/initrd.cpio" \

@@ -179,6 +179,19 @@ function steps([program = '', ...first]: readonly string[]): void {
     await ok('restart', '-t', '0', 'web')
     await until('httpd listens again', async () => (await exec('nsenter', ['--net', '-t', String(daemon.holder), '/bin/busybox', 'wget', '-qO-', 'http://127.0.0.1:18080/'])).out === 'page\n')
   })
+  it('cp into a created one that is removed at its end', async () => {
+    writeFileSync(`${scratch}/early`, 'early')
+    await ok('create', '--rm', '--name', 'early', 'busybox', 'cat', '/early')
+    await ok('cp', `${scratch}/early`, 'early:/')
+    assert.equal(await ok('start', '-a', 'early'), 'early')
+  })
+  it('restart of one that would be removed at its end', async () => {
+    await ok('run', '-d', '--rm', '--name', 'stays', 'busybox', 'sleep', '100')
+    await ok('restart', '-t', '0', 'stays')
+    assert.equal(await ok('inspect', '-f', '{{.State.Running}}', 'stays'), 'true')
+    await ok('kill', 'stays')
+    await until('it is gone', async () => (await run('inspect', 'stays')).code === 1)
+  })
   it('commit, and a container from it', async () => {
     await ok('commit', '-c', 'ENV FROM=commit', 'web', 'site:1')
     assert.equal(await ok('run', '--rm', 'site:1', 'sh', '-c', 'cat /www/index.html; echo $FROM'), 'page\ncommit')
@@ -242,6 +255,9 @@ function steps([program = '', ...first]: readonly string[]): void {
     assert.equal(lines.at(-1), 6000)
     assert.ok(lines.length < 6000 && lines.length > 1000)
     assert.deepEqual(lines, lines.map((_, index) => (lines[0] ?? 0) + index))
+    // Further back than the newest file reaches.
+    assert.deepEqual((await ok('logs', '--tail', '3000', 'rotates')).split('\n').map(Number), lines.slice(-3000))
+    assert.equal((await ok('logs', '--tail', '100000', 'rotates')).split('\n').length, lines.length)
     await ok('rm', 'rotates')
     await fails(125, /unknown log opt 'colour'/, 'run', '--rm', '--log-opt', 'colour=red', 'busybox', 'true')
   })

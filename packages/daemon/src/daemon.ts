@@ -8,7 +8,7 @@ import { EngineError, hasCode, keyedLock, logger, newId, openDatabase, readText,
 import type { DaemonConfig } from './config.ts'
 import type { Container } from './containers/container.ts'
 import { containerHandlers } from './containers/handlers.ts'
-import { createLifecycle, type Lifecycle } from './containers/lifecycle.ts'
+import { createLifecycle, type Lifecycle, shouldRestart } from './containers/lifecycle.ts'
 import { removeContainer, type RemovePorts } from './containers/remove.ts'
 import { etcDirectory } from './containers/spec/etc-files.ts'
 import type { StartPorts } from './containers/start.ts'
@@ -181,7 +181,8 @@ function removeIfEmpty(path: string): void {
 function startPolicies(containers: readonly Container[], lifecycle: Lifecycle): void {
   for (const container of containers) {
     const { Name } = container.document.hostConfig.RestartPolicy
-    const wanted = Name === 'always' || (Name === 'unless-stopped' && !container.state.manuallyStopped)
+    // A boot starts what was stopped by hand, too, where the policy is `always`.
+    const wanted = Name === 'always' || shouldRestart(container, container.state.exitCode)
     if (!wanted || container.task !== undefined || container.state.startedAt === '' || container.restartTimer !== undefined) continue
     lifecycle.start(container).catch((cause: unknown) => log.warn('cannot start by its restart policy', { id: container.id, cause }))
   }

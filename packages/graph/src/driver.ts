@@ -24,6 +24,8 @@ export interface GraphDriver {
   createContainer(id: string, parents: readonly LayerPlace[]): Promise<void>
   /** How the container's root is mounted. */
   recipe(id: string, parents: readonly LayerPlace[], options: { readonly volatile: boolean }): RootRecipe
+  /** Lets the root be mounted once more after it was mounted as volatile, which the kernel refuses by itself. */
+  mountAgain(id: string): void
   /** A read-only root of these layers, for looking into an image. */
   imageRecipe(parents: readonly LayerPlace[]): RootRecipe
   /** Directories whose union is the root, topmost first; the container's own first. */

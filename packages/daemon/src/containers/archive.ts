@@ -35,7 +35,7 @@ export function treeRoot(ports: ArchivePorts, container: Container): TreeRoot {
       const source = statSync(mount.source, { throwIfNoEntry: false })
       return source === undefined ? [] : [{ source: mount.source, destination: mount.destination, readOnly: mount.readOnly, directory: source.isDirectory() }]
     })
-  return { kind: 'mount', root: ports.graph.driver.recipe(container.id, places, { volatile: container.document.hostConfig.AutoRemove }), mountPoint: `${ports.execRoot}/rootfs`, binds }
+  return { kind: 'mount', root: ports.graph.driver.recipe(container.id, places, { volatile: false }), mountPoint: `${ports.execRoot}/rootfs`, binds }
 }
 
 const GO_MODE = { directory: 2 ** 31, link: 2 ** 27, device: 2 ** 26, pipe: 2 ** 25, socket: 2 ** 24, setuid: 2 ** 23, setgid: 2 ** 22, character: 2 ** 21, sticky: 2 ** 20 } as const

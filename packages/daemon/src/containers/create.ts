@@ -35,6 +35,8 @@ export interface CreateRequest {
   readonly hostConfig: HostConfig
   /** Networks of the request's EndpointsConfig. */
   readonly endpoints: readonly string[]
+  /** `os/architecture[/variant]`; empty: whatever the image is for. */
+  readonly platform: string
 }
 
 const NAME = /^\/?[a-zA-Z0-9][a-zA-Z0-9_.-]+$/
@@ -108,6 +110,14 @@ function checkRequest(ports: CreatePorts, config: ContainerConfig, hostConfig: H
   portRequests(config, hostConfig)
 }
 
+/** A platform that was asked for has to be the image's. */
+function checkPlatform({ platform, config }: CreateRequest, image: Image): void {
+  if (platform === '') return
+  const [os = '', architecture = ''] = platform.toLowerCase().split('/')
+  if (os !== '' && architecture === '' ? os === image.config.os || os === image.config.architecture : os === image.config.os && architecture === image.config.architecture) return
+  throw new EngineError('not-found', `image with reference ${config.Image} was found but its platform (${image.config.os}/${image.config.architecture}) does not match the specified platform (${platform})`)
+}
+
 function settleVolumes(ports: CreatePorts, mounts: readonly SettledMount[]): readonly SettledMount[] {
   return mounts.map((mount) => {
     if (mount.type !== 'volume') return mount
@@ -139,6 +149,7 @@ function warningsFor(config: ContainerConfig, user: ContainerConfig, hostConfig:
 export async function createContainer(ports: CreatePorts, request: CreateRequest): Promise<{ readonly container: Container; readonly warnings: readonly string[] }> {
   await using undo = undoStack()
   const image = ports.resolveImage(request.config.Image)
+  checkPlatform(request, image)
   const id = newId()
   const merged = mergeConfig(request.config, image.config.config ?? {})
   const config = { ...merged, Hostname: merged.Hostname === '' ? (request.hostConfig.NetworkMode === 'host' ? hostName() : shortId(id)) : merged.Hostname }

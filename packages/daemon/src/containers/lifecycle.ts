@@ -37,7 +37,6 @@ export interface Lifecycle {
 
 const DEFAULT_STOP_SECONDS = 10
 const SIGKILL = 9
-const SIGCONT = 18
 const KILL_PATIENCE_MS = 10_000
 const BACKOFF_FIRST_MS = 100
 const BACKOFF_MAX_MS = 60_000
@@ -75,7 +74,7 @@ export function createLifecycle(ports: LifecyclePorts): Lifecycle {
     for (const exec of container.execs.values()) if (exec.status === 'running' && exec.process === undefined) exec.status = 'exited'
     const again = shouldRestart(container, exit.code)
     state.restarting = again
-    const remove = container.document.hostConfig.AutoRemove && !again
+    const remove = container.document.hostConfig.AutoRemove && !again && !container.restarting
     if (!remove) ports.store.save(container)
     if (exit.oomKilled) ports.emit(container, 'oom')
     ports.emit(container, 'die', { exitCode: String(exit.code), execDuration: String(Math.max(0, Math.floor(ranMs / 1000))) })
@@ -204,12 +203,15 @@ export function createLifecycle(ports: LifecyclePorts): Lifecycle {
       await sendSignal(container, signal)
       ports.emit(container, 'kill', { signal: String(signal) })
       if (signal === SIGKILL && (await exitWithin(task, KILL_PATIENCE_MS)) !== undefined) await exitSeen(container)
-      if (signal === SIGCONT) container.state.paused = false
     },
     async restart(container, options) {
-      if (isRunning(container)) await stop(container, options)
-      // An auto-removed container would be gone by now; Docker keeps it over a restart.
-      await start(container)
+      container.restarting = true
+      try {
+        if (isRunning(container)) await stop(container, options)
+        await start(container)
+      } finally {
+        container.restarting = false
+      }
       ports.emit(container, 'restart')
     },
     async pause(container) {

@@ -56,6 +56,7 @@ export async function startContainer(ports: StartPorts, container: Container): P
   watch.lap('daemon', 'record the intent')
 
   checkSources(document.mounts)
+  if (document.hostConfig.AutoRemove && state.startedAt !== '') ports.graph.driver.mountAgain(container.id)
   checkPropagation(document.mounts)
   for (const mount of document.mounts) if (mount.type === 'volume' && !mount.noCopy) await ports.fillVolume(container, mount, image)
   watch.lap('daemon', 'volumes')

@@ -34,10 +34,12 @@ function parseLine(text: string): LogLine | undefined {
   }
 }
 
-/** Where the last `count` lines of a file begin. */
-function tailOffset(fd: number, size: number, count: number): number {
-  if (count === 0) return size
+/** Where the last `count` lines of a file begin, and how many there are of them. */
+function tailOffset(fd: number, count: number): { readonly offset: number; readonly seen: number } {
+  const { size } = fstatSync(fd)
+  if (count === 0 || size === 0) return { offset: size, seen: 0 }
   const block = Buffer.alloc(BLOCK)
+  // The last line feed ends a line; every other one ends the line before.
   let seen = 0
   for (let end = size; end > 0; ) {
     const start = Math.max(0, end - BLOCK)
@@ -45,11 +47,11 @@ function tailOffset(fd: number, size: number, count: number): number {
     for (let at = length - 1; at >= 0; at--) {
       if (block[at] !== 10 || start + at === size - 1) continue
       seen++
-      if (seen === count) return start + at + 1
+      if (seen === count) return { offset: start + at + 1, seen }
     }
     end = start
   }
-  return 0
+  return { offset: 0, seen: seen + 1 }
 }
 
 /** Lines of one file from an offset; gives the offset behind the last whole line. */
@@ -109,8 +111,12 @@ export async function* readLog(path: string, query: LogQuery, state: { readonly 
   let offset = 0
   let fd = current
   try {
-    if (current !== undefined && query.tail !== undefined) offset = tailOffset(current, fstatSync(current).size, query.tail)
-    if (query.tail === undefined) yield* olderLines(path, wanted)
+    if (query.tail === undefined) yield* olderLines(path, 0, wanted)
+    else {
+      const { offset: from, seen } = current === undefined ? { offset: 0, seen: 0 } : tailOffset(current, query.tail)
+      offset = from
+      if (seen < query.tail) yield* olderTail(path, query.tail - seen, wanted)
+    }
     for (;;) {
       const over = state.ended()
       fd ??= open(path)
@@ -139,13 +145,29 @@ export async function* readLog(path: string, query: LogQuery, state: { readonly 
   }
 }
 
-function* olderLines(path: string, wanted: (line: LogLine) => boolean): Generator<LogLine> {
-  for (const older of rotated(path)) {
+/** Lines of the rotated files, oldest first, from an offset in the first of `files`. */
+function* olderLines(path: string, offset: number, wanted: (line: LogLine) => boolean, files: readonly string[] = rotated(path)): Generator<LogLine> {
+  for (const [index, older] of files.entries()) {
     const fd = openSync(older, 'r')
     try {
-      for (const line of linesOf(fd, 0)) if (wanted(line)) yield line
+      for (const line of linesOf(fd, index === 0 ? offset : 0)) if (wanted(line)) yield line
     } finally {
       closeSync(fd)
     }
+  }
+}
+
+/** The last `count` lines of the rotated files. */
+function* olderTail(path: string, count: number, wanted: (line: LogLine) => boolean): Generator<LogLine> {
+  const files = rotated(path)
+  let left = count
+  for (let first = files.length - 1; first >= 0; first--) {
+    const fd = openSync(files[first] ?? '', 'r')
+    const { offset, seen } = tailOffset(fd, left)
+    closeSync(fd)
+    left -= seen
+    if (left > 0 && first > 0) continue
+    yield* olderLines(path, offset, wanted, files.slice(first))
+    return
   }
 }

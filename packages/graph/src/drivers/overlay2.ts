@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readdirSync, statfsSync, symlinkSync, unlinkSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, rmSync, statfsSync, symlinkSync, unlinkSync } from 'node:fs'
 import { type Discarder, EngineError } from '@gantry/std'
 import { linkOnce, makeInitPaths } from '../init-layer.ts'
 import type { GraphDriver, LayerPlace, RootRecipe } from '../driver.ts'
@@ -33,6 +33,7 @@ export function overlay2Driver(root: string, trash: Discarder): GraphDriver {
       mkdirSync(`${home}/${id}/work`, { mode: 0o700 })
     },
     recipe: (id, parents, options) => recipe(`lowerdir=${lowers(parents)},upperdir=${id}/diff,workdir=${id}/work${options.volatile ? ',volatile' : ''}`),
+    mountAgain: (id) => rmSync(`${home}/${id}/work/work/incompat`, { recursive: true, force: true }),
     imageRecipe: (parents) => recipe(`lowerdir=${lowers(parents)}`),
     directories: (id, parents) => [...(id === undefined ? [] : [`${home}/${id}/diff`]), `${home}/l/${INIT_LINK}`, ...parents.map((place) => `${home}/${place.cacheId}/diff`)],
     changes: (id) => `${home}/${id}/diff`,

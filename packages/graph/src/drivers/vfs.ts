@@ -57,6 +57,7 @@ export function vfsDriver(root: string, trash: Discarder, trees: Trees): GraphDr
       makeInitPaths(await make(id, parents[0]))
     },
     recipe: (id) => ({ type: 'bind', source: `${home}/${id}`, data: '', directory: '/' }),
+    mountAgain: () => undefined,
     imageRecipe: (parents) => ({ type: 'bind', source: `${home}/${parents[0]?.cacheId ?? ''}`, data: '', directory: '/' }),
     directories: (id, parents) => [`${home}/${id ?? parents[0]?.cacheId ?? ''}`],
     changes: () => undefined,

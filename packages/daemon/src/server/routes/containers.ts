@@ -25,6 +25,7 @@ async function create(engine: DaemonEngine, request: ApiRequest): Promise<void> 
     config: decodeConfig(body),
     hostConfig: decodeHostConfig(asObject(body['HostConfig'], 'HostConfig')),
     endpoints: Object.keys(endpoints),
+    platform: request.query.get('platform') ?? '',
   })
   sendJson(request.response, 201, { Id: result.id, Warnings: result.warnings })
 }
