@@ -170,6 +170,19 @@ function steps([program = '', ...first]: readonly string[]): void {
     assert.match(await ok('ps', '--format', '{{.Status}}'), /\(Paused\)/)
     await ok('unpause', 'web')
   })
+  it('stats: once, and as a stream', async () => {
+    assert.match(await ok('stats', '--no-stream', '--format', '{{.Name}} {{.PIDs}} {{.MemPerc}}', 'web'), /^web [1-9]\d* [\d.]+%$/)
+    const ran = await exec('timeout', ['-s', 'KILL', '4', program, ...first, '-H', daemon.host, 'stats', '--format', '{{.Name}}|{{.CPUPerc}}', 'web'])
+    assert.match(ran.out, /web\|[\d.]+%/)
+  })
+  it('update: limits of what runs, and the record', async () => {
+    await ok('update', '-m', '64m', '--memory-swap', '128m', '--pids-limit', '77', '--restart', 'on-failure:3', 'web')
+    assert.match(await ok('exec', 'web', 'sh', '-c', 'cat /sys/fs/cgroup/memory/memory.limit_in_bytes /sys/fs/cgroup/pids/pids.max 2>/dev/null || cat /sys/fs/cgroup/memory.max /sys/fs/cgroup/pids.max'), /^67108864\n77$/)
+    await ok('update', '-m', '256m', '--memory-swap', '512m', 'web')
+    assert.equal(await ok('inspect', '-f', '{{.HostConfig.Memory}} {{.HostConfig.PidsLimit}} {{.HostConfig.RestartPolicy.Name}}', 'web'), '268435456 77 on-failure')
+    await fails(1, /Memory limit should be smaller than already set memoryswap limit/, 'update', '-m', '1g', 'web')
+    await ok('update', '--restart', 'no', 'web')
+  })
   it('rename', async () => {
     await ok('rename', 'web', 'site')
     assert.equal(await ok('ps', '--format', '{{.Names}}'), 'site')

@@ -115,6 +115,7 @@ export async function startDaemon(config: DaemonConfig): Promise<Daemon> {
   const engine: DaemonEngine = createEngine<DaemonJobs>({
     ...containerHandlers({
       store, streams: host.streams, lifecycle, start, remove: removePorts, images, emit,
+      update: { store, driver: supervisor.driver, limits, emit },
       create: { store, graph, volumes, knownCapabilities, limits, remapped: config.users !== undefined, emit, resolveImage: (name) => resolveImage(graph, name), hasNetwork: (name) => networks.network(name) !== undefined },
       exec: {
         store, graph, supervisor, streams: host.streams, trees: host.trees, emit,

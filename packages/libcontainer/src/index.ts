@@ -1,6 +1,7 @@
 export * from './capabilities.ts'
 export * from './cgroups/devices.ts'
 export * from './cgroups/manager.ts'
+export * from './cgroups/stats.ts'
 export * from './factory.ts'
 export * from './init/plan.ts'
 export * from './seccomp/compile.ts'

@@ -1,3 +1,4 @@
+export * from './chroot.ts'
 export * from './constants.ts'
 export * from './errno.ts'
 export * from './frames.ts'

@@ -1,4 +1,4 @@
-import type { OciProcess, OciResources, OciSpec, RootMount, StdioPlan, StreamPlan } from '@gantry/libcontainer'
+import type { CgroupStats, OciProcess, OciResources, OciSpec, RootMount, StdioPlan, StreamPlan } from '@gantry/libcontainer'
 import type { NetlinkBatch } from '@gantry/linux'
 
 /** A container as a command to run. */
@@ -61,4 +61,5 @@ export interface ExecDriver {
   pause(id: string, paused: boolean): Promise<void>
   update(id: string, resources: OciResources): void
   processes(id: string): readonly number[]
+  stats(id: string): CgroupStats
 }

@@ -1,7 +1,7 @@
 import { mkdirSync } from 'node:fs'
-import { createDiscarder, type Discarder, logger } from '@gantry/std'
+import { createDiscarder, type Discarder, EngineError, logger } from '@gantry/std'
 import { type CgroupManager, cgroupManager, createFactory, type Factory } from '@gantry/libcontainer'
-import { createTrees, type Launcher, listenForStreams, startLauncher, type StreamServer, type Trees } from '@gantry/linux'
+import { createTrees, livesInChroot, type Launcher, listenForStreams, startLauncher, type StreamServer, type Trees } from '@gantry/linux'
 
 const log = logger('runtime.host')
 
@@ -27,6 +27,10 @@ export interface HostOptions {
 export async function openHost(options: HostOptions): Promise<Host> {
   mkdirSync(options.execRoot, { recursive: true, mode: 0o700 })
   const launcher = await startLauncher(options.helper)
+  if (await livesInChroot(launcher)) {
+    await launcher[Symbol.asyncDispose]()
+    throw new EngineError('unsupported', 'the daemon runs in a chroot: containers could be left through it; enter the root with pivot_root(8) in a mount namespace of its own instead')
+  }
   const streams = await listenForStreams(`${options.execRoot}/streams.sock`)
   const cgroups = cgroupManager(options.cgroupParent)
   cgroups.prepare()

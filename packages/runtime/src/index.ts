@@ -1,4 +1,4 @@
-export { type Identity, CAPABILITIES, capabilitiesOf, DEFAULT_CAPABILITIES, DEFAULT_PROFILE, describeStartFailure, type OciDevice, type OciDeviceRule, type OciIdMapping, type OciMount, type OciNamespace, type OciProcess, type OciResources, type OciRlimit, type OciSeccomp, type OciSpec, parseProfile, resolveProfile, resolveUser, type RootMount, type StreamPlan, tweakCapabilities } from '@gantry/libcontainer'
+export { type BlockCounter, type CgroupStats, type Identity, CAPABILITIES, capabilitiesOf, DEFAULT_CAPABILITIES, DEFAULT_PROFILE, describeStartFailure, type OciDevice, type OciDeviceRule, type OciIdMapping, type OciMount, type OciNamespace, type OciProcess, type OciResources, type OciRlimit, type OciSeccomp, type OciSpec, parseProfile, resolveProfile, resolveUser, type RootMount, type StreamPlan, tweakCapabilities } from '@gantry/libcontainer'
 export { type ExpectedStream, parseMountInfo, SIGNALS, type StreamServer, type TreeRoot, type Trees } from '@gantry/linux'
 export { nativeDriver } from './drivers/native.ts'
 export * from './execdriver.ts'

@@ -69,7 +69,8 @@ function devices(specs: readonly string[]): readonly unknown[] {
   })
 }
 
-function restartPolicy(text: string): unknown {
+/** `on-failure:3` */
+export function restartPolicy(text: string): unknown {
   const [Name = '', count] = text.split(':')
   return { Name: Name === '' ? 'no' : Name, MaximumRetryCount: count === undefined ? 0 : Number(count) }
 }
@@ -89,8 +90,21 @@ const throttles = (specs: readonly string[], value: (text: string) => number): r
 /** Relative sources count from here. */
 const bind = (spec: string): string => (/^\.{1,2}(\/|:)/.test(spec) ? resolve(spec.split(':')[0] ?? '') + spec.slice(spec.indexOf(':')) : spec)
 
+/** Limits that may also be changed later. */
+export function resourcesBody(parsed: Parsed): Readonly<Record<string, unknown>> {
+  return {
+    Memory: bytes(parsed.text('memory')), MemorySwap: bytes(parsed.text('memory-swap')), MemoryReservation: bytes(parsed.text('memory-reservation')),
+    NanoCpus: parsed.has('cpus') ? Math.round(Number(parsed.text('cpus')) * 1e9) : 0,
+    CpuShares: parsed.number('cpu-shares') ?? 0, CpusetCpus: parsed.text('cpuset-cpus'),
+    PidsLimit: parsed.number('pids-limit') ?? null,
+    CpuPeriod: parsed.number('cpu-period') ?? 0, CpuQuota: parsed.number('cpu-quota') ?? 0, CpuRealtimePeriod: parsed.number('cpu-rt-period') ?? 0, CpuRealtimeRuntime: parsed.number('cpu-rt-runtime') ?? 0, CpusetMems: parsed.text('cpuset-mems'),
+    BlkioWeight: parsed.number('blkio-weight') ?? 0,
+  }
+}
+
 function hostConfig(parsed: Parsed): unknown {
   return {
+    ...resourcesBody(parsed),
     Binds: parsed.list('volume').filter((spec) => spec.includes(':')).map(bind),
     NetworkMode: parsed.text('network') || 'default',
     PortBindings: parsePublish(parsed.list('publish')),
@@ -98,19 +112,15 @@ function hostConfig(parsed: Parsed): unknown {
     AutoRemove: parsed.bool('rm'),
     RestartPolicy: restartPolicy(parsed.text('restart')),
     ReadonlyRootfs: parsed.bool('read-only'),
-    Memory: bytes(parsed.text('memory')), MemorySwap: bytes(parsed.text('memory-swap')), MemoryReservation: bytes(parsed.text('memory-reservation')),
-    NanoCpus: parsed.has('cpus') ? Math.round(Number(parsed.text('cpus')) * 1e9) : 0,
-    CpuShares: parsed.number('cpu-shares') ?? 0, CpusetCpus: parsed.text('cpuset-cpus'),
-    PidsLimit: parsed.number('pids-limit') ?? null, ShmSize: bytes(parsed.text('shm-size')), Ulimits: ulimits(parsed.list('ulimit')),
+    ShmSize: bytes(parsed.text('shm-size')), Ulimits: ulimits(parsed.list('ulimit')),
     ...(parsed.has('init') && { Init: parsed.bool('init') }),
     CapAdd: parsed.list('cap-add'), CapDrop: parsed.list('cap-drop'), Privileged: parsed.bool('privileged'), SecurityOpt: parsed.list('security-opt').map(securityOption),
     Devices: devices(parsed.list('device')), GroupAdd: parsed.list('group-add'), ExtraHosts: parsed.list('add-host'), Dns: parsed.list('dns'), DnsSearch: parsed.list('dns-search'), DnsOptions: parsed.list('dns-option'),
     Sysctls: keyValues(parsed.list('sysctl')), Tmpfs: Object.fromEntries(parsed.list('tmpfs').map((spec) => [spec.split(':')[0], spec.split(':').slice(1).join(':')])),
     PidMode: parsed.text('pid'), IpcMode: parsed.text('ipc'), UTSMode: parsed.text('uts'), CgroupnsMode: parsed.text('cgroupns'),
     UsernsMode: parsed.text('userns'), Runtime: parsed.text('runtime'), VolumeDriver: parsed.text('volume-driver'), VolumesFrom: parsed.list('volumes-from'), Links: parsed.list('link'), CgroupParent: parsed.text('cgroup-parent'),
-    CpuPeriod: parsed.number('cpu-period') ?? 0, CpuQuota: parsed.number('cpu-quota') ?? 0, CpuRealtimePeriod: parsed.number('cpu-rt-period') ?? 0, CpuRealtimeRuntime: parsed.number('cpu-rt-runtime') ?? 0, CpusetMems: parsed.text('cpuset-mems'),
     MemorySwappiness: parsed.number('memory-swappiness') ?? null, ...(parsed.has('oom-kill-disable') && { OomKillDisable: parsed.bool('oom-kill-disable') }), OomScoreAdj: parsed.number('oom-score-adj') ?? 0,
-    BlkioWeight: parsed.number('blkio-weight') ?? 0, BlkioWeightDevice: perDevice(parsed.list('blkio-weight-device'), Number, (Path, Weight) => ({ Path, Weight })), DeviceCgroupRules: parsed.list('device-cgroup-rule'),
+    BlkioWeightDevice: perDevice(parsed.list('blkio-weight-device'), Number, (Path, Weight) => ({ Path, Weight })), DeviceCgroupRules: parsed.list('device-cgroup-rule'),
     BlkioDeviceReadBps: throttles(parsed.list('device-read-bps'), bytes), BlkioDeviceWriteBps: throttles(parsed.list('device-write-bps'), bytes), BlkioDeviceReadIOps: throttles(parsed.list('device-read-iops'), Number), BlkioDeviceWriteIOps: throttles(parsed.list('device-write-iops'), Number),
     Annotations: keyValues(parsed.list('annotation')), Mounts: parsed.list('mount').map(parseMountFlag), ...(parsed.has('storage-opt') && { StorageOpt: keyValues(parsed.list('storage-opt')) }),
     LogConfig: { Type: parsed.text('log-driver'), Config: keyValues(parsed.list('log-opt')) },

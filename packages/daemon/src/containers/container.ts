@@ -40,7 +40,8 @@ export interface Waiters {
 export interface Container {
   readonly id: string
   name: string
-  readonly document: ContainerDocument
+  /** As it was settled at create; an update puts another in its place. */
+  document: ContainerDocument
   readonly state: ContainerState
   task: Task | undefined
   sandbox: Sandbox | undefined

@@ -20,6 +20,8 @@ import { explainStart, type StartPorts } from './start.ts'
 import type { ContainerStore } from './store.ts'
 import { processesOf } from './top.ts'
 import { waitFor } from './wait.ts'
+import { streamStats } from './stats.ts'
+import { updateContainer, type UpdatePorts } from './update.ts'
 
 /** What the container jobs stand on. */
 export interface ContainerHandlerPorts {
@@ -27,6 +29,7 @@ export interface ContainerHandlerPorts {
   readonly streams: StreamServer
   readonly lifecycle: Lifecycle
   readonly create: CreatePorts
+  readonly update: UpdatePorts
   readonly start: Omit<StartPorts, 'watch'>
   readonly remove: RemovePorts
   readonly exec: ExecPorts
@@ -89,7 +92,7 @@ function lifecycleHandlers(ports: ContainerHandlerPorts): Set<'container.start' 
   }
 }
 
-function viewHandlers(ports: ContainerHandlerPorts): Set<'container.list' | 'container.create' | 'container.inspect' | 'container.top' | 'container.trace' | 'container.explain' | 'container.prune'> {
+function viewHandlers(ports: ContainerHandlerPorts): Set<'container.list' | 'container.create' | 'container.inspect' | 'container.top' | 'container.trace' | 'container.explain' | 'container.prune' | 'container.update' | 'container.stats'> {
   const { store } = ports
   return {
     'container.list': async ({ input }) => listContainers(ports.list, input),
@@ -102,6 +105,12 @@ function viewHandlers(ports: ContainerHandlerPorts): Set<'container.list' | 'con
       const container = store.find(input.key)
       if (container.task === undefined) throw new EngineError('conflict', `container ${container.id} is not running`)
       return processesOf(ports.start.supervisor.driver.processes(container.id), input.arguments)
+    },
+    'container.update': async ({ input }) => ({ warnings: updateContainer(ports.update, store.find(input.key), input.request) }),
+    'container.stats': async ({ input, stdio, signal }) => {
+      const line = async (view: unknown): Promise<void> => stdio.write?.(Buffer.from(`${JSON.stringify(view)}\n`))
+      await streamStats(ports.update.driver, store.find(input.key), input, line, signal)
+      return undefined
     },
     'container.trace': async ({ input }) => {
       const container = store.find(input.key)

@@ -10,6 +10,8 @@ const log = logger('daemon.containers.store')
 export interface ContainerStore {
   add(container: Container, options: { readonly durable: boolean }): void
   save(container: Container): void
+  /** Another document for the same container, durable. */
+  replace(container: Container, document: ContainerDocument): void
   rename(container: Container, name: string): void
   remove(container: Container): void
   /** By id, name (with or without slash), or unique prefix of the id. */
@@ -60,6 +62,11 @@ export function openContainerStore(db: Database, names: GraphDb): ContainerStore
     },
     save(container) {
       db.run('UPDATE container SET state = ? WHERE id = ?', JSON.stringify(container.state), container.id)
+    },
+    replace(container, document) {
+      const text = JSON.stringify(document)
+      db.transaction(() => void db.run('UPDATE container SET document = ?, checksum = ? WHERE id = ?', text, checksum(text), container.id), { durable: true })
+      container.document = document
     },
     rename(container, name) {
       const taken = names.get(ROOT, name)

@@ -5,6 +5,7 @@ import type { LogQuery } from '../logging/read.ts'
 import type { PathStat } from '../containers/archive.ts'
 import type { StreamChoice } from '../containers/attach.ts'
 import type { Change } from '@gantry/graph'
+import type { UpdateRequest } from '../containers/update.ts'
 import type { KeptStep } from '../containers/record.ts'
 import type { ImageRunConfig } from '@gantry/std'
 
@@ -39,6 +40,9 @@ export interface ContainerJobs {
   'container.remove': { input: Key & { readonly volumes: boolean; readonly force: boolean }; output: Nothing }
   'container.rename': { input: Key & { readonly name: string }; output: Nothing }
   'container.resize': { input: Key & { readonly rows: number; readonly columns: number }; output: Nothing }
+  'container.update': { input: Key & { readonly request: UpdateRequest }; output: { readonly warnings: readonly string[] } }
+  /** One reading per line over stdio.write. */
+  'container.stats': { input: Key & { readonly stream: boolean; readonly oneShot: boolean }; output: Nothing }
   'container.top': { input: Key & { readonly arguments: string }; output: { readonly titles: readonly string[]; readonly processes: readonly (readonly string[])[] } }
   /** Streams over stdio.hijack. */
   'container.attach': { input: Key & { readonly choice: StreamChoice; readonly stream: boolean; readonly logs: boolean; readonly detachKeys: string; readonly apiVersion: number }; output: Nothing }

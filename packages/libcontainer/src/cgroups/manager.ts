@@ -138,7 +138,8 @@ export function cgroupManager(parent: string, layout: CgroupLayout = readLayout(
     },
     update(id, resources) {
       for (const hierarchy of all) {
-        for (const write of writesFor(hierarchy, { ...resources, devices: [] })) writeFileSync(`${hierarchy.mountPoint}/${base}/${id}/${write.file}`, write.value)
+        const directory = `${hierarchy.mountPoint}/${base}/${id}`
+        for (const write of inOrder(directory, writesFor(hierarchy, { ...resources, devices: [] }))) writeLimit(`${directory}/${write.file}`, write.value)
       }
     },
     processes(id) {
@@ -176,6 +177,27 @@ export function cgroupManager(parent: string, layout: CgroupLayout = readLayout(
     release() {
       for (const hierarchy of all) removeDirectory(`${hierarchy.mountPoint}/${base}`)
     },
+  }
+}
+
+const MEMORY = 'memory.limit_in_bytes'
+const MEMORY_AND_SWAP = 'memory.memsw.limit_in_bytes'
+
+/** Version 1 never lets memory exceed memory and swap, not even between two writes: whichever makes room goes first. */
+function inOrder(directory: string, writes: readonly CgroupWrite[]): readonly CgroupWrite[] {
+  const both = writes.find((write) => write.file === MEMORY_AND_SWAP)
+  if (both === undefined || !writes.some((write) => write.file === MEMORY)) return writes
+  const now = Number(readText(`${directory}/${MEMORY_AND_SWAP}`)?.trim() ?? 0)
+  const grows = both.value === '-1' || Number(both.value) > now
+  return grows ? [both, ...writes.filter((write) => write !== both)] : writes
+}
+
+function writeLimit(path: string, value: string): void {
+  try {
+    writeFileSync(path, value)
+  } catch (cause) {
+    const busy = hasCode(cause, 'EBUSY')
+    throw new EngineError(busy ? 'conflict' : 'internal', `cannot set ${path.slice(path.lastIndexOf('/') + 1)} to ${value}${busy ? ': more than that is in use' : ''}`, { cause })
   }
 }
 

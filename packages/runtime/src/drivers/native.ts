@@ -1,4 +1,4 @@
-import { type ExecProcess, type Factory, type InitProcess } from '@gantry/libcontainer'
+import { cgroupStats, type ExecProcess, type Factory, type InitProcess } from '@gantry/libcontainer'
 import type { Exit } from '@gantry/linux'
 import type { Bundle, ExecDriver, Task, TaskExit, TaskProcess } from '../execdriver.ts'
 
@@ -49,6 +49,7 @@ export function nativeDriver(factory: Factory): ExecDriver {
     forget: (id) => factory.forget(id),
     pause: (id, paused) => factory.cgroups.freeze(id, paused),
     update: (id, resources) => factory.cgroups.update(id, resources),
+    stats: (id) => cgroupStats(factory.cgroups, id),
     processes: (id) => factory.cgroups.processes(id),
   }
 }

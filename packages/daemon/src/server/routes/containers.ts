@@ -1,7 +1,7 @@
 import { versionNumber } from '@gantry/api'
 import { asBoolean, asInteger, asList, asObject, asString, asStrings, EngineError, isEngineError, parseTimestamp, writePaced } from '@gantry/std'
 import { decodeConfig } from '../../containers/request/decode-config.ts'
-import { decodeHostConfig } from '../../containers/request/decode-host-config.ts'
+import { decodeHostConfig, decodeResources } from '../../containers/request/decode-host-config.ts'
 import { checkUnsupportedFields } from '../../containers/request/validate.ts'
 import { LIST_FILTERS } from '../../containers/list.ts'
 import type { WaitCondition } from '../../jobs/containers.ts'
@@ -28,6 +28,13 @@ async function create(engine: DaemonEngine, request: ApiRequest): Promise<void> 
     platform: request.query.get('platform') ?? '',
   })
   sendJson(request.response, 201, { Id: result.id, Warnings: result.warnings })
+}
+
+async function update(engine: DaemonEngine, request: ApiRequest): Promise<void> {
+  const body = await jsonBody(request)
+  const policy = body['RestartPolicy'] === undefined || body['RestartPolicy'] === null ? undefined : decodeHostConfig({ RestartPolicy: body['RestartPolicy'] }).RestartPolicy
+  const { warnings } = await engine.run('container.update', { ...key(request), request: { resources: decodeResources(body), restartPolicy: policy } })
+  sendJson(request.response, 200, { Warnings: warnings.length === 0 ? null : warnings })
 }
 
 function stopOptions(request: ApiRequest): { readonly key: string; readonly timeoutSeconds?: number; readonly signal?: string } {
@@ -242,6 +249,15 @@ export function containerRoutes(engine: DaemonEngine): readonly Route[] {
       },
     },
     { method: 'GET', path: '/containers/{id}/json', handle: async (request) => sendJson(request.response, 200, await engine.run('container.inspect', { ...key(request), apiVersion: request.apiVersion, size: flag(request.query, 'size') })) },
+    { method: 'POST', path: '/containers/{id}/update', handle: (request) => update(engine, request) },
+    {
+      method: 'GET', path: '/containers/{id}/stats',
+      handle: async (request) => {
+        const { query, response } = request
+        await engine.run('container.stats', { ...key(request), stream: flag(query, 'stream', true), oneShot: flag(query, 'one-shot') }, { stdio: { write: lazyBody(request, 'application/json') }, signal: request.signal })
+        response.end()
+      },
+    },
     {
       method: 'GET', path: '/containers/{id}/top',
       handle: async (request) => {

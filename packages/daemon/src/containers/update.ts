@@ -1,0 +1,50 @@
+import type { HostConfig, Resources } from '@gantry/api'
+import type { ExecDriver } from '@gantry/runtime'
+import { EngineError } from '@gantry/std'
+import type { Container } from './container.ts'
+import { type CgroupLimits, withoutUnsupported } from './request/limits.ts'
+import { checkHostConfig } from './request/validate.ts'
+import { settleResources } from './spec/resources.ts'
+import type { ContainerStore } from './store.ts'
+
+/** What an update needs of the rest of the house. */
+export interface UpdatePorts {
+  readonly store: ContainerStore
+  readonly driver: ExecDriver
+  readonly limits: CgroupLimits
+  emit(container: Container, action: string): void
+}
+
+/** What may change while a container lives; zero values change nothing. */
+export interface UpdateRequest {
+  readonly resources: Resources
+  readonly restartPolicy: HostConfig['RestartPolicy'] | undefined
+}
+
+const FIELDS = ['CpuShares', 'Memory', 'NanoCpus', 'BlkioWeight', 'CpuPeriod', 'CpuQuota', 'CpuRealtimePeriod', 'CpuRealtimeRuntime', 'CpusetCpus', 'CpusetMems', 'MemoryReservation', 'MemorySwap', 'PidsLimit'] as const satisfies readonly (keyof Resources)[]
+const LISTS = ['BlkioWeightDevice', 'BlkioDeviceReadBps', 'BlkioDeviceWriteBps', 'BlkioDeviceReadIOps', 'BlkioDeviceWriteIOps', 'Devices', 'Ulimits'] as const satisfies readonly (keyof Resources)[]
+
+/** The old settings with what the request sets. */
+export function mergeResources(old: HostConfig, request: UpdateRequest): HostConfig {
+  const wanted = request.resources
+  const fields = Object.fromEntries(FIELDS.filter((field) => wanted[field] !== 0 && wanted[field] !== '' && wanted[field] !== null).map((field) => [field, wanted[field]]))
+  if (wanted.NanoCpus > 0 && (old.CpuPeriod > 0 || old.CpuQuota > 0)) throw new EngineError('invalid', 'Conflicting options: Nano CPUs cannot be updated as CPU Period or Quota has already been set')
+  if ((wanted.CpuPeriod > 0 || wanted.CpuQuota > 0) && old.NanoCpus > 0) throw new EngineError('invalid', 'Conflicting options: CPU Period and Quota cannot be updated as NanoCPUs has already been set')
+  if (wanted.Memory > 0 && wanted.MemorySwap === 0 && old.MemorySwap > 0 && wanted.Memory > old.MemorySwap) throw new EngineError('invalid', 'Memory limit should be smaller than already set memoryswap limit, update the memoryswap at the same time')
+  for (const list of LISTS) if (wanted[list].length > 0) throw new EngineError('unsupported', `update of ${list} is not supported`)
+  if (wanted.MemorySwappiness !== null && wanted.MemorySwappiness >= 0) throw new EngineError('unsupported', 'update of MemorySwappiness is not supported')
+  return { ...old, ...fields, ...(request.restartPolicy !== undefined && request.restartPolicy.Name !== '' && { RestartPolicy: request.restartPolicy }) }
+}
+
+/** `POST /containers/{id}/update`: checks, then the kernel, then the record. */
+export function updateContainer(ports: UpdatePorts, container: Container, request: UpdateRequest): readonly string[] {
+  if (container.removing) throw new EngineError('conflict', `Container is marked for removal and cannot be "update".`)
+  const old = container.document.hostConfig
+  if (request.restartPolicy !== undefined && !['', 'no'].includes(request.restartPolicy.Name) && old.AutoRemove) throw new EngineError('conflict', 'Restart policy cannot be updated because AutoRemove is enabled for the container')
+  const { hostConfig, warnings } = withoutUnsupported(mergeResources(old, request), ports.limits)
+  checkHostConfig(hostConfig)
+  if (container.task !== undefined) ports.driver.update(container.id, settleResources(hostConfig, []))
+  ports.store.replace(container, { ...container.document, hostConfig })
+  ports.emit(container, 'update')
+  return warnings
+}
