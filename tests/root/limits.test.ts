@@ -1,9 +1,9 @@
 /** Limits of cgroups as a container meets them, on whichever version this kernel has. `tests/root/cgroup2.test.ts` runs this file once more in a machine with version 2. */
 import assert from 'node:assert/strict'
-import { existsSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { after, before, describe, it } from 'node:test'
 import { NOTHING, settledCensus } from '../census.ts'
-import { exec, type Ran, root, sleep, type TestDaemon, testDaemon } from '../harness.ts'
+import { exec, type Ran, root, sleep, type TestDaemon, testDaemon, until } from '../harness.ts'
 
 const skip = process.getuid?.() !== 0 ? 'needs root' : false
 const version = existsSync('/sys/fs/cgroup/cgroup.controllers') ? 2 : 1
@@ -68,6 +68,25 @@ describe(`limits with cgroup version ${version}`, { skip }, () => {
     const seen = await ok('exec', 'counter', 'cat', '/proc/self/cgroup')
     if (version === 2) assert.equal(seen, '0::/')
     else assert.match(seen, new RegExp(`memory:${daemon.cgroupParent}/[0-9a-f]{64}`))
+  })
+  it('--cgroup-parent: its limits hold for all below, over an update and a restart of the daemon; nothing stays', async () => {
+    const parent = `${daemon.cgroupParent}-other/deep`
+    await ok('run', '-d', '--name', 'placed', '--cgroup-parent', parent, '--pids-limit', '50', 'busybox', 'sleep', '100')
+    const top = version === 1 ? '/sys/fs/cgroup/pids' : '/sys/fs/cgroup'
+    const id = await ok('inspect', '-f', '{{.Id}}', 'placed')
+    const limit = (): string => readFileSync(`${top}${parent}/${id}/pids.max`, 'utf8').trim()
+    assert.equal(limit(), '50')
+    await daemon.kill()
+    await daemon.start()
+    await ok('update', '--pids-limit', '60', 'placed')
+    assert.equal(limit(), '60')
+    assert.equal(await ok('exec', 'placed', 'echo', 'in'), 'in')
+    await ok('restart', '-t', '0', 'placed')
+    await ok('rm', '-f', 'placed')
+    await until('its cgroups are gone', () => !existsSync(`${top}${parent}/${id}`))
+    for (const directory of ['deep', '']) for (const hierarchy of readdirSync('/sys/fs/cgroup')) await exec('rmdir', [`/sys/fs/cgroup/${hierarchy}${daemon.cgroupParent}-other/${directory}`])
+    await exec('rmdir', [`${top}${parent}`, `${top}${daemon.cgroupParent}-other`])
+    assert.match((await gantry('run', '--rm', '--cgroup-parent', '../up', 'busybox', 'true')).err, /invalid cgroup parent/)
   })
   it('what this kernel cannot limit is left out with a warning', async () => {
     const ran = await gantry('create', '--name', 'swappy', '-m', '64m', '--memory-swappiness', '10', 'busybox')

@@ -42,10 +42,11 @@ export interface Daemon {
   readonly failed: Promise<string>
 }
 
-/** pid and start time of a process: a number alone may have been given to another. */
+/** pid and start time of a process: a number alone may have been given to another. One that has ended has none, reaped or not. */
 function processMark(pid: number): string {
   const stat = readText(`/proc/${pid}/stat`)
-  return stat === undefined ? '' : `${pid} ${stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19]}`
+  const [state, ...rest] = stat === undefined ? [] : stat.slice(stat.lastIndexOf(')') + 2).split(' ')
+  return state === undefined || state === 'Z' || state === 'X' ? '' : `${pid} ${rest[18]}`
 }
 
 /** The launcher of a daemon that was killed may still carry out what it had been sent. */

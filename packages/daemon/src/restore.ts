@@ -5,6 +5,7 @@ import type { Host, Supervisor } from '@gantry/runtime'
 import { logger } from '@gantry/std'
 import type { Container } from './containers/container.ts'
 import type { Lifecycle } from './containers/lifecycle.ts'
+import { cgroupsPathOf } from './containers/spec/spec.ts'
 import { etcDirectory } from './containers/spec/etc-files.ts'
 import type { ContainerStore } from './containers/store.ts'
 
@@ -29,7 +30,7 @@ export async function restore(ports: RestorePorts): Promise<void> {
   const running = new Set<string>()
   const ended: (() => Promise<void>)[] = []
   for (const container of candidates) {
-    const found = await supervisor.adopt(container.id)
+    const found = await supervisor.adopt(container.id, cgroupsPathOf(container.document))
     if (found.status === 'running') {
       running.add(container.id)
       Object.assign(container.state, { status: 'running', starting: false, pid: found.task.pid, startedAt: container.state.startedAt === '' ? String(BigInt(Date.now()) * 1_000_000n) : container.state.startedAt })

@@ -61,7 +61,7 @@ export interface Factory {
   program(id: string, options: StartOptions): SyscallProgram
   start(id: string, options: StartOptions): Promise<InitProcess>
   /** Finds a container again that an earlier daemon started; `ended` when its shim has left only the exit status. */
-  adopt(id: string): Promise<Adopted>
+  adopt(id: string, cgroupsPath?: string): Promise<Adopted>
   /** Forgets what a container left in the exec root. */
   forget(id: string): void
 }
@@ -189,6 +189,7 @@ export function createFactory({ root, launcher, cgroups, discarder }: FactoryOpt
     cgroups,
     program,
     async start(id, options) {
+      cgroups.place(id, options.spec.linux.cgroupsPath)
       const compiled = program(id, options)
       if (exists(directory(id))) discarder.discard(directory(id))
       mkdirSync(directory(id), { recursive: true, mode: 0o700 })
@@ -208,7 +209,8 @@ export function createFactory({ root, launcher, cgroups, discarder }: FactoryOpt
       }
       return process(id, launched.pid, launched.shimPid, timings, state)
     },
-    async adopt(id) {
+    async adopt(id, cgroupsPath) {
+      cgroups.place(id, cgroupsPath)
       const state = ends()
       try {
         const client = await connectShim(`${directory(id)}/s`, {

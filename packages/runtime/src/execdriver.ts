@@ -56,7 +56,7 @@ export interface ExecDriver {
   start(bundle: Bundle): Promise<Task>
   /** What a start would do, one operation a line. */
   explain(bundle: Bundle): string
-  adopt(id: string): Promise<AdoptedTask>
+  adopt(id: string, cgroupsPath?: string): Promise<AdoptedTask>
   forget(id: string): void
   pause(id: string, paused: boolean): Promise<void>
   update(id: string, resources: OciResources): void

@@ -9,7 +9,7 @@ export interface Supervisor {
   /** Waits for a worker, then starts. */
   start(bundle: Bundle): Promise<Task>
   task(id: string): Task | undefined
-  adopt(id: string): Promise<AdoptedTask>
+  adopt(id: string, cgroupsPath?: string): Promise<AdoptedTask>
   readonly running: number
   readonly queued: number
 }
@@ -55,8 +55,8 @@ export function createSupervisor(driver: ExecDriver, workers: number = DEFAULT_W
       }
     },
     task: (id) => tasks.get(id),
-    async adopt(id) {
-      const found = await driver.adopt(id)
+    async adopt(id, cgroupsPath) {
+      const found = await driver.adopt(id, cgroupsPath)
       if (found.status === 'running') watch(id, found.task)
       return found
     },

@@ -1,5 +1,5 @@
 import { mkdirSync, readdirSync, readFileSync, rmdirSync, statSync, writeFileSync } from 'node:fs'
-import { EngineError, hasCode, readText } from '@gantry/std'
+import { EngineError, exists, hasCode, readText } from '@gantry/std'
 import { parseMountInfo } from '@gantry/linux'
 import type { OciResources } from '../spec/oci.ts'
 import { v1Files } from './v1.ts'
@@ -39,6 +39,8 @@ export interface CgroupManager {
   readonly layout: CgroupLayout
   /** Makes the parent directories and switches controllers on. */
   prepare(): void
+  /** Puts a container somewhere else than below the parent (`linux.cgroupsPath`), and makes the directories above it. */
+  place(id: string, path: string | undefined): void
   plan(id: string, resources: OciResources): CgroupPlan
   /** Directory of a container in the hierarchy of a controller. */
   path(id: string, controller: string): string | undefined
@@ -91,9 +93,23 @@ export function cgroupManager(parent: string, layout: CgroupLayout = readLayout(
   const base = parent.replace(/^\/+|\/+$/g, '')
   const all = layout.unified === undefined ? layout.hierarchies : [...layout.hierarchies, layout.unified]
   const hierarchyOf = (controller: string): Hierarchy | undefined => (layout.version === 2 ? layout.unified : layout.hierarchies.find((one) => one.controllers.includes(controller)))
+  const places = new Map<string, string>()
+  /** Directories above a container that were not there before, deepest last, by the container's id. */
+  const made = new Map<string, readonly string[]>()
+  const at = (hierarchy: Hierarchy, id: string): string => `${hierarchy.mountPoint}/${places.get(id) ?? `${base}/${id}`}`
   const path = (id: string, controller: string): string | undefined => {
     const hierarchy = hierarchyOf(controller)
-    return hierarchy === undefined ? undefined : `${hierarchy.mountPoint}/${base}/${id}`
+    return hierarchy === undefined ? undefined : at(hierarchy, id)
+  }
+  const makeParents = (parent: string): readonly string[] => {
+    const fresh: string[] = []
+    for (const hierarchy of all) {
+      const first = mkdirSync(`${hierarchy.mountPoint}/${parent}`, { recursive: true })
+      if (first !== undefined) fresh.push(...chain(first, `${hierarchy.mountPoint}/${parent}`))
+      if (hierarchy.controllers.includes('cpuset') && layout.version === 1) prepareCpuset(hierarchy.mountPoint, parent)
+    }
+    if (layout.version === 2 && layout.unified !== undefined) enableControllers(layout.unified, parent)
+    return fresh
   }
   const existing = (directory: string) => (file: string) => statSync(`${directory}/${file}`, { throwIfNoEntry: false }) !== undefined
   const writesFor = (hierarchy: Hierarchy, resources: OciResources): readonly CgroupWrite[] => {
@@ -104,20 +120,22 @@ export function cgroupManager(parent: string, layout: CgroupLayout = readLayout(
     layout,
     path,
     prepare() {
-      for (const hierarchy of all) {
-        const directory = `${hierarchy.mountPoint}/${base}`
-        mkdirSync(directory, { recursive: true })
-        if (hierarchy.controllers.includes('cpuset') && layout.version === 1) prepareCpuset(hierarchy.mountPoint, base)
-      }
-      if (layout.version === 2 && layout.unified !== undefined) enableControllers(layout.unified, base)
+      makeParents(base)
+    },
+    place(id, where) {
+      if (where === undefined) return void places.delete(id)
+      const clean = where.split('/').filter((part) => part !== '' && part !== '.')
+      if (clean.length === 0 || clean.includes('..')) throw new EngineError('invalid', `linux.cgroupsPath: expected a path without "..", got "${where}"`)
+      places.set(id, clean.join('/'))
+      made.set(id, clean.length > 1 ? makeParents(clean.slice(0, -1).join('/')) : [])
     },
     plan(id, resources) {
-      const directories = all.map((hierarchy) => ({ path: `${hierarchy.mountPoint}/${base}/${id}`, controllers: hierarchy.controllers, writes: writesFor(hierarchy, resources) }))
+      const directories = all.map((hierarchy) => ({ path: at(hierarchy, id), controllers: hierarchy.controllers, writes: writesFor(hierarchy, resources) }))
       const memory = path(id, 'memory')
       return {
         version: layout.version,
         directories,
-        ...(layout.unified && { unified: `${layout.unified.mountPoint}/${base}/${id}` }),
+        ...(layout.unified && { unified: at(layout.unified, id) }),
         ...(memory !== undefined && { oomFile: `${memory}/${layout.version === 2 ? 'memory.events' : 'memory.oom_control'}` }),
       }
     },
@@ -138,7 +156,7 @@ export function cgroupManager(parent: string, layout: CgroupLayout = readLayout(
     },
     update(id, resources) {
       for (const hierarchy of all) {
-        const directory = `${hierarchy.mountPoint}/${base}/${id}`
+        const directory = at(hierarchy, id)
         for (const write of inOrder(directory, writesFor(hierarchy, { ...resources, devices: [] }))) writeLimit(`${directory}/${write.file}`, write.value)
       }
     },
@@ -161,15 +179,21 @@ export function cgroupManager(parent: string, layout: CgroupLayout = readLayout(
       }
       return [...found]
     },
-    exists: (id) => all.some((hierarchy) => existing(hierarchy.mountPoint)(`${base}/${id}`)),
+    exists: (id) => all.some((hierarchy) => exists(at(hierarchy, id))),
     async destroy(id) {
-      const unified = layout.unified === undefined ? undefined : `${layout.unified.mountPoint}/${base}/${id}`
-      const directories = all.map((hierarchy) => `${hierarchy.mountPoint}/${base}/${id}`)
+      const unified = layout.unified === undefined ? undefined : at(layout.unified, id)
+      const directories = all.map((hierarchy) => at(hierarchy, id))
       for (let attempt = 0; attempt < 200; attempt++) {
         if (unified !== undefined && existing(unified)('cgroup.kill')) writeFileSync(`${unified}/cgroup.kill`, '1')
         for (const directory of directories) for (const pid of pidsIn(directory)) killQuietly(pid)
         const gone = directories.map((directory) => removeDirectory(directory))
-        if (gone.every((one) => one)) return
+        if (gone.every((one) => one)) {
+          // Others may live there by now; then they stay.
+          for (const directory of [...(made.get(id) ?? [])].reverse()) removeDirectory(directory)
+          made.delete(id)
+          places.delete(id)
+          return
+        }
         await sleep(10)
       }
       throw new EngineError('internal', `cgroup of ${id} cannot be removed: it is still busy`)
@@ -199,6 +223,12 @@ function writeLimit(path: string, value: string): void {
     const busy = hasCode(cause, 'EBUSY')
     throw new EngineError(busy ? 'conflict' : 'internal', `cannot set ${path.slice(path.lastIndexOf('/') + 1)} to ${value}${busy ? ': more than that is in use' : ''}`, { cause })
   }
+}
+
+/** `/a/b` to `/a/b/c/d`: each directory on the way. */
+function chain(first: string, last: string): readonly string[] {
+  const rest = last.slice(first.length).split('/').filter((part) => part !== '')
+  return rest.reduce<readonly string[]>((list, part) => [...list, `${list.at(-1) ?? first}/${part}`], [first])
 }
 
 function pidsIn(directory: string): readonly number[] {

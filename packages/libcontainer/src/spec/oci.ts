@@ -137,6 +137,8 @@ export interface OciLinux {
   readonly maskedPaths: readonly string[]
   readonly readonlyPaths: readonly string[]
   readonly rootfsPropagation?: string
+  /** Where in the hierarchies the container goes; by default below the manager's parent, by its id. */
+  readonly cgroupsPath?: string
 }
 
 /** What a filter does with a call. */

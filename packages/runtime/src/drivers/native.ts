@@ -41,8 +41,8 @@ export function nativeDriver(factory: Factory): ExecDriver {
     name: 'native',
     start: async (bundle) => asTask(await factory.start(bundle.id, options(bundle))),
     explain: (bundle) => factory.program(bundle.id, options(bundle)).listing(),
-    async adopt(id) {
-      const found = await factory.adopt(id)
+    async adopt(id, cgroupsPath) {
+      const found = await factory.adopt(id, cgroupsPath)
       if (found.status === 'running') return { status: 'running', task: asTask(found.process) }
       return found.status === 'ended' ? { status: 'ended', exit: taskExit(found.exit) } : found
     },

@@ -47,7 +47,7 @@ export function checkResources(r: Resources): void {
   if (r.BlkioWeight !== 0 && (r.BlkioWeight < 10 || r.BlkioWeight > 1000)) refuse('Range of blkio weight is from 10 to 1000')
   checkCpuset(r.CpusetCpus, 'cpuset cpus', CPUS)
   checkCpuset(r.CpusetMems, 'cpuset mems', 1)
-  if (r.CgroupParent !== '') throw new EngineError('unsupported', 'HostConfig.CgroupParent is not supported')
+  if (!/^[\w./@:-]*$/.test(r.CgroupParent) || r.CgroupParent.split('/').includes('..')) refuse(`invalid cgroup parent: ${r.CgroupParent}: expected a path such as /jobs/batch`)
   if (r.DeviceRequests !== null && r.DeviceRequests.length > 0) throw new EngineError('unsupported', 'could not select device driver: HostConfig.DeviceRequests is not supported')
 }
 

@@ -43,6 +43,12 @@ export function mergeEnv(base: readonly string[], over: readonly string[]): read
   return result
 }
 
+/** Where its cgroups lie, when it asks for a parent of its own. */
+export function cgroupsPathOf(document: ContainerDocument): string | undefined {
+  const parent = document.hostConfig.CgroupParent
+  return parent === '' ? undefined : `${parent}/${document.id}`
+}
+
 /** The maps of a container's own users; none when it has the host's. */
 export function usersOf(input: Pick<SpecInput, 'document' | 'users'>): UserMaps | undefined {
   return input.document.hostConfig.UsernsMode === 'host' ? undefined : input.users
@@ -115,6 +121,7 @@ export function toSpec(input: SpecInput): OciSpec {
   const hostname = config.Hostname
   const spaces = namespaces(input)
   const users = usersOf(input)
+  const cgroupsPath = cgroupsPathOf(document)
   const own = (type: OciNamespace['type']): boolean => spaces.some((one) => one.type === type && one.path === undefined)
   const security = settleSecurity(hostConfig, input.knownCapabilities)
   const { devices, rules } = settleDevices(hostConfig)
@@ -134,6 +141,7 @@ export function toSpec(input: SpecInput): OciSpec {
     mounts: mountsOf(input),
     linux: {
       namespaces: spaces,
+      ...(cgroupsPath !== undefined && { cgroupsPath }),
       ...(users && { uidMappings: users.uids, gidMappings: users.gids }),
       resources: settleResources(hostConfig, rules),
       devices,
