@@ -63,6 +63,16 @@ describe('mounts', { skip }, () => {
     assert.equal(existsSync(`${shared}/b/inside`), true)
     await host('umount', `${shared}/b`)
   })
+  it('--ipc container: shares memory and /dev/shm of a donor that agrees', async () => {
+    await ok('run', '-d', '--name', 'donor', '--ipc', 'shareable', 'busybox', 'sh', '-c', 'echo given > /dev/shm/file; sleep 100')
+    await ok('run', '-d', '--name', 'selfish', 'busybox', 'sleep', '100')
+    assert.equal(await ok('run', '--rm', '--ipc', 'container:donor', 'busybox', 'sh', '-c', 'cat /dev/shm/file; echo back > /dev/shm/back'), 'given')
+    assert.equal(await ok('exec', 'donor', 'cat', '/dev/shm/back'), 'back')
+    assert.equal(await ok('run', '--rm', '--ipc', 'container:donor', '--pid', 'container:donor', 'busybox', 'readlink', '/proc/self/ns/ipc'), await ok('exec', 'donor', 'readlink', '/proc/self/ns/ipc'))
+    assert.match((await gantry('run', '--rm', '--ipc', 'container:selfish', 'busybox', 'true')).err, /non-shareable IPC/)
+    assert.match((await gantry('run', '--rm', '--ipc', 'container:nobody', 'busybox', 'true')).err, /No such container: nobody/)
+    await ok('rm', '-f', 'donor', 'selfish')
+  })
   it('--mount with bind-propagation', async () => {
     await ok('run', '--rm', '--privileged', '--mount', `type=bind,source=${shared},target=/s,bind-propagation=rshared`, 'busybox', 'sh', '-c', 'mount -t tmpfs x /s/b && touch /s/b/inside')
     assert.equal(existsSync(`${shared}/b/inside`), true)

@@ -38,6 +38,13 @@ export function identityOf(ports: Pick<BundlePorts, 'graph'>, container: Contain
   return known
 }
 
+/** The process whose namespace another container joins. */
+function pidToJoin(donor: Container, namespace: string): number {
+  if (donor.task === undefined) throw new EngineError('conflict', `cannot join ${namespace} namespace of a non running container: ${donor.id}`)
+  if (namespace === 'ipc' && donor.document.hostConfig.IpcMode !== 'shareable') throw new EngineError('conflict', `cannot join IPC of container ${donor.id}: non-shareable IPC (hint: use IpcMode:shareable for the donor container)`)
+  return donor.task.pid
+}
+
 /** Who root inside is on the host. */
 export function ownerOf(ports: BundlePorts, container: Container): readonly [number, number] {
   const users = usersOf({ document: container.document, users: ports.users })
@@ -59,11 +66,7 @@ export function bundleOf(ports: BundlePorts, container: Container, image: Image 
       knownCapabilities: ports.knownCapabilities,
       cgroupVersion: ports.cgroupVersion,
       users: ports.users,
-      pidOf: (key) => {
-        const pid = ports.store.find(key).task?.pid
-        if (pid === undefined) throw new EngineError('conflict', `cannot join a namespace of container ${key}: it is not running`)
-        return pid
-      },
+      pidOf: (key, namespace) => pidToJoin(ports.store.find(key), namespace),
     }),
     root: ports.graph.driver.recipe(container.id, ports.graph.places(image), { volatile: hostConfig.AutoRemove }),
     network: sandbox.attachment,

@@ -95,6 +95,7 @@ function checkRequest(ports: CreatePorts, config: ContainerConfig, hostConfig: H
   if (mode.startsWith('container:')) ports.store.find(mode.slice('container:'.length))
   else if (!ports.hasNetwork(mode)) throw new EngineError('not-found', `network ${mode} not found`)
   if (mode !== 'bridge' && mode !== 'host' && mode !== 'none' && !mode.startsWith('container:')) throw new EngineError('unsupported', `network ${mode} is not supported`)
+  for (const join of [hostConfig.IpcMode, hostConfig.PidMode]) if (join.startsWith('container:')) ports.store.find(join.slice('container:'.length))
   for (const name of endpoints) {
     if (name === mode || (name === 'default' && mode === 'bridge')) continue
     if (!ports.hasNetwork(name)) throw new EngineError('not-found', `network ${name} not found`)

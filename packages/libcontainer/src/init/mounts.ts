@@ -1,6 +1,6 @@
 import { statSync } from 'node:fs'
 import { EngineError } from '@gantry/std'
-import { AT, type Blob, MOUNT_ATTR, MS, O, type ProgramBuilder, type Register, WANT } from '@gantry/linux'
+import { AT, type Blob, CLONE, MOUNT_ATTR, MS, O, type ProgramBuilder, type Register, WANT } from '@gantry/linux'
 import type { CgroupPlan } from '../cgroups/manager.ts'
 import type { OciLinux, OciMount } from '../spec/oci.ts'
 import { devptsOwner } from './user-namespace.ts'
@@ -67,8 +67,27 @@ export function openBind(p: ProgramBuilder, mount: OciMount, users?: Register): 
   const attributes = attributesBlob(p, users === undefined ? options : { ...options, set: options.set | MOUNT_ATTR.IDMAP })
   if (users !== undefined) p.op('name the user namespace', 'store', [{ blob: attributes.blob + 24, length: 8 }, users, 8])
   const fd = p.register()
-  p.op(`bind ${mount.source}`, 'bindFd', [AT.FDCWD, p.text(mount.source), options.recursive ? AT.RECURSIVE : 0, attributes, 32], { to: fd })
+  const take = (path: string): void => p.op(`bind ${mount.source}`, 'bindFd', [AT.FDCWD, p.text(path), options.recursive ? AT.RECURSIVE : 0, attributes, 32], { to: fd })
+  // A mount of another container can only be copied from inside its mount namespace.
+  const [, pid, path] = OTHER_ROOT.exec(mount.source) ?? []
+  if (pid === undefined || path === undefined) take(mount.source)
+  else insideMountsOf(p, pid, () => take(path))
   return fd
+}
+
+const OTHER_ROOT = /^\/proc\/(\d+)\/root(\/.+)$/
+
+function insideMountsOf(p: ProgramBuilder, pid: string, work: () => void): void {
+  p.scoped(() => {
+    const [home, there] = [p.register(), p.register()]
+    p.call('remember the mount namespace', 'openat', [AT.FDCWD, p.text('/proc/self/ns/mnt'), O.RDONLY | O.CLOEXEC, 0], { to: home })
+    p.call(`mount namespace of process ${pid}`, 'openat', [AT.FDCWD, p.text(`/proc/${pid}/ns/mnt`), O.RDONLY | O.CLOEXEC, 0], { to: there })
+    p.call('go there', 'setns', [there, CLONE.NEWNS])
+    work()
+    p.call('come back', 'setns', [home, CLONE.NEWNS])
+    p.call('close it', 'close', [there])
+    p.call('close the other', 'close', [home])
+  })
 }
 
 /** Whether what is mounted below a bind goes back to the host: its source must be taken before the host's mounts are cut off. */

@@ -19,7 +19,7 @@ export interface SpecInput {
   readonly cgroupVersion: 1 | 2
   readonly users: UserMaps | undefined
   /** pid of the process whose namespace is joined, by container name or id. */
-  readonly pidOf: (container: string) => number
+  readonly pidOf: (container: string, namespace: OciNamespace['type']) => number
 }
 
 /** The environment of a process, in Docker's order: PATH, HOSTNAME, TERM, the image's and the user's, HOME. */
@@ -59,7 +59,7 @@ function namespaces(input: SpecInput): readonly OciNamespace[] {
   const list: OciNamespace[] = [{ type: 'mount' }, ...(usersOf(input) === undefined ? [] : [{ type: 'user' } as const])]
   const shared = (mode: string, type: OciNamespace['type'], file: string): void => {
     if (mode === 'host') return
-    if (mode.startsWith('container:')) list.push({ type, path: `/proc/${input.pidOf(mode.slice('container:'.length))}/ns/${file}` })
+    if (mode.startsWith('container:')) list.push({ type, path: `/proc/${input.pidOf(mode.slice('container:'.length), type)}/ns/${file}` })
     else list.push({ type })
   }
   shared(networkMode, 'network', 'net')
@@ -83,8 +83,9 @@ function mountsOf(input: SpecInput): readonly OciMount[] {
   const { hostConfig } = input.document
   const own = (file: string): OciMount => ({ destination: `/etc/${file}`, type: 'bind', source: `${input.etcDirectory}/${file}`, options: ['rbind', hostConfig.ReadonlyRootfs ? 'ro' : 'rw', 'rprivate'] })
   const shmBytes = hostConfig.ShmSize === 0 ? DEFAULT_SHM_BYTES : hostConfig.ShmSize
-  const shm: OciMount = hostConfig.IpcMode === 'host'
-    ? { destination: '/dev/shm', type: 'bind', source: '/dev/shm', options: ['rbind', 'rw', 'rprivate'] }
+  const donor = hostConfig.IpcMode.startsWith('container:') ? `/proc/${input.pidOf(hostConfig.IpcMode.slice('container:'.length), 'ipc')}/root/dev/shm` : '/dev/shm'
+  const shm: OciMount = hostConfig.IpcMode === 'host' || hostConfig.IpcMode.startsWith('container:')
+    ? { destination: '/dev/shm', type: 'bind', source: donor, options: ['rbind', 'rw', 'rprivate'] }
     : { destination: '/dev/shm', type: 'tmpfs', source: 'shm', options: ['nosuid', 'noexec', 'nodev', 'mode=1777', `size=${shmBytes}`] }
   const tmpfs = Object.entries(hostConfig.Tmpfs ?? {}).map(([destination, options]): OciMount => ({ destination, type: 'tmpfs', source: 'tmpfs', options: options === '' ? ['noexec', 'nosuid', 'nodev'] : ['noexec', 'nosuid', 'nodev', ...options.split(',')].filter((option, _, all) => !(option.startsWith('no') && all.includes(option.slice(2)))) }))
   const users = input.mounts.map((mount): OciMount => (mount.type === 'tmpfs' ? { destination: mount.destination, type: 'tmpfs', source: 'tmpfs', options: [...mount.options, ...(mount.readOnly ? ['ro'] : [])] } : bindOf(mount, usersOf(input) !== undefined)))
