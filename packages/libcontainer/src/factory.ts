@@ -249,7 +249,7 @@ export function createFactory({ root, launcher, cgroups, discarder }: FactoryOpt
 
 /** The error of a start or exec in the words that Docker's clients look for, with the exit code that belongs to it. */
 export function describeStartFailure(error: unknown): { readonly message: string; readonly exitCode: number } | undefined {
-  if (!(error instanceof ProgramError) || error.step?.op !== 'exec') return undefined
+  if (!(error instanceof ProgramError) || error.step?.what.startsWith('exec: ') !== true) return undefined
   const name = error.step.what.replace(/^exec: /, '')
   const plain = JSON.parse(name) as string
   if (error.errno === 2) return { message: plain.includes('/') ? `${error.step.what}: stat ${plain}: no such file or directory` : `${error.step.what}: executable file not found in $PATH`, exitCode: 127 }

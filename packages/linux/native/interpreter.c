@@ -160,6 +160,7 @@ static i64 step(struct program *p, struct instruction *i, u32 *next) {
     case OP_PIVOT: return op_pivot((int)A(0));
     case OP_NETLINK: return op_netlink((int)A(0), (void *)A(1), (u32)A(2), (u32)A(3));
     case OP_NETLINK_DUMP: return op_netlink_dump((int)A(0), (void *)A(1), (u32)A(2));
+    case OP_SEND_FD: return op_send_fd((int)A(0), (int)A(1), (void *)A(2), A(3));
     case OP_SECCOMP: {
       struct { u16 count; u64 *filter; } f = {(u16)A(1), (u64 *)A(0)};
       return sys3(__NR_seccomp, 1, A(2), &f);

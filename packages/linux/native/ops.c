@@ -211,6 +211,15 @@ i64 op_netlink_dump(int fd, const void *message, u32 length) {
   }
 }
 
+/* unix(7), SCM_RIGHTS: one descriptor. */
+i64 op_send_fd(int socket, int fd, const void *text, u64 length) {
+  struct iovec v = {(void *)text, length};
+  struct { u64 length; int level, type; int fd; int padding; } control = {sizeof(u64) + 3 * sizeof(int), 1, 1, fd, 0};
+  struct { void *name; u32 namelen; struct iovec *iov; u64 iovlen; void *control; u64 controllen; int flags; } m = {0, 0, &v, 1, &control, sizeof control, 0};
+  i64 put = sys3(__NR_sendmsg, socket, &m, MSG_NOSIGNAL);
+  return put < 0 ? put : 0;
+}
+
 /* Fills a pointer list whose strings lie behind it. */
 static void fill(u64 *list, u32 count) {
   char *at = (char *)(list + count + 1);

@@ -45,6 +45,7 @@
 #define OP_REMOVE_TREE 36
 #define OP_ADD_PROCESS 37
 #define OP_NETLINK_DUMP 38
+#define OP_SEND_FD 39
 #define KIND_IMMEDIATE 0
 #define KIND_REGISTER 1
 #define KIND_BLOB 2

@@ -6,6 +6,7 @@ import { REPLIES, REQUESTS } from './ops.table.ts'
 import { ProgramError, type SyscallProgram } from './program.ts'
 
 const log = logger('linux.launcher')
+const ORPHANS_KEPT = 64
 
 /** What a program left behind. */
 export interface ProgramResult {
@@ -52,6 +53,8 @@ export interface Launcher extends AsyncDisposable {
   launch(program: SyscallProgram, events: LaunchEvents): Promise<Launched>
   /** Exits of exec processes arrive by the id that their program was given. */
   expectExit(id: number, exited: (exit: Exit) => void): void
+  /** The wait status of a process that a forked program left behind. */
+  orphanEnded(pid: number): Promise<number>
   /** Resolves when the launcher ends before it was asked to. */
   readonly lost: Promise<void>
 }
@@ -93,9 +96,10 @@ function decodeStarted(frame: Frame): Launched {
   }
 }
 
-/** Starts the launcher from the helper's file and waits until it is ready. */
-export async function startLauncher(helper: string): Promise<Launcher> {
-  const child = spawn(helper, ['launcher'], { stdio: ['ignore', 'ignore', 'inherit', 'pipe'], env: {}, detached: true })
+/** Starts the launcher from the helper's file and waits until it is ready. Its children have no standard streams unless they are to inherit these. */
+export async function startLauncher(helper: string, options: { readonly inheritStdio?: boolean } = {}): Promise<Launcher> {
+  const own = options.inheritStdio === true ? 'inherit' : 'ignore'
+  const child = spawn(helper, ['launcher'], { stdio: [own, own, 'inherit', 'pipe'], env: {}, detached: true })
   const channel = child.stdio[3] as Socket
   const ended = new Promise<void>((resolve) => child.once('close', () => resolve()))
   const spawned = new Promise<never>((_, reject) => child.once('error', (cause) => reject(new EngineError('internal', `cannot start ${helper}`, { cause }))))
@@ -108,9 +112,20 @@ export async function startLauncher(helper: string): Promise<Launcher> {
   const isReady = new Promise<void>((resolve) => {
     ready = resolve
   })
+  const orphans = new Map<number, number>()
+  const awaited = new Map<number, (status: number) => void>()
+  /** It may end before somebody asks. */
+  const orphan = (pid: number, status: number): void => {
+    const heard = awaited.get(pid)
+    awaited.delete(pid)
+    if (heard !== undefined) return heard(status)
+    orphans.set(pid, status)
+    const [oldest] = orphans.keys()
+    if (orphans.size > ORPHANS_KEPT && oldest !== undefined) orphans.delete(oldest)
+  }
   const onGone = (body: Buffer): void => {
     const id = shims.get(body.readUInt32LE(0))
-    if (id === undefined) return
+    if (id === undefined) return orphan(body.readUInt32LE(0), body.readUInt32LE(4))
     shims.delete(body.readUInt32LE(0))
     const pending = results.get(id)
     results.delete(id)
@@ -182,6 +197,13 @@ export async function startLauncher(helper: string): Promise<Launcher> {
       }
       return decodeStarted(frame)
     },
+    orphanEnded: (pid) =>
+      new Promise((resolve) => {
+        const known = orphans.get(pid)
+        orphans.delete(pid)
+        if (known === undefined) awaited.set(pid, resolve)
+        else resolve(known)
+      }),
     expectExit: (id, exited) => {
       exits.set(id, exited)
     },

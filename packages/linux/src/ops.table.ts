@@ -49,6 +49,7 @@ export const OPS = {
   removeTree: { code: 36, args: ['dir', 'path'], note: 'removes a tree without following links' },
   addProcess: { code: 37, args: ['table'], note: 'hands an exec process to the shim' },
   netlinkDump: { code: 38, args: ['socket', 'message', 'length'], note: 'sends a request and adds the answers to the reply' },
+  sendFd: { code: 39, args: ['socket', 'fd', 'text', 'length'], note: 'sends a descriptor over a unix socket, with a text' },
 } as const
 
 export type OpName = keyof typeof OPS

@@ -101,6 +101,11 @@ export function cgroupManager(parent: string, layout: CgroupLayout = readLayout(
     const hierarchy = hierarchyOf(controller)
     return hierarchy === undefined ? undefined : at(hierarchy, id)
   }
+  /** Directly below the top nothing has been told to inherit (`cgroup.clone_children`). */
+  const inheritedCpuset = (hierarchy: Hierarchy, id: string): readonly CgroupWrite[] => {
+    if (layout.version !== 1 || !hierarchy.controllers.includes('cpuset') || places.get(id)?.includes('/') !== false) return []
+    return ['cpuset.cpus', 'cpuset.mems'].map((file) => ({ file, value: readFileSync(`${hierarchy.mountPoint}/${file}`, 'utf8').trim() }))
+  }
   const makeParents = (parent: string): readonly string[] => {
     const fresh: string[] = []
     for (const hierarchy of all) {
@@ -130,7 +135,7 @@ export function cgroupManager(parent: string, layout: CgroupLayout = readLayout(
       made.set(id, clean.length > 1 ? makeParents(clean.slice(0, -1).join('/')) : [])
     },
     plan(id, resources) {
-      const directories = all.map((hierarchy) => ({ path: at(hierarchy, id), controllers: hierarchy.controllers, writes: writesFor(hierarchy, resources) }))
+      const directories = all.map((hierarchy) => ({ path: at(hierarchy, id), controllers: hierarchy.controllers, writes: [...inheritedCpuset(hierarchy, id), ...writesFor(hierarchy, resources)] }))
       const memory = path(id, 'memory')
       return {
         version: layout.version,

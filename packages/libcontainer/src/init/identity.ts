@@ -1,4 +1,4 @@
-import { PR, type ProgramBuilder, type Value } from '@gantry/linux'
+import { AT, PR, type ProgramBuilder, type Value } from '@gantry/linux'
 import { EngineError } from '@gantry/std'
 import { capabilityMask } from '../capabilities.ts'
 import { compileSeccomp, encodeBpf } from '../seccomp/compile.ts'
@@ -54,9 +54,10 @@ function words(values: readonly number[]): Buffer {
  * Becomes the user, with just the capabilities that were given. Order: bounding needs SETPCAP; setuid clears effective; ambient
  * needs permitted and inheritable. Without no_new_privs the filter needs SYS_ADMIN and comes first; with it, last.
  */
-export function becomeUser(p: ProgramBuilder, process: OciProcess, seccomp: OciSeccomp | undefined, lastCapability: number): void {
+export function becomeUser(p: ProgramBuilder, process: OciProcess, seccomp: OciSeccomp | undefined, lastCapability: number, dieWithParent = true): void {
   p.phase('identity')
   const { capabilities, user } = process
+  if (user.umask !== undefined) p.call(`mask for new files ${user.umask.toString(8)}`, 'umask', [user.umask])
   if (process.noNewPrivileges) p.call('no new privileges', 'prctl', [PR.SET_NO_NEW_PRIVS, 1, 0, 0, 0])
   else loadFilter(p, seccomp)
   const bounding = capabilityMask(capabilities.bounding)
@@ -73,18 +74,43 @@ export function becomeUser(p: ProgramBuilder, process: OciProcess, seccomp: OciS
   const halves = [0n, 32n].flatMap((shift) => [effective, permitted, inheritable].map((mask) => Number((mask >> shift) & 0xffffffffn)))
   p.call('capabilities', 'capset', [p.bytes(words([0x20080522, 0])), p.bytes(words(halves))])
   for (const name of capabilities.ambient) p.call(`ambient ${name}`, 'prctl', [PR.CAP_AMBIENT, RAISE_AMBIENT, Math.log2(Number(capabilityMask([name]))), 0, 0])
-  p.call('die with the shim', 'prctl', [PR.SET_PDEATHSIG, 9, 0, 0, 0])
+  if (dieWithParent) p.call('die with the shim', 'prctl', [PR.SET_PDEATHSIG, 9, 0, 0, 0])
   p.op('the working directory lies inside', 'checkCwd', [])
   if (process.noNewPrivileges) loadFilter(p, seccomp)
 }
 
 const DEFAULT_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
 
+const X_OK = 1
+
+/** Fails now, not at the start, when the program is not there or may not be executed. */
+export function findProgram(p: ProgramBuilder, process: OciProcess): void {
+  const found = p.label()
+  const candidates = programPaths(process)
+  candidates.forEach((path, index) => {
+    if (index === candidates.length - 1) {
+      p.call(`exec: ${JSON.stringify(process.args[0] ?? '')}`, 'faccessat', [AT.FDCWD, p.text(path), X_OK, 0])
+      return
+    }
+    p.scoped(() => {
+      const result = p.register()
+      p.call(`look for ${path}`, 'faccessat', [AT.FDCWD, p.text(path), X_OK, 0], { to: result, ignore: true })
+      p.op('it is there', 'jumpIfZero', [result, found])
+    })
+  })
+  p.place(found)
+}
+
+function programPaths(process: OciProcess): readonly string[] {
+  const [name = ''] = process.args
+  const path = process.env.findLast((entry) => entry.startsWith('PATH='))?.slice('PATH='.length) ?? DEFAULT_PATH
+  return name.includes('/') || name === '' ? [name] : path.split(':').map((directory) => `${directory === '' ? '.' : directory}/${name}`)
+}
+
 /** The last op: the user's program, looked up in the container's PATH as execvp does. */
 export function execute(p: ProgramBuilder, process: OciProcess): void {
   p.phase('exec')
   const [name = ''] = process.args
-  const path = process.env.findLast((entry) => entry.startsWith('PATH='))?.slice('PATH='.length) ?? DEFAULT_PATH
-  const candidates = name.includes('/') || name === '' ? [name] : path.split(':').map((directory) => `${directory === '' ? '.' : directory}/${name}`)
+  const candidates = programPaths(process)
   p.op(`exec: ${JSON.stringify(name)}`, 'exec', [p.strings(candidates), candidates.length, p.pointers(process.args), process.args.length, p.pointers(process.env), process.env.length])
 }

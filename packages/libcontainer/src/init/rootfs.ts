@@ -49,10 +49,10 @@ function devices(p: ProgramBuilder, dev: Register, plan: StartPlan, opened: Open
   p.call('mask for new files', 'umask', [0o022])
 }
 
-function bindConsole(p: ProgramBuilder, root: Register, stdio: StdioRegisters): void {
+function bindConsole(p: ProgramBuilder, root: Register, slave: Register): void {
   const mount = p.register()
   const target = p.register()
-  p.op('the terminal as a mount', 'bindFd', [stdio.process.in, p.text(''), AT.EMPTY_PATH, 0, 0], { to: mount })
+  p.op('the terminal as a mount', 'bindFd', [slave, p.text(''), AT.EMPTY_PATH, 0, 0], { to: mount })
   p.op('resolve /dev/console', 'openIn', [root, p.text('/dev/console'), WANT.file, 0o600], { to: target })
   p.op('mount the terminal on /dev/console', 'attach', [mount, target])
   p.call('close /dev/console', 'close', [target])
@@ -90,7 +90,7 @@ function attachRoot(p: ProgramBuilder, opened: OpenedForUsers, root: Register): 
 }
 
 /** Builds the container's view of files and moves into it. Gives the handle on its own procfs. */
-export function enterRoot(p: ProgramBuilder, plan: StartPlan, stdio: StdioRegisters, opened: OpenedForUsers | undefined): Register | undefined {
+export function enterRoot(p: ProgramBuilder, plan: StartPlan, stdio: StdioRegisters | undefined, opened: OpenedForUsers | undefined): Register | undefined {
   p.phase('mounts')
   const root = p.register()
   const shared = opened === undefined ? new Map(plan.spec.mounts.filter(isShared).map((mount) => [mount, openBind(p, mount)])) : undefined
@@ -107,7 +107,7 @@ export function enterRoot(p: ProgramBuilder, plan: StartPlan, stdio: StdioRegist
       })
     }
   }
-  if (plan.spec.process.terminal && plan.spec.mounts.some((mount) => mount.type === 'devpts')) p.scoped(() => bindConsole(p, root, stdio))
+  if (stdio !== undefined && plan.spec.process.terminal && plan.spec.mounts.some((mount) => mount.type === 'devpts')) p.scoped(() => bindConsole(p, root, stdio.process.in))
   p.op(`working directory ${plan.spec.process.cwd}`, 'openIn', [root, p.text(plan.spec.process.cwd), WANT.directory, 0o755], { ignore: true })
   if (plan.spec.root.readonly) {
     const attributes = Buffer.alloc(32)

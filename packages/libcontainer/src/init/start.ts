@@ -3,7 +3,7 @@ import { EngineError } from '@gantry/std'
 import { deviceProgram } from '../cgroups/devices.ts'
 import type { CgroupPlan } from '../cgroups/manager.ts'
 import type { OciNamespace } from '../spec/oci.ts'
-import { becomeUser, execute, setLimits } from './identity.ts'
+import { becomeUser, execute, findProgram, setLimits } from './identity.ts'
 import { newDevpts } from './mounts.ts'
 import type { StartPlan } from './plan.ts'
 import { SHIM_REGISTERS } from './registers.ts'
@@ -11,7 +11,7 @@ import { enterRoot } from './rootfs.ts'
 import { becomeRootInside, closeForUsers, giveStdio, hasOwnUsers, type OpenedForUsers, openForUsers, writeMaps } from './user-namespace.ts'
 import { closeProcessEnds, openStdio, placeStdio, processTable, type StdioRegisters } from './stdio.ts'
 
-const CLONE_FLAGS: Readonly<Record<OciNamespace['type'], number>> = {
+export const CLONE_FLAGS: Readonly<Record<OciNamespace['type'], number>> = {
   pid: CLONE.NEWPID, network: CLONE.NEWNET, mount: CLONE.NEWNS, ipc: CLONE.NEWIPC, uts: CLONE.NEWUTS, user: CLONE.NEWUSER, cgroup: CLONE.NEWCGROUP,
 }
 const SIGCHLD = 17
@@ -54,7 +54,7 @@ export function closeCgroup(p: ProgramBuilder, entry: CgroupEntry): void {
   for (const fd of [...entry.tasks, ...(entry.unified ? [entry.unified] : [])]) p.call('close a cgroup', 'close', [fd])
 }
 
-function makeCgroup(p: ProgramBuilder, plan: StartPlan): void {
+export function makeCgroup(p: ProgramBuilder, plan: StartPlan): void {
   for (const directory of plan.cgroup.directories) {
     p.call(`cgroup ${directory.path}`, 'mkdir', [p.text(directory.path), 0o755], { tolerate: ERRNO.EEXIST })
     for (const write of directory.writes) p.op(`${write.file} = ${write.value}`, 'writeFile', [AT.FDCWD, p.text(`${directory.path}/${write.file}`), p.text(write.value), write.value.length, 0])
@@ -62,7 +62,7 @@ function makeCgroup(p: ProgramBuilder, plan: StartPlan): void {
 }
 
 /** Version 2 has no device files: a BPF program decides (`linux/bpf.h`, union bpf_attr). */
-function attachDevicePolicy(p: ProgramBuilder, plan: StartPlan, entry: CgroupEntry): void {
+export function attachDevicePolicy(p: ProgramBuilder, plan: StartPlan, entry: CgroupEntry): void {
   if (plan.cgroup.version !== 2 || entry.unified === undefined) return
   const code = deviceProgram(plan.spec.linux.resources.devices)
   const load = Buffer.alloc(128)
@@ -128,7 +128,7 @@ function insideNetwork(p: ProgramBuilder, plan: StartPlan, proc: Register | unde
   p.call('close the netlink socket', 'close', [socket])
 }
 
-function joinNamespaces(p: ProgramBuilder, plan: StartPlan, inChild: boolean): void {
+export function joinNamespaces(p: ProgramBuilder, plan: StartPlan, inChild: boolean): void {
   for (const namespace of plan.spec.linux.namespaces) {
     if (namespace.path === undefined || (namespace.type === 'pid') === inChild) continue
     if (namespace.type === 'user') throw new EngineError('unsupported', 'joining a user namespace by its path is not supported')
@@ -189,12 +189,19 @@ function hostUsers(p: ProgramBuilder, plan: StartPlan, opened: OpenedForUsers, p
   p.op('let it become root inside', 'syncWrite', [go])
 }
 
-function initSide(p: ProgramBuilder, plan: StartPlan, entry: CgroupEntry, stdio: StdioRegisters, pipes: Pipes, opened: OpenedForUsers | undefined): void {
+/** A process that is to wait, all set up, until somebody lets it become the user's program. */
+export interface Hold {
+  readonly ready: Register
+  readonly gate: Register
+}
+
+/** What the init does, from its first moment to the user's program. With `hold` it outlives its parent and waits in between. */
+export function initSide(p: ProgramBuilder, plan: StartPlan, entry: CgroupEntry, stdio: StdioRegisters | undefined, pipes: Pick<Pipes, 'goRead' | 'goWrite'>, opened: OpenedForUsers | undefined, hold?: Hold): void {
   const { process } = plan.spec
   p.child()
   p.phase('process')
   p.call('own signals', 'rt_sigprocmask', [2, p.bytes(Buffer.alloc(8)), 0, 8])
-  p.call('die with the shim', 'prctl', [PR.SET_PDEATHSIG, SIGKILL, 0, 0, 0])
+  if (hold === undefined) p.call('die with the shim', 'prctl', [PR.SET_PDEATHSIG, SIGKILL, 0, 0, 0])
   p.call('close the other end of the go pipe', 'close', [pipes.goWrite])
   enterCgroup(p, entry)
   if (opened !== undefined) {
@@ -215,15 +222,21 @@ function initSide(p: ProgramBuilder, plan: StartPlan, entry: CgroupEntry, stdio:
   insideNetwork(p, plan, proc)
   lockDown(p, plan, proc)
   p.phase('process')
-  placeStdio(p, process, stdio)
+  if (stdio !== undefined) placeStdio(p, process, stdio)
   p.call('descriptors close on exec', 'close_range', [3, 0xffffffff, 4])
   p.call(`go to ${process.cwd}`, 'chdir', [p.text(process.cwd)])
-  becomeUser(p, process, plan.spec.linux.seccomp, plan.lastCapability)
+  if (hold !== undefined) {
+    findProgram(p, process)
+    p.op('ready', 'syncWrite', [hold.ready])
+    p.call('close the ready pipe', 'close', [hold.ready])
+    p.op('wait for the start', 'syncRead', [hold.gate])
+  }
+  becomeUser(p, process, plan.spec.linux.seccomp, plan.lastCapability, hold === undefined)
   if (plan.init) p.op('stay as the reaper', 'init', [])
   execute(p, process)
 }
 
-function undo(p: ProgramBuilder, plan: StartPlan, pid: Register): void {
+export function undo(p: ProgramBuilder, plan: StartPlan, pid: Register): void {
   p.phase('undo')
   const nobody = p.label()
   p.op('is there a process', 'jumpIfZero', [pid, nobody])

@@ -20,7 +20,8 @@ function pipe(p: ProgramBuilder, what: string): { readonly read: Register; reado
   return { read, write }
 }
 
-function terminal(p: ProgramBuilder, process: OciProcess): { readonly master: Register; readonly slave: Register } {
+/** A terminal in the container's devpts. */
+export function openTerminal(p: ProgramBuilder, process: OciProcess): { readonly master: Register; readonly slave: Register } {
   const master = p.register()
   const slave = p.register()
   p.call('open a terminal in the container’s devpts', 'openat', [SHIM_REGISTERS.devpts, p.text('ptmx'), O.RDWR | O.NOCTTY | O.CLOEXEC, 0], { to: master })
@@ -45,7 +46,7 @@ function dial(p: ProgramBuilder, stream: StreamPlan): Register {
 export function openStdio(p: ProgramBuilder, process: OciProcess, plan: StdioPlan): StdioRegisters {
   const streams = plan.streams.map((stream) => dial(p, stream))
   if (process.terminal) {
-    const { master, slave } = terminal(p, process)
+    const { master, slave } = openTerminal(p, process)
     return { shim: { in: master, out: master }, process: { in: slave, out: slave, err: slave }, streams }
   }
   const out = pipe(p, 'standard output')

@@ -28,6 +28,8 @@ export interface OciUser {
   readonly uid: number
   readonly gid: number
   readonly additionalGids: readonly number[]
+  /** Bits that new files do not get; 022 when left out. */
+  readonly umask?: number
 }
 
 /** `process.capabilities`: names with `CAP_`. */

@@ -1,0 +1,169 @@
+import { AT, batch, CLONE, link, O, PR, type ProgramBuilder, type Register, SOCKET, SOCKET_ADDRESS_BYTES, socketAddress, type SyscallProgram, syscallProgram } from '@gantry/linux'
+import { EngineError } from '@gantry/std'
+import type { CgroupPlan } from '../cgroups/manager.ts'
+import type { OciNamespace, OciProcess, OciSpec } from '../spec/oci.ts'
+import { becomeUser, execute, findProgram, setLimits } from './identity.ts'
+import { newDevpts } from './mounts.ts'
+import type { RootMount, StartPlan } from './plan.ts'
+import { SHIM_REGISTERS } from './registers.ts'
+import { attachDevicePolicy, CLONE_FLAGS, cloneProcess, closeCgroup, enterCgroup, initSide, joinNamespaces, makeCgroup, openCgroup, undo } from './start.ts'
+import { openTerminal, placeStdio, type StdioRegisters } from './stdio.ts'
+import { hasOwnUsers } from './user-namespace.ts'
+
+const SIGKILL = 9
+const S_IFIFO = 0o010000
+
+/** A container without a shim: whoever asks inherits its process, and its standard streams are the asker's. */
+export interface DetachedPlan {
+  readonly spec: OciSpec
+  readonly root: RootMount
+  readonly mountPoint: string
+  readonly cgroup: CgroupPlan
+  /** A FIFO; one byte in it lets the created process go on. */
+  readonly gatePath: string
+  /** Where the terminal's master goes (SCM_RIGHTS); needed with a terminal and only then. */
+  readonly consoleSocket: string | undefined
+  readonly lastCapability: number
+}
+
+/** A further process in a container without a shim. */
+export interface DetachedExecPlan {
+  readonly spec: OciSpec
+  readonly process: OciProcess
+  /** The container's init, on the host. */
+  readonly initPid: number
+  readonly cgroup: CgroupPlan
+  readonly consoleSocket: string | undefined
+  readonly lastCapability: number
+}
+
+function pipe(p: ProgramBuilder, what: string): { readonly read: Register; readonly write: Register } {
+  const pair = p.room(8)
+  const [read, write] = [p.register(), p.register()]
+  p.call(`${what} pipe`, 'pipe2', [pair, O.CLOEXEC])
+  p.op('its reading end', 'load', [pair, 4], { to: read })
+  p.op('its writing end', 'load', [{ blob: pair.blob + 4, length: 4 }, 4], { to: write })
+  return { read, write }
+}
+
+/** Hands the master of a new terminal to who asked for it. */
+function terminalFor(p: ProgramBuilder, process: OciProcess, socketPath: string | undefined): StdioRegisters | undefined {
+  if (!process.terminal) {
+    if (socketPath !== undefined) throw new EngineError('invalid', 'cannot use console socket if the process has no terminal')
+    return undefined
+  }
+  if (socketPath === undefined) throw new EngineError('invalid', 'cannot allocate tty if no console socket is given')
+  const { master, slave } = openTerminal(p, process)
+  p.scoped(() => {
+    const socket = p.register()
+    const name = '/dev/pts/ptmx'
+    p.call('socket for the terminal', 'socket', [SOCKET.UNIX, SOCKET.STREAM | SOCKET.CLOEXEC, 0], { to: socket })
+    p.call(`dial ${socketPath}`, 'connect', [socket, p.bytes(socketAddress(socketPath)), SOCKET_ADDRESS_BYTES])
+    p.op('send the terminal', 'sendFd', [socket, master, p.text(name), name.length])
+    p.call('close the socket', 'close', [socket])
+  })
+  p.call('close the terminal’s master', 'close', [master])
+  return { shim: { out: master }, process: { in: slave, out: slave, err: slave }, streams: [] }
+}
+
+function answerWith(p: ProgramBuilder, pid: Register): void {
+  const answer = p.room(8)
+  p.op('its pid', 'store', [answer, pid, 8])
+  p.op('answer with it', 'out', [answer, 8])
+}
+
+/** Sets a container up as far as its own program; the program's output is the pid on the host. */
+export function createProgram(plan: DetachedPlan): SyscallProgram {
+  const { spec } = plan
+  if (hasOwnUsers(spec.linux)) throw new EngineError('unsupported', 'linux.namespaces: a user namespace is not supported by this runtime yet')
+  const ownNetwork = spec.linux.namespaces.some((one) => one.type === 'network' && one.path === undefined)
+  const start: StartPlan = { ...plan, network: { host: [], inside: ownNetwork ? [batch('loopback', [link.setLinkUp(1)])] : [], sysctls: [] }, stdio: { openStdin: false, stdinOnce: false, streams: [] }, socketPath: '', exitPath: '', init: false }
+  return syscallProgram((p) => {
+    const pid = p.register()
+    const [failed, child] = [p.label(), p.label()]
+    p.op('where failures go', 'onFail', [failed])
+    p.op('no process yet', 'move', [0], { to: pid })
+    p.phase('cgroup')
+    makeCgroup(p, start)
+    const entry = openCgroup(p, plan.cgroup)
+    attachDevicePolicy(p, start, entry)
+    p.phase('stdio')
+    const devpts = spec.mounts.find((mount) => mount.type === 'devpts')
+    if (devpts !== undefined) newDevpts(p, devpts, spec.linux, SHIM_REGISTERS.devpts)
+    const stdio = terminalFor(p, spec.process, plan.consoleSocket)
+    const gate = p.register()
+    p.call('make the gate', 'mknodat', [AT.FDCWD, p.text(plan.gatePath), S_IFIFO | 0o600, 0])
+    p.call('open the gate', 'openat', [AT.FDCWD, p.text(plan.gatePath), O.RDWR | O.CLOEXEC, 0], { to: gate })
+    const [go, ready] = [pipe(p, 'go'), pipe(p, 'ready')]
+    p.phase('clone')
+    joinNamespaces(p, start, false)
+    const flags = spec.linux.namespaces.filter((one) => one.path === undefined && one.type !== 'cgroup').reduce((sum, one) => sum + CLONE_FLAGS[one.type], 0)
+    cloneProcess(p, flags, entry, child, pid)
+    p.call('close the writing end of the ready pipe', 'close', [ready.write])
+    p.op('let the process go on', 'syncWrite', [go.write])
+    closeCgroup(p, entry)
+    p.phase('wait')
+    p.op('wait until it is ready', 'syncRead', [ready.read])
+    answerWith(p, pid)
+    p.op('end', 'end', [])
+    p.place(child)
+    initSide(p, start, entry, stdio, { goRead: go.read, goWrite: go.write }, undefined, { ready: ready.write, gate })
+    p.place(failed)
+    undo(p, start, pid)
+    p.op('end', 'end', [])
+  })
+}
+
+const NAMESPACES: Readonly<Partial<Record<OciNamespace['type'], number>>> = { network: CLONE.NEWNET, mount: CLONE.NEWNS, ipc: CLONE.NEWIPC, uts: CLONE.NEWUTS, cgroup: CLONE.NEWCGROUP }
+
+/** Runs a further process in a container; the output is its pid on the host. */
+export function execDetachedProgram(plan: DetachedExecPlan): SyscallProgram {
+  const { process, spec } = plan
+  return syscallProgram((p) => {
+    const pid = p.register()
+    const init = p.register()
+    const [failed, child] = [p.label(), p.label()]
+    p.op('where failures go', 'onFail', [failed])
+    p.op('no process yet', 'move', [0], { to: pid })
+    p.phase('cgroup')
+    const entry = openCgroup(p, plan.cgroup)
+    p.call('hold the init', 'pidfd_open', [plan.initPid, 0], { to: init })
+    p.phase('stdio')
+    if (process.terminal) p.call('the container’s devpts', 'openat', [AT.FDCWD, p.text(`/proc/${plan.initPid}/root/dev/pts`), O.PATH | O.DIRECTORY | O.CLOEXEC, 0], { to: SHIM_REGISTERS.devpts })
+    const stdio = terminalFor(p, process, plan.consoleSocket)
+    const done = pipe(p, 'exec')
+    p.phase('clone')
+    if (spec.linux.namespaces.some((one) => one.type === 'pid')) p.call('children go into its pid namespace', 'setns', [init, CLONE.NEWPID])
+    cloneProcess(p, 0, entry, child, pid)
+    p.call('close the writing end of the exec pipe', 'close', [done.write])
+    closeCgroup(p, entry)
+    p.op('wait until it has executed', 'awaitExec', [done.read])
+    answerWith(p, pid)
+    p.op('end', 'end', [])
+    p.place(child)
+    p.child()
+    p.phase('process')
+    p.call('own signals', 'rt_sigprocmask', [2, p.bytes(Buffer.alloc(8)), 0, 8])
+    p.call('not to be traced from inside', 'prctl', [PR.SET_DUMPABLE, 0, 0, 0, 0])
+    enterCgroup(p, entry)
+    setLimits(p, process, 0)
+    if (process.oomScoreAdj !== undefined) p.op('out-of-memory score', 'writeFile', [AT.FDCWD, p.text('/proc/self/oom_score_adj'), p.text(String(process.oomScoreAdj)), String(process.oomScoreAdj).length, 0])
+    const namespaces = spec.linux.namespaces.reduce((sum, one) => sum + (NAMESPACES[one.type] ?? 0), 0)
+    p.call('join its namespaces', 'setns', [init, namespaces])
+    p.call('new session', 'setsid', [])
+    p.call('new session keyring', 'keyctl', [1, 0, 0, 0, 0], { ignore: true })
+    if (stdio !== undefined) placeStdio(p, process, stdio)
+    p.call('descriptors close on exec', 'close_range', [3, 0xffffffff, 4])
+    p.call(`go to ${process.cwd}`, 'chdir', [p.text(process.cwd)])
+    findProgram(p, process)
+    becomeUser(p, process, spec.linux.seccomp, plan.lastCapability, false)
+    execute(p, process)
+    p.place(failed)
+    p.phase('undo')
+    const nobody = p.label()
+    p.op('is there a process', 'jumpIfZero', [pid, nobody])
+    p.call('kill it', 'kill', [pid, SIGKILL], { ignore: true })
+    p.call('reap it', 'wait4', [pid, 0, 0, 0], { ignore: true })
+    p.place(nobody)
+  })
+}
