@@ -70,3 +70,10 @@ it('withoutUnsupported() discards with a warning, and refuses what a container w
   assert.throws(() => withoutUnsupported(host({ NanoCpus: 1e9 }), kernel), /NanoCPUs can not be set/)
   assert.throws(() => withoutUnsupported(host({ CpuRealtimeRuntime: 1000 }), kernel), /CPU real-time scheduler/)
 })
+it('logSettings() rotates unless it is told not to', () => {
+  const settle = (Config: Readonly<Record<string, string>>) => logSettings({ Type: 'json-file', Config })
+  assert.deepEqual(settle({}), { type: 'json-file', maxBytes: 100 << 20, maxFiles: 5 })
+  assert.deepEqual(settle({ 'max-size': '1m' }), { type: 'json-file', maxBytes: 1 << 20, maxFiles: 1 })
+  assert.deepEqual(settle({ 'max-size': '-1' }), { type: 'json-file', maxBytes: 0, maxFiles: 1 })
+  assert.throws(() => settle({ 'max-file': '3' }), /max-file cannot be set without max-size/)
+})

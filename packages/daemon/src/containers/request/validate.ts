@@ -54,6 +54,9 @@ export function checkResources(r: Resources): void {
 const RESTART = new Set(['', 'no', 'always', 'unless-stopped', 'on-failure'])
 const RUNTIMES = new Set(['', 'gantry'])
 const LOG_OPTIONS = new Set(['max-size', 'max-file'])
+/** A log never fills the disk unless it is asked to: 5 files of 100 MiB. `max-size=-1` keeps everything. */
+const DEFAULT_LOG_BYTES = 100 << 20
+const DEFAULT_LOG_FILES = 5
 
 function checkModes(h: HostConfig): void {
   const check = (field: string, value: string, plain: readonly string[], container: boolean): void => {
@@ -102,10 +105,10 @@ export function logSettings(config: HostConfig['LogConfig']): { readonly type: '
   for (const key of Object.keys(config.Config)) if (!LOG_OPTIONS.has(key) || type === 'none') refuse(`unknown log opt '${key}' for ${type} log driver`)
   const maxSize = config.Config['max-size']
   const maxFile = config.Config['max-file']
-  const maxFiles = maxFile === undefined ? 1 : Number(maxFile)
+  const maxFiles = maxFile !== undefined ? Number(maxFile) : maxSize === undefined ? DEFAULT_LOG_FILES : 1
   if (!Number.isInteger(maxFiles) || maxFiles < 1 || maxFiles > 100) refuse(`invalid max-file: ${maxFile}: expected a number from 1 to 100`)
-  if (maxFiles > 1 && maxSize === undefined) refuse('max-file cannot be set without max-size')
-  return { type, maxBytes: maxSize === undefined || maxSize === '-1' ? 0 : parseBytes(maxSize), maxFiles }
+  if (maxFile !== undefined && maxFiles > 1 && maxSize === undefined) refuse('max-file cannot be set without max-size')
+  return { type, maxBytes: maxSize === undefined ? DEFAULT_LOG_BYTES : maxSize === '-1' ? 0 : parseBytes(maxSize), maxFiles }
 }
 
 /** With the daemon's users remapped, a container has to opt out before it shares more with the host. */
