@@ -125,6 +125,13 @@ describe('gantry-runtime', { skip }, () => {
     })
     assert.equal(joined.out, host, joined.err)
   })
+  it('clocks of its own (config-linux.md, Offset for Time Namespace)', async () => {
+    const ran = await run('cat /proc/uptime', (config) => {
+      config.linux.namespaces.push({ type: 'time' })
+      Object.assign(config.linux, { timeOffsets: { boottime: { secs: 10_000_000, nanosecs: 0 } } })
+    })
+    assert.ok(Number(ran.out.split(' ')[0]) > 10_000_000, ran.err)
+  })
   it('resources, and their update (config-linux.md, Control groups)', async () => {
     script('sleep 100', (config) => {
       config.linux.resources = { ...config.linux.resources, memory: { limit: 33_554_432 }, pids: { limit: 21 } }
@@ -187,7 +194,7 @@ describe('gantry-runtime', { skip }, () => {
     for (const [change, words] of [
       [(config: Config) => void Object.assign(config.linux, { intelRdt: { closID: 'x' } }), /linux\.intelRdt is not supported/],
       [(config: Config) => void Object.assign(config.process, { apparmorProfile: 'x' }), /process\.apparmorProfile is not supported/],
-      [(config: Config) => void config.linux.namespaces.push({ type: 'time' }), /namespace "time" is not supported/],
+      [(config: Config) => void config.linux.namespaces.push({ type: 'dream' }), /namespace "dream" is not supported/],
       [(config: Config) => void Object.assign(config, { ociVersion: '2.0.0' }), /ociVersion: expected 1\.x\.y/],
       [(config: Config) => void Object.assign(config.process, { cwd: 'relative' }), /process\.cwd: expected an absolute path/],
     ] as const) {

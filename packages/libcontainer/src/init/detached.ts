@@ -6,7 +6,7 @@ import { becomeUser, execute, findProgram, setLimits } from './identity.ts'
 import { newDevpts } from './mounts.ts'
 import type { RootMount, StartPlan } from './plan.ts'
 import { SHIM_REGISTERS } from './registers.ts'
-import { attachDevicePolicy, CLONE_FLAGS, cloneProcess, closeCgroup, enterCgroup, initSide, joinNamespaces, makeCgroup, openCgroup, undo } from './start.ts'
+import { attachDevicePolicy, birthFlags, cloneProcess, closeCgroup, enterCgroup, initSide, joinNamespaces, makeCgroup, openCgroup, ownClocks, undo } from './start.ts'
 import { openTerminal, placeStdio, type StdioRegisters } from './stdio.ts'
 import { hasOwnUsers } from './user-namespace.ts'
 
@@ -97,8 +97,8 @@ export function createProgram(plan: DetachedPlan): SyscallProgram {
     const [go, ready] = [pipe(p, 'go'), pipe(p, 'ready')]
     p.phase('clone')
     joinNamespaces(p, start, false)
-    const flags = spec.linux.namespaces.filter((one) => one.path === undefined && one.type !== 'cgroup').reduce((sum, one) => sum + CLONE_FLAGS[one.type], 0)
-    cloneProcess(p, flags, entry, child, pid)
+    ownClocks(p, spec.linux)
+    cloneProcess(p, birthFlags(spec.linux), entry, child, pid)
     p.call('close the writing end of the ready pipe', 'close', [ready.write])
     p.op('let the process go on', 'syncWrite', [go.write])
     closeCgroup(p, entry)
@@ -114,7 +114,7 @@ export function createProgram(plan: DetachedPlan): SyscallProgram {
   })
 }
 
-const NAMESPACES: Readonly<Partial<Record<OciNamespace['type'], number>>> = { network: CLONE.NEWNET, mount: CLONE.NEWNS, ipc: CLONE.NEWIPC, uts: CLONE.NEWUTS, cgroup: CLONE.NEWCGROUP }
+const NAMESPACES: Readonly<Partial<Record<OciNamespace['type'], number>>> = { network: CLONE.NEWNET, mount: CLONE.NEWNS, ipc: CLONE.NEWIPC, uts: CLONE.NEWUTS, cgroup: CLONE.NEWCGROUP, time: CLONE.NEWTIME }
 
 /** Runs a further process in a container; the output is its pid on the host. */
 export function execDetachedProgram(plan: DetachedExecPlan): SyscallProgram {

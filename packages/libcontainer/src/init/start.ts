@@ -2,7 +2,7 @@ import { AT, CLONE, ERRNO, type Label, O, PR, type ProgramBuilder, type Register
 import { EngineError } from '@gantry/std'
 import { deviceProgram } from '../cgroups/devices.ts'
 import type { CgroupPlan } from '../cgroups/manager.ts'
-import type { OciNamespace } from '../spec/oci.ts'
+import type { OciLinux, OciNamespace } from '../spec/oci.ts'
 import { becomeUser, execute, findProgram, setLimits } from './identity.ts'
 import { newDevpts } from './mounts.ts'
 import type { StartPlan } from './plan.ts'
@@ -11,8 +11,8 @@ import { enterRoot } from './rootfs.ts'
 import { becomeRootInside, closeForUsers, giveStdio, hasOwnUsers, type OpenedForUsers, openForUsers, writeMaps } from './user-namespace.ts'
 import { closeProcessEnds, openStdio, placeStdio, processTable, type StdioRegisters } from './stdio.ts'
 
-export const CLONE_FLAGS: Readonly<Record<OciNamespace['type'], number>> = {
-  pid: CLONE.NEWPID, network: CLONE.NEWNET, mount: CLONE.NEWNS, ipc: CLONE.NEWIPC, uts: CLONE.NEWUTS, user: CLONE.NEWUSER, cgroup: CLONE.NEWCGROUP,
+const CLONE_FLAGS: Readonly<Record<OciNamespace['type'], number>> = {
+  pid: CLONE.NEWPID, network: CLONE.NEWNET, mount: CLONE.NEWNS, ipc: CLONE.NEWIPC, uts: CLONE.NEWUTS, user: CLONE.NEWUSER, cgroup: CLONE.NEWCGROUP, time: CLONE.NEWTIME,
 }
 const SIGCHLD = 17
 const SIGKILL = 9
@@ -174,6 +174,19 @@ function syncPipes(p: ProgramBuilder): Pipes {
   return { goRead, goWrite, execRead, execWrite }
 }
 
+/** Flags of clone3: namespaces that a process is born into. The cgroup's is entered later, the time's is the parent's to prepare. */
+export function birthFlags(linux: OciLinux): number {
+  return linux.namespaces.filter((one) => one.path === undefined && one.type !== 'cgroup' && one.type !== 'time').reduce((sum, one) => sum + CLONE_FLAGS[one.type], 0)
+}
+
+/** Children get clocks of their own; offsets count until the first of them is there (time_namespaces(7)). */
+export function ownClocks(p: ProgramBuilder, linux: OciLinux): void {
+  if (!linux.namespaces.some((one) => one.type === 'time' && one.path === undefined)) return
+  p.call('children get their own clocks', 'unshare', [CLONE.NEWTIME])
+  const text = Object.entries(linux.timeOffsets ?? {}).map(([clock, { secs, nanosecs }]) => `${clock} ${secs} ${nanosecs}\n`).join('')
+  if (text !== '') p.op(`clocks: ${text.trim().replaceAll('\n', ', ')}`, 'writeFile', [AT.FDCWD, p.text('/proc/self/timens_offsets'), p.text(text), text.length, 0])
+}
+
 /** What root inside may not do for itself. */
 function hostUsers(p: ProgramBuilder, plan: StartPlan, opened: OpenedForUsers, pid: Register, go: Register): void {
   p.phase('user namespace')
@@ -285,8 +298,8 @@ export function startProgram(plan: StartPlan): SyscallProgram {
     const opened = hasOwnUsers(plan.spec.linux) ? openForUsers(p, plan) : undefined
     p.phase('clone')
     joinNamespaces(p, plan, false)
-    const flags = plan.spec.linux.namespaces.filter((one) => one.path === undefined && one.type !== 'cgroup').reduce((sum, one) => sum + CLONE_FLAGS[one.type], 0)
-    cloneProcess(p, flags, entry, child, pid)
+    ownClocks(p, plan.spec.linux)
+    cloneProcess(p, birthFlags(plan.spec.linux), entry, child, pid)
     p.call('close the writing end of the exec pipe', 'close', [pipes.execWrite])
     p.call('close the reading end of the go pipe', 'close', [pipes.goRead])
     // Before it is let go: a short-lived process may be gone the next moment.

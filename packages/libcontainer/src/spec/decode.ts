@@ -81,7 +81,7 @@ function mountOf(o: JsonObject, field: string): OciMount {
   return { destination: destination.startsWith('/') ? destination : `/${destination}`, type: bind ? 'bind' : asString(o['type'], `${field}.type`), source, options }
 }
 
-const NAMESPACE_TYPES: ReadonlySet<string> = new Set(['pid', 'network', 'mount', 'ipc', 'uts', 'user', 'cgroup'])
+const NAMESPACE_TYPES: ReadonlySet<string> = new Set(['pid', 'network', 'mount', 'ipc', 'uts', 'user', 'cgroup', 'time'])
 
 function namespaceOf(o: JsonObject, field: string): OciNamespace {
   const type = asString(o['type'], `${field}.type`)
@@ -140,9 +140,18 @@ function seccompOf(value: unknown): OciSeccomp | undefined {
   return { defaultAction: profile.defaultAction, ...(profile.defaultErrnoRet !== undefined && { defaultErrnoRet: profile.defaultErrnoRet }), architectures: profile.architectures ?? [], syscalls: profile.syscalls }
 }
 
+function timeOffsetsOf(value: unknown): NonNullable<OciLinux['timeOffsets']> {
+  const object = asObject(value, 'linux.timeOffsets')
+  for (const clock of Object.keys(object)) if (clock !== 'monotonic' && clock !== 'boottime') throw new EngineError('invalid', `linux.timeOffsets: unknown clock "${clock}"`)
+  return Object.fromEntries(Object.entries(object).map(([clock, offset]) => {
+    const { secs, nanosecs } = asObject(offset, `linux.timeOffsets.${clock}`)
+    return [clock, { secs: asInteger(secs, `linux.timeOffsets.${clock}.secs`), nanosecs: asInteger(nanosecs, `linux.timeOffsets.${clock}.nanosecs`) }]
+  }))
+}
+
 function linuxOf(value: unknown): OciLinux {
   const object = asObject(value, 'linux')
-  refuse(object, ['mountLabel', 'intelRdt', 'personality', 'timeOffsets', 'memoryPolicy', 'netDevices'], 'linux.')
+  refuse(object, ['mountLabel', 'intelRdt', 'personality', 'memoryPolicy', 'netDevices'], 'linux.')
   const propagation = asString(object['rootfsPropagation'], 'linux.rootfsPropagation')
   if (!['', 'private', 'rprivate', 'slave', 'rslave'].includes(propagation)) throw new EngineError('unsupported', `linux.rootfsPropagation: "${propagation}" is not supported by this runtime`)
   const ids = (name: string): readonly OciIdMapping[] => objects(object[name], `linux.${name}`, (o, field) => ({ containerID: asInteger(o['containerID'], `${field}.containerID`), hostID: asInteger(o['hostID'], `${field}.hostID`), size: asInteger(o['size'], `${field}.size`) }))
@@ -150,6 +159,7 @@ function linuxOf(value: unknown): OciLinux {
   return {
     namespaces: objects(object['namespaces'], 'linux.namespaces', namespaceOf),
     uidMappings: ids('uidMappings'), gidMappings: ids('gidMappings'),
+    timeOffsets: timeOffsetsOf(object['timeOffsets']),
     resources: decodeResources(object['resources']),
     devices: objects(object['devices'], 'linux.devices', deviceOf),
     sysctl: asStringMap(object['sysctl'], 'linux.sysctl'),

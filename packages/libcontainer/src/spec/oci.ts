@@ -58,7 +58,7 @@ export interface OciMount {
 
 /** Kinds of namespaces; a path joins an existing one. */
 export interface OciNamespace {
-  readonly type: 'pid' | 'network' | 'mount' | 'ipc' | 'uts' | 'user' | 'cgroup'
+  readonly type: 'pid' | 'network' | 'mount' | 'ipc' | 'uts' | 'user' | 'cgroup' | 'time'
   readonly path?: string
 }
 
@@ -132,6 +132,8 @@ export interface OciLinux {
   /** With a user namespace of its own. */
   readonly uidMappings?: readonly OciIdMapping[]
   readonly gidMappings?: readonly OciIdMapping[]
+  /** With a time namespace of its own: how far its clocks are ahead. */
+  readonly timeOffsets?: Readonly<Partial<Record<'monotonic' | 'boottime', { readonly secs: number; readonly nanosecs: number }>>>
   readonly resources: OciResources
   readonly devices: readonly OciDevice[]
   readonly sysctl: Readonly<Record<string, string>>

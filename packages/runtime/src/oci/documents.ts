@@ -8,7 +8,7 @@ export function features(): unknown {
     hooks: ['prestart', 'createRuntime', 'poststart', 'poststop'],
     mountOptions: ['async', 'bind', 'defaults', 'dev', 'exec', 'noatime', 'nodev', 'nodiratime', 'noexec', 'nosuid', 'nosymfollow', 'private', 'rbind', 'relatime', 'ro', 'rprivate', 'rro', 'rshared', 'rslave', 'rw', 'shared', 'slave', 'strictatime', 'suid'],
     linux: {
-      namespaces: ['cgroup', 'ipc', 'mount', 'network', 'pid', 'uts'],
+      namespaces: ['cgroup', 'ipc', 'mount', 'network', 'pid', 'time', 'uts'],
       capabilities: CAPABILITIES,
       cgroup: { v1: true, v2: true, systemd: false, systemdUser: false, rdma: false },
       seccomp: {
