@@ -8,6 +8,7 @@
 import { execFile } from 'node:child_process'
 import { existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs'
 import { parseArgs, promisify } from 'node:util'
+import { median, timedRuns } from './timing.ts'
 import { type Engine, clean, startDockerd, startGantry, startPodman } from './engines.ts'
 
 const { values } = parseArgs({ options: { peers: { type: 'string', default: '' }, rounds: { type: 'string', default: '15' }, many: { type: 'string', default: '200' }, only: { type: 'string', default: '' } } })
@@ -18,21 +19,12 @@ const work = `/tmp/gbench-${process.pid}`
 const run = promisify(execFile)
 const docker = existsSync(`${values.peers}/bin/docker`) && !existsSync('/usr/local/bin/docker') ? `${values.peers}/bin/docker` : 'docker'
 
-const median = (list: readonly number[]): number => list.toSorted((a, b) => a - b)[Math.floor(list.length / 2)] ?? Number.NaN
-
 async function client(engine: Engine, ...args: readonly string[]): Promise<string> {
   return (await run(docker, ['-H', `unix://${engine.socket}`, ...args], { maxBuffer: 64 << 20 })).stdout
 }
 
-/**
- * Milliseconds from fork to exit of each of `count` runs of the client, its output dropped. A small process does the forking:
- * one from Node costs 1 to 4 ms more, and that much would hide behind every figure.
- */
-async function timedClient(engine: Engine, count: number, ...args: readonly string[]): Promise<readonly number[]> {
-  const script = 'use Time::HiRes q(time); open STDOUT_KEPT, ">&STDOUT"; open STDOUT, ">/dev/null"; $n = shift; for (1..$n) { $t = time; system(@ARGV) == 0 or die "@ARGV failed\\n"; printf STDOUT_KEPT "%.3f\\n", (time - $t) * 1000 }'
-  const { stdout } = await run('perl', ['-e', script, String(count), docker, '-H', `unix://${engine.socket}`, ...args])
-  return stdout.trim().split('\n').map(Number)
-}
+/** Milliseconds of each of `count` runs of the client. */
+const timedClient = (engine: Engine, count: number, ...args: readonly string[]): Promise<readonly number[]> => timedRuns(count, [docker, '-H', `unix://${engine.socket}`, ...args])
 
 /** Milliseconds of each of `count` runs. */
 async function timed(count: number, work: (index: number) => Promise<unknown>): Promise<readonly number[]> {

@@ -6,6 +6,8 @@ import { after, before, describe, it } from 'node:test'
 import { exec, type Ran, root, until } from '../harness.ts'
 
 const skip = process.getuid?.() !== 0 ? 'needs root' : false
+/** Another runtime, as a control: OCI_RUNTIME=/path/to/runc. */
+const BINARY = process.env['OCI_RUNTIME'] ?? `${root}/gantry-runtime`
 
 interface Config {
   process: { args: string[]; env: string[]; cwd: string; terminal: boolean; user: { uid: number; gid: number }; noNewPrivileges: boolean; oomScoreAdj?: number; rlimits: unknown[]; capabilities: Record<string, string[]> }
@@ -19,10 +21,10 @@ interface Config {
 describe('gantry-runtime', { skip }, () => {
   let home = ''
   let base: Config
-  const runtime = (...args: readonly string[]): Promise<Ran> => exec(`${root}/gantry-runtime`, ['--root', `${home}/state`, '--log', `${home}/log`, '--log-format', 'json', ...args])
+  const runtime = (...args: readonly string[]): Promise<Ran> => exec(BINARY, ['--root', `${home}/state`, '--log', `${home}/log`, '--log-format', 'json', ...args])
   /** For what leaves a process behind: it keeps the standard streams, so they must not be this test's pipes. */
   const leaving = async (...args: readonly string[]): Promise<Ran> => {
-    const { code } = await exec('sh', ['-c', `exec "$0" "$@" < /dev/null > ${home}/out 2> ${home}/err`, `${root}/gantry-runtime`, '--root', `${home}/state`, '--log', `${home}/log`, '--log-format', 'json', ...args])
+    const { code } = await exec('sh', ['-c', `exec "$0" "$@" < /dev/null > ${home}/out 2> ${home}/err`, BINARY, '--root', `${home}/state`, '--log', `${home}/log`, '--log-format', 'json', ...args])
     return { code, out: readFileSync(`${home}/out`, 'utf8'), err: readFileSync(`${home}/err`, 'utf8') }
   }
   const leaves = (args: readonly string[]): boolean => args[0] === 'create' || args.includes('--detach')
@@ -55,6 +57,7 @@ describe('gantry-runtime', { skip }, () => {
     await ok('spec', '--bundle', home)
     base = JSON.parse(readFileSync(`${home}/config.json`, 'utf8')) as Config
     base.root.readonly = false
+    base.process.terminal = false
   })
   after(async () => {
     for (const id of (await ok('list', '-q')).split('\n').filter((one) => one !== '')) await runtime('delete', '--force', id)
@@ -174,7 +177,7 @@ describe('gantry-runtime', { skip }, () => {
     await ok('delete', '--force', 'box')
     held.destroy()
     server.close()
-    assert.match((await leaving('create', '--bundle', home, 'box')).err, /cannot allocate tty if no console socket is given/)
+    assert.match((await leaving('create', '--bundle', home, 'box')).err, /cannot allocate tty/)
   })
   it('hooks get the state on standard input; one that fails ends the create (config.md, Hooks)', async () => {
     const hook = (name: string): { path: string; args: string[] } => ({ path: '/bin/sh', args: ['sh', '-c', `cat > ${home}/hook-${name}`] })
@@ -183,14 +186,15 @@ describe('gantry-runtime', { skip }, () => {
     })
     await ok('run', '--bundle', home, 'box')
     const statuses = ['prestart', 'createRuntime', 'poststart', 'poststop'].map((name) => (JSON.parse(readFileSync(`${home}/hook-${name}`, 'utf8')) as { status: string }).status)
-    assert.deepEqual(statuses, ['created', 'created', 'running', 'stopped'])
+    // runc says "created" of the third.
+    assert.match(statuses.join(' '), /^creating creating (running|created) stopped$/)
     script('true', (config) => {
       config.hooks = { prestart: [{ path: '/bin/sh', args: ['sh', '-c', 'echo no >&2; exit 4'] }] }
     })
-    assert.match((await leaving('create', '--bundle', home, 'box')).err, /error running prestart hook #0: exit status 4, stderr: no/)
+    assert.match((await leaving('create', '--bundle', home, 'box')).err, /prestart hook #0: exit status 4.*stderr: no/)
     assert.equal(await ok('list', '-q'), '')
   })
-  it('what it does not honour is refused by name', async () => {
+  it('what it does not honour is refused by name', { skip: process.env['OCI_RUNTIME'] === undefined ? false : 'another runtime honours other things' }, async () => {
     for (const [change, words] of [
       [(config: Config) => void Object.assign(config.linux, { intelRdt: { closID: 'x' } }), /linux\.intelRdt is not supported/],
       [(config: Config) => void Object.assign(config.process, { apparmorProfile: 'x' }), /process\.apparmorProfile is not supported/],

@@ -94,7 +94,7 @@ export function openOciRuntime({ root, helper }: { readonly root: string; readon
       if (!done) await launcher[Symbol.asyncDispose]()
     }
   }
-  const view = (container: KeptContainer, status = store.status(container)): OciState => ({ ociVersion: OCI_VERSION, id: container.id, status, pid: status === 'stopped' ? 0 : container.pid, bundle: container.bundle, rootfs: container.rootfs, created: container.created, annotations: container.annotations })
+  const view = (container: KeptContainer, status: OciState['status'] = store.status(container)): OciState => ({ ociVersion: OCI_VERSION, id: container.id, status, pid: status === 'stopped' ? 0 : container.pid, bundle: container.bundle, rootfs: container.rootfs, created: container.created, annotations: container.annotations })
   const hooksOf = (container: KeptContainer): DecodedConfig['hooks'] => readConfig(container.bundle).hooks
   const signalInit = (container: KeptContainer, signal: number): void => {
     try {
@@ -125,7 +125,7 @@ export function openOciRuntime({ root, helper }: { readonly root: string; readon
       const container: KeptContainer = { id, bundle, rootfs, pid, startTime: startTimeOf(pid), created: new Date().toISOString(), cgroupsPath, annotations: spec.annotations ?? {} }
       undo.add('end its process', () => signalInit(container, 9))
       store.save(container)
-      for (const name of ['prestart', 'createRuntime'] as const) await runHooks(name, hooks[name] ?? [], view(container, 'created'))
+      for (const name of ['prestart', 'createRuntime'] as const) await runHooks(name, hooks[name] ?? [], view(container, 'creating'))
       undo.commit()
       return made
     },
