@@ -13,9 +13,11 @@ export interface LogFormat {
 /** Writes a container's log as the API streams it: frames without a terminal, plain bytes with one. */
 export async function streamLogs(path: string, container: Container, query: LogQuery, format: LogFormat, write: (chunk: Uint8Array) => Promise<void>, signal: AbortSignal): Promise<void> {
   const tty = container.document.config.Tty
-  for await (const line of readLog(path, query, { ended: () => container.task === undefined, signal })) {
-    if (line.stream === 'stdout' ? !format.stdout : !format.stderr) continue
-    const text = Buffer.from(`${format.timestamps ? `${line.time} ` : ''}${format.details ? ' ' : ''}${line.text}`)
-    await write(tty ? text : encodeStreamFrame(line.stream, text))
+  for await (const lines of readLog(path, query, { ended: () => container.task === undefined, signal })) {
+    const chunks = lines.filter((line) => (line.stream === 'stdout' ? format.stdout : format.stderr)).map((line) => {
+      const text = Buffer.from(`${format.timestamps ? `${line.time} ` : ''}${format.details ? ' ' : ''}${line.text}`)
+      return tty ? text : encodeStreamFrame(line.stream, text)
+    })
+    if (chunks.length > 0) await write(Buffer.concat(chunks))
   }
 }

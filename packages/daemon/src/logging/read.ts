@@ -7,6 +7,7 @@ export interface LogLine {
   readonly text: string
   /** RFC 3339 with nanoseconds. */
   readonly time: string
+  /** Worked out only when somebody asks. */
   readonly nanos: bigint
 }
 
@@ -26,7 +27,15 @@ function parseLine(text: string): LogLine | undefined {
   try {
     const record = JSON.parse(text) as { log?: string; stream?: string; time?: string }
     if (typeof record.log !== 'string' || typeof record.time !== 'string') return undefined
-    return { stream: record.stream === 'stderr' ? 'stderr' : 'stdout', text: record.log, time: record.time, nanos: parseTimestamp(record.time) }
+    const { time } = record
+    return {
+      stream: record.stream === 'stderr' ? 'stderr' : 'stdout',
+      text: record.log,
+      time,
+      get nanos() {
+        return parseTimestamp(time)
+      },
+    }
   } catch (error) {
     // A line that was cut off by a crash.
     if (error instanceof SyntaxError) return undefined
@@ -54,8 +63,8 @@ function tailOffset(fd: number, count: number): { readonly offset: number; reado
   return { offset: 0, seen: seen + 1 }
 }
 
-/** Lines of one file from an offset; gives the offset behind the last whole line. */
-function* linesOf(fd: number, from: number): Generator<LogLine, number> {
+/** Lines of one file from an offset, as many at once as a block holds; gives the offset behind the last whole line. */
+function* linesOf(fd: number, from: number): Generator<readonly LogLine[], number> {
   const block = Buffer.alloc(BLOCK)
   let held = Buffer.alloc(0)
   let at = from
@@ -63,12 +72,16 @@ function* linesOf(fd: number, from: number): Generator<LogLine, number> {
     const length = readSync(fd, block, 0, BLOCK, at + held.length)
     if (length === 0) return at
     held = Buffer.concat([held, block.subarray(0, length)])
-    for (let end = held.indexOf(10); end >= 0; end = held.indexOf(10)) {
-      const line = parseLine(held.toString('utf8', 0, end))
-      held = held.subarray(end + 1)
-      at += end + 1
-      if (line !== undefined) yield line
+    const lines: LogLine[] = []
+    let begin = 0
+    for (let end = held.indexOf(10); end >= 0; end = held.indexOf(10, begin)) {
+      const line = parseLine(held.toString('utf8', begin, end))
+      begin = end + 1
+      if (line !== undefined) lines.push(line)
     }
+    held = held.subarray(begin)
+    at += begin
+    if (lines.length > 0) yield lines
   }
 }
 
@@ -104,8 +117,8 @@ function open(path: string): number | undefined {
   }
 }
 
-/** Reads a log, and follows it until the container has ended and everything has been read. */
-export async function* readLog(path: string, query: LogQuery, state: { readonly ended: () => boolean; readonly signal: AbortSignal }): AsyncGenerator<LogLine> {
+/** Reads a log, many lines at once, and follows it until the container has ended and everything has been read. */
+export async function* readLog(path: string, query: LogQuery, state: { readonly ended: () => boolean; readonly signal: AbortSignal }): AsyncGenerator<readonly LogLine[]> {
   const wanted = (line: LogLine): boolean => (query.since === undefined || line.nanos >= query.since) && (query.until === undefined || line.nanos <= query.until)
   const current = open(path)
   let offset = 0
@@ -127,8 +140,9 @@ export async function* readLog(path: string, query: LogQuery, state: { readonly 
             offset = next.value
             break
           }
-          if (query.until !== undefined && next.value.nanos > query.until) return
-          if (wanted(next.value)) yield next.value
+          yield next.value.filter(wanted)
+          const last = next.value.at(-1)
+          if (query.until !== undefined && last !== undefined && last.nanos > query.until) return
         }
         if (statSync(path, { throwIfNoEntry: false })?.ino !== fstatSync(fd).ino) {
           closeSync(fd)
@@ -146,11 +160,11 @@ export async function* readLog(path: string, query: LogQuery, state: { readonly 
 }
 
 /** Lines of the rotated files, oldest first, from an offset in the first of `files`. */
-function* olderLines(path: string, offset: number, wanted: (line: LogLine) => boolean, files: readonly string[] = rotated(path)): Generator<LogLine> {
+function* olderLines(path: string, offset: number, wanted: (line: LogLine) => boolean, files: readonly string[] = rotated(path)): Generator<readonly LogLine[]> {
   for (const [index, older] of files.entries()) {
     const fd = openSync(older, 'r')
     try {
-      for (const line of linesOf(fd, index === 0 ? offset : 0)) if (wanted(line)) yield line
+      for (const lines of linesOf(fd, index === 0 ? offset : 0)) yield lines.filter(wanted)
     } finally {
       closeSync(fd)
     }
@@ -158,7 +172,7 @@ function* olderLines(path: string, offset: number, wanted: (line: LogLine) => bo
 }
 
 /** The last `count` lines of the rotated files. */
-function* olderTail(path: string, count: number, wanted: (line: LogLine) => boolean): Generator<LogLine> {
+function* olderTail(path: string, count: number, wanted: (line: LogLine) => boolean): Generator<readonly LogLine[]> {
   const files = rotated(path)
   let left = count
   for (let first = files.length - 1; first >= 0; first--) {
