@@ -71,6 +71,17 @@ async function newNamespace(): Promise<ChildProcess> {
   return holder
 }
 
+/** A daemon that is there already, of whatever make: it is neither started nor stopped, and keeps what it has. */
+export function foreignDaemon(host: string, pid: number): TestDaemon {
+  const home = mkdtempSync('/tmp/gtest-')
+  const not = (): Promise<never> => Promise.reject(new Error('this daemon is not ours'))
+  return {
+    host, home, holder: pid, name: '', cgroupParent: '', api: createTransport({ host }), pid: () => pid, start: not, stop: not, kill: not,
+    inside: async (...command) => (await run('nsenter', ['--net', '-t', String(pid), ...command])).stdout,
+    dispose: async () => rmSync(home, { recursive: true, force: true }),
+  }
+}
+
 /** Makes a daemon and starts it. */
 export async function testDaemon(flags: readonly string[] = []): Promise<TestDaemon> {
   const home = mkdtempSync('/tmp/gtest-')

@@ -128,6 +128,18 @@ describe('gantry-runtime', { skip }, () => {
     })
     assert.equal(joined.out, host, joined.err)
   })
+  it('a bind that is read-only all the way down, and an option that no bind has', async () => {
+    const bind = (options: string[]) => (config: Config): void => void config.mounts.push({ destination: '/bound', type: 'bind', source: home, options: ['rbind', ...options] })
+    assert.match((await run('(touch /bound/x) 2>&1', bind(['rro']))).out, /Read-only file system/)
+    assert.equal((await run('touch /bound/x', bind([]))).code, 0)
+    assert.notEqual((await run('true', bind(['colour=red']))).code, 0)
+  })
+  it('a directory is not a program', async () => {
+    configure((config) => {
+      config.process.args = ['/bin']
+    })
+    assert.match((await leaving('create', '--bundle', home, 'box')).err, /is a directory/)
+  })
   it('clocks of its own (config-linux.md, Offset for Time Namespace)', async () => {
     const ran = await run('cat /proc/uptime', (config) => {
       config.linux.namespaces.push({ type: 'time' })

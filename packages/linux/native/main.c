@@ -81,7 +81,6 @@ static _Noreturn void launcher(void) {
   sys4(__NR_rt_sigprocmask, SIG_SETMASK, &blocked, 0, 8);
   sys5(__NR_prctl, 15, "gantry-launcher", 0, 0, 0);
   sys5(__NR_prctl, 4, 0, 0, 0, 0); /* PR_SET_DUMPABLE 0 */
-  sys5(__NR_prctl, 36, 1, 0, 0, 0); /* PR_SET_CHILD_SUBREAPER: whoever outlives its shim is reaped here */
   sys1(__NR_umask, 022);
   sys1(__NR_chdir, "/");
   sys3(__NR_fcntl, CHANNEL, F_SETFD, FD_CLOEXEC);

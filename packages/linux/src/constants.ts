@@ -28,7 +28,7 @@ export const O = {
 } as const
 
 /** `linux/prctl.h` */
-export const PR = { SET_PDEATHSIG: 1, SET_DUMPABLE: 4, SET_KEEPCAPS: 8, SET_NAME: 15, CAPBSET_DROP: 24, SET_SECUREBITS: 28, SET_NO_NEW_PRIVS: 38, CAP_AMBIENT: 47 } as const
+export const PR = { SET_PDEATHSIG: 1, SET_DUMPABLE: 4, SET_KEEPCAPS: 8, SET_NAME: 15, CAPBSET_DROP: 24, SET_SECUREBITS: 28, SET_CHILD_SUBREAPER: 36, SET_NO_NEW_PRIVS: 38, CAP_AMBIENT: 47 } as const
 
 /** Sockets: `linux/socket.h`, `linux/netlink.h` */
 export const SOCKET = { UNIX: 1, INET: 2, INET6: 10, NETLINK: 16, STREAM: 1, DGRAM: 2, RAW: 3, CLOEXEC: 0o2000000, ROUTE: 0, NETFILTER: 12 } as const

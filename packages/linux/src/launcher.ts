@@ -3,7 +3,8 @@ import type { Socket } from 'node:net'
 import { EngineError, logger } from '@gantry/std'
 import { encodeFrameHead, type Frame, frameDecoder, nextFrameId } from './frames.ts'
 import { REPLIES, REQUESTS } from './ops.table.ts'
-import { ProgramError, type SyscallProgram } from './program.ts'
+import { ProgramError, syscallProgram, type SyscallProgram } from './program.ts'
+import { PR } from './constants.ts'
 
 const log = logger('linux.launcher')
 const ORPHANS_KEPT = 64
@@ -53,7 +54,9 @@ export interface Launcher extends AsyncDisposable {
   launch(program: SyscallProgram, events: LaunchEvents): Promise<Launched>
   /** Exits of exec processes arrive by the id that their program was given. */
   expectExit(id: number, exited: (exit: Exit) => void): void
-  /** The wait status of a process that a forked program left behind. */
+  /** From now on processes that forked programs leave behind are reaped here; otherwise they go to whoever reaps above. */
+  adoptOrphans(): Promise<void>
+  /** The wait status of such a process, once they are adopted. */
   orphanEnded(pid: number): Promise<number>
   /** Resolves when the launcher ends before it was asked to. */
   readonly lost: Promise<void>
@@ -178,10 +181,12 @@ export async function startLauncher(helper: string, options: { readonly inheritS
       channel.uncork()
     })
   await Promise.race([isReady, spawned, ended.then(() => Promise.reject(new EngineError('internal', `${helper} ended at once`)))])
+  const inline = async (program: SyscallProgram): Promise<ProgramResult> => decodeResult(program, await send(REQUESTS.inline, program, nextFrameId()))
   return {
     pid: child.pid ?? 0,
     lost,
-    inline: async (program) => decodeResult(program, await send(REQUESTS.inline, program, nextFrameId())),
+    inline,
+    adoptOrphans: async () => void (await inline(syscallProgram((p) => p.call('reap what is left behind', 'prctl', [PR.SET_CHILD_SUBREAPER, 1, 0, 0, 0])))),
     fork: async (program) => decodeResult(program, await send(REQUESTS.fork, program, nextFrameId())),
     async launch(program, events) {
       const id = nextFrameId()

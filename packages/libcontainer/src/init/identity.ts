@@ -1,4 +1,4 @@
-import { AT, PR, type ProgramBuilder, type Value } from '@gantry/linux'
+import { AT, O, PR, type ProgramBuilder, type Value } from '@gantry/linux'
 import { EngineError } from '@gantry/std'
 import { capabilityMask } from '../capabilities.ts'
 import { compileSeccomp, encodeBpf } from '../seccomp/compile.ts'
@@ -99,6 +99,13 @@ export function findProgram(p: ProgramBuilder, process: OciProcess): void {
     })
   })
   p.place(found)
+  if (candidates.length > 1) return
+  p.scoped(() => {
+    const fd = p.register()
+    // Of what is there, only a directory cannot be opened like this.
+    p.call(`exec: ${JSON.stringify(process.args[0] ?? '')}`, 'openat', [AT.FDCWD, p.text(candidates[0] ?? ''), O.RDONLY | O.CREAT | O.NONBLOCK | O.NOCTTY | O.CLOEXEC, 0], { to: fd })
+    p.call('close it', 'close', [fd])
+  })
 }
 
 function programPaths(process: OciProcess): readonly string[] {

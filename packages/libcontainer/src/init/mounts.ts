@@ -11,7 +11,6 @@ export interface ParsedOptions {
   readonly clear: number
   readonly propagation: number
   readonly recursive: boolean
-  readonly readOnlyRecursive: boolean
   /** What the file system itself gets: key and value. */
   readonly data: readonly (readonly [string, string])[]
 }
@@ -20,13 +19,16 @@ const ATTRIBUTES: Readonly<Record<string, number>> = { ro: MOUNT_ATTR.RDONLY, no
 const CLEARS: Readonly<Record<string, number>> = { rw: MOUNT_ATTR.RDONLY, suid: MOUNT_ATTR.NOSUID, dev: MOUNT_ATTR.NODEV, exec: MOUNT_ATTR.NOEXEC }
 const PROPAGATION: Readonly<Record<string, number>> = { private: MS.PRIVATE, rprivate: MS.PRIVATE, slave: MS.SLAVE, rslave: MS.SLAVE, shared: MS.SHARED, rshared: MS.SHARED, unbindable: MS.UNBINDABLE, runbindable: MS.UNBINDABLE }
 const TIMES: Readonly<Record<string, number>> = { noatime: MOUNT_ATTR.NOATIME, strictatime: MOUNT_ATTR.STRICTATIME, relatime: 0 }
-const PLAIN = new Set(['bind', 'rbind', 'defaults', 'rro', 'async', 'norelatime', 'idmap', 'ridmap'])
+const PLAIN = new Set(['bind', 'rbind', 'defaults', 'async', 'norelatime', 'idmap', 'ridmap'])
+/** For binds: the same for all mounts below (runtime-spec, config.md, Linux mount options). Here binds always mean all that they hold. */
+const RECURSIVE = /^r(?=(ro|rw|nosuid|suid|nodev|dev|noexec|exec|nodiratime|noatime|strictatime|relatime|nosymfollow)$)/
 
 /** Sorts the options of a mount. */
 export function parseOptions(options: readonly string[]): ParsedOptions {
   let [set, clear, propagation] = [0, 0, 0]
   const data: (readonly [string, string])[] = []
-  for (const option of options) {
+  for (const written of options) {
+    const option = written.replace(RECURSIVE, '')
     const attribute = ATTRIBUTES[option]
     const cleared = CLEARS[option]
     const spread = PROPAGATION[option]
@@ -40,7 +42,7 @@ export function parseOptions(options: readonly string[]): ParsedOptions {
       data.push([key, rest.join('=')])
     }
   }
-  return { set, clear: clear & ~(set & ~MOUNT_ATTR.ATIME), propagation, recursive: options.includes('rbind'), readOnlyRecursive: options.includes('rro'), data }
+  return { set, clear: clear & ~(set & ~MOUNT_ATTR.ATIME), propagation, recursive: options.includes('rbind'), data }
 }
 
 /** struct mount_attr (`linux/mount.h`): four words. */
@@ -61,9 +63,16 @@ function attachAt(p: ProgramBuilder, root: Register, mount: Register, mountPoint
   })
 }
 
+/** A bind has no file system of its own that could take further options. */
+function checkBindOptions(mount: OciMount, options: ParsedOptions): void {
+  const [unknown] = options.data
+  if (unknown !== undefined) throw new EngineError('invalid', `mount on ${mount.destination}: unknown option "${unknown[0]}" for a bind`)
+}
+
 /** A bind's source as a detached mount with its attributes; ids on disk are read through the maps of `users`, where given. */
 export function openBind(p: ProgramBuilder, mount: OciMount, users?: Register): Register {
   const options = parseOptions(mount.options)
+  checkBindOptions(mount, options)
   const attributes = attributesBlob(p, users === undefined ? options : { ...options, set: options.set | MOUNT_ATTR.IDMAP })
   if (users !== undefined) p.op('name the user namespace', 'store', [{ blob: attributes.blob + 24, length: 8 }, users, 8])
   const fd = p.register()

@@ -79,6 +79,7 @@ export function openOciRuntime({ root, helper }: { readonly root: string; readon
     const launcher = await startLauncher(helper, { inheritStdio: true })
     let done = false
     try {
+      if (stay) await launcher.adoptOrphans()
       const pid = Number((await launcher.fork(program)).output.readBigUInt64LE(0))
       done = stay
       if (!stay) return { pid, exited: undefined }
