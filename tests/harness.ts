@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict'
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { closeSync, existsSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs'
 import { promisify } from 'node:util'
@@ -60,6 +61,17 @@ export function exec(command: string, args: readonly string[], options: { readon
     child.once('close', (code) => resolve({ code: code ?? -1, out: Buffer.concat(out).toString(), err: Buffer.concat(err).toString() }))
     child.stdin.end(options.input)
   })
+}
+
+/** Our own client on a daemon: `gantry` gives what it printed and its exit code, `ok` asserts success and gives the output without its last line feed. */
+export function ownClient(daemon: () => Pick<TestDaemon, 'host'>): { gantry(...args: readonly string[]): Promise<Ran>; ok(...args: readonly string[]): Promise<string> } {
+  const gantry = (...args: readonly string[]): Promise<Ran> => exec(`${root}/build/node`, [`${root}/build/gantry.cjs`, '-H', daemon().host, ...args])
+  const ok = async (...args: readonly string[]): Promise<string> => {
+    const ran = await gantry(...args)
+    assert.equal(ran.code, 0, `gantry ${args.join(' ')}: ${ran.err}`)
+    return ran.out.trimEnd()
+  }
+  return { gantry, ok }
 }
 
 async function newNamespace(): Promise<ChildProcess> {

@@ -3,19 +3,14 @@ import assert from 'node:assert/strict'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { after, before, describe, it } from 'node:test'
 import { NOTHING, settledCensus } from '../census.ts'
-import { exec, type Ran, root, sleep, type TestDaemon, testDaemon, until } from '../harness.ts'
+import { exec, ownClient, root, sleep, type TestDaemon, testDaemon, until } from '../harness.ts'
 
 const skip = process.getuid?.() !== 0 ? 'needs root' : false
 const version = existsSync('/sys/fs/cgroup/cgroup.controllers') ? 2 : 1
 
 describe(`limits with cgroup version ${version}`, { skip }, () => {
   let daemon: TestDaemon
-  const gantry = (...args: readonly string[]): Promise<Ran> => exec(`${root}/build/node`, [`${root}/build/gantry.cjs`, '-H', daemon.host, ...args])
-  const ok = async (...args: readonly string[]): Promise<string> => {
-    const ran = await gantry(...args)
-    assert.equal(ran.code, 0, `gantry ${args.join(' ')}: ${ran.err}`)
-    return ran.out.trimEnd()
-  }
+  const { gantry, ok } = ownClient(() => daemon)
   before(async () => {
     daemon = await testDaemon()
   })

@@ -3,19 +3,14 @@ import assert from 'node:assert/strict'
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { after, before, describe, it } from 'node:test'
 import { NOTHING, settledCensus } from '../census.ts'
-import { exec, type Ran, root, type TestDaemon, testDaemon } from '../harness.ts'
+import { exec, ownClient, root, type TestDaemon, testDaemon } from '../harness.ts'
 
 const skip = process.getuid?.() !== 0 ? 'needs root' : false
 
 describe('mounts', { skip }, () => {
   let daemon: TestDaemon
   let shared = ''
-  const gantry = (...args: readonly string[]): Promise<Ran> => exec(`${root}/build/node`, [`${root}/build/gantry.cjs`, '-H', daemon.host, ...args])
-  const ok = async (...args: readonly string[]): Promise<string> => {
-    const ran = await gantry(...args)
-    assert.equal(ran.code, 0, `gantry ${args.join(' ')}: ${ran.err}`)
-    return ran.out.trimEnd()
-  }
+  const { gantry, ok } = ownClient(() => daemon)
   const host = async (...args: readonly string[]): Promise<void> => {
     const ran = await exec(args[0] ?? '', args.slice(1))
     assert.equal(ran.code, 0, ran.err)

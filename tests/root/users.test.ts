@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { after, before, describe, it } from 'node:test'
 import { NOTHING, settledCensus } from '../census.ts'
-import { exec, type Ran, root, type TestDaemon, testDaemon } from '../harness.ts'
+import { exec, ownClient, root, type TestDaemon, testDaemon } from '../harness.ts'
 
 const skip = process.getuid?.() !== 0 ? 'needs root' : false
 const NAME = 'gtestremap'
@@ -12,12 +12,7 @@ const FIRST = 700_000
 describe('users of their own', { skip }, () => {
   let daemon: TestDaemon
   const before_ = new Map<string, string | undefined>()
-  const gantry = (...args: readonly string[]): Promise<Ran> => exec(`${root}/build/node`, [`${root}/build/gantry.cjs`, '-H', daemon.host, ...args])
-  const ok = async (...args: readonly string[]): Promise<string> => {
-    const ran = await gantry(...args)
-    assert.equal(ran.code, 0, `gantry ${args.join(' ')}: ${ran.err}`)
-    return ran.out.trimEnd()
-  }
+  const { gantry, ok } = ownClient(() => daemon)
   before(async () => {
     for (const path of ['/etc/subuid', '/etc/subgid']) {
       const text = existsSync(path) ? readFileSync(path, 'utf8') : undefined

@@ -3,7 +3,7 @@ import type { Server } from 'node:http'
 import { openGraph } from '@gantry/graph'
 import { createController } from '@gantry/libnetwork'
 import { familiarString, parseReference } from '@gantry/registry'
-import { capabilitiesOf, createSupervisor, nativeDriver, openHost } from '@gantry/runtime'
+import { capabilitiesOf, createSupervisor, nativeDriver, openHost, startTimeOf } from '@gantry/runtime'
 import { EngineError, hasCode, keyedLock, logger, newId, openDatabase, readText, replaceFile } from '@gantry/std'
 import type { DaemonConfig } from './config.ts'
 import type { Container } from './containers/container.ts'
@@ -42,11 +42,10 @@ export interface Daemon {
   readonly failed: Promise<string>
 }
 
-/** pid and start time of a process: a number alone may have been given to another. One that has ended has none, reaped or not. */
+/** pid and start time of a process: a number alone may have been given to another. */
 function processMark(pid: number): string {
-  const stat = readText(`/proc/${pid}/stat`)
-  const [state, ...rest] = stat === undefined ? [] : stat.slice(stat.lastIndexOf(')') + 2).split(' ')
-  return state === undefined || state === 'Z' || state === 'X' ? '' : `${pid} ${rest[18]}`
+  const startTime = startTimeOf(pid)
+  return startTime === '' ? '' : `${pid} ${startTime}`
 }
 
 /** The launcher of a daemon that was killed may still carry out what it had been sent. */

@@ -1,5 +1,5 @@
-export { type BlockCounter, type CgroupStats, type Identity, CAPABILITIES, capabilitiesOf, DEFAULT_CAPABILITIES, DEFAULT_PROFILE, describeStartFailure, type OciDevice, type OciDeviceRule, type OciIdMapping, type OciMount, type OciNamespace, type OciProcess, type OciResources, type OciRlimit, type OciSeccomp, type OciSpec, parseProfile, resolveProfile, resolveUser, type RootMount, type StreamPlan, tweakCapabilities } from '@gantry/libcontainer'
-export { type ExpectedStream, parseMountInfo, SIGNALS, type StreamServer, type TreeRoot, type Trees } from '@gantry/linux'
+export { type BlockCounter, type CgroupStats, type Identity, CAPABILITIES, capabilitiesOf, DEFAULT_CAPABILITIES, DEFAULT_DEVICES, DEFAULT_PROFILE, describeStartFailure, type OciDevice, type OciDeviceRule, type OciIdMapping, type OciMount, type OciNamespace, type OciProcess, type OciResources, type OciRlimit, type OciSeccomp, type OciSpec, parseProfile, resolveProfile, resolveUser, type RootMount, type StreamPlan, tweakCapabilities } from '@gantry/libcontainer'
+export { type ExpectedStream, parseMountInfo, SIGNALS, startTimeOf, type StreamServer, type TreeRoot, type Trees } from '@gantry/linux'
 export { nativeDriver } from './drivers/native.ts'
 export * from './execdriver.ts'
 export * from './host.ts'

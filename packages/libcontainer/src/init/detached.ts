@@ -1,16 +1,15 @@
-import { AT, batch, CLONE, link, O, PR, type ProgramBuilder, type Register, SOCKET, SOCKET_ADDRESS_BYTES, socketAddress, type SyscallProgram, syscallProgram } from '@gantry/linux'
+import { AT, batch, CLONE, link, O, type ProgramBuilder, type Register, SOCKET, SOCKET_ADDRESS_BYTES, socketAddress, type SyscallProgram, syscallProgram } from '@gantry/linux'
 import { EngineError } from '@gantry/std'
 import type { CgroupPlan } from '../cgroups/manager.ts'
-import type { OciNamespace, OciProcess, OciSpec } from '../spec/oci.ts'
-import { becomeUser, execute, findProgram, setLimits } from './identity.ts'
+import type { OciProcess, OciSpec } from '../spec/oci.ts'
+import { execSide } from './exec.ts'
 import { newDevpts } from './mounts.ts'
 import type { RootMount, StartPlan } from './plan.ts'
 import { SHIM_REGISTERS } from './registers.ts'
-import { attachDevicePolicy, birthFlags, cloneProcess, closeCgroup, enterCgroup, initSide, joinNamespaces, makeCgroup, openCgroup, ownClocks, undo } from './start.ts'
-import { openTerminal, placeStdio, type StdioRegisters } from './stdio.ts'
+import { attachDevicePolicy, birthFlags, cloneProcess, closeCgroup, endProcess, initSide, joinNamespaces, makeCgroup, openCgroup, ownClocks, undo } from './start.ts'
+import { openPipe, openTerminal, type StdioRegisters } from './stdio.ts'
 import { hasOwnUsers } from './user-namespace.ts'
 
-const SIGKILL = 9
 const S_IFIFO = 0o010000
 
 /** A container without a shim: whoever asks inherits its process, and its standard streams are the asker's. */
@@ -35,15 +34,6 @@ export interface DetachedExecPlan {
   readonly cgroup: CgroupPlan
   readonly consoleSocket: string | undefined
   readonly lastCapability: number
-}
-
-function pipe(p: ProgramBuilder, what: string): { readonly read: Register; readonly write: Register } {
-  const pair = p.room(8)
-  const [read, write] = [p.register(), p.register()]
-  p.call(`${what} pipe`, 'pipe2', [pair, O.CLOEXEC])
-  p.op('its reading end', 'load', [pair, 4], { to: read })
-  p.op('its writing end', 'load', [{ blob: pair.blob + 4, length: 4 }, 4], { to: write })
-  return { read, write }
 }
 
 /** Hands the master of a new terminal to who asked for it. */
@@ -94,7 +84,7 @@ export function createProgram(plan: DetachedPlan): SyscallProgram {
     const gate = p.register()
     p.call('make the gate', 'mknodat', [AT.FDCWD, p.text(plan.gatePath), S_IFIFO | 0o600, 0])
     p.call('open the gate', 'openat', [AT.FDCWD, p.text(plan.gatePath), O.RDWR | O.CLOEXEC, 0], { to: gate })
-    const [go, ready] = [pipe(p, 'go'), pipe(p, 'ready')]
+    const [go, ready] = [openPipe(p, 'go pipe'), openPipe(p, 'ready pipe')]
     p.phase('clone')
     joinNamespaces(p, start, false)
     ownClocks(p, spec.linux)
@@ -114,8 +104,6 @@ export function createProgram(plan: DetachedPlan): SyscallProgram {
   })
 }
 
-const NAMESPACES: Readonly<Partial<Record<OciNamespace['type'], number>>> = { network: CLONE.NEWNET, mount: CLONE.NEWNS, ipc: CLONE.NEWIPC, uts: CLONE.NEWUTS, cgroup: CLONE.NEWCGROUP, time: CLONE.NEWTIME }
-
 /** Runs a further process in a container; the output is its pid on the host. */
 export function execDetachedProgram(plan: DetachedExecPlan): SyscallProgram {
   const { process, spec } = plan
@@ -131,7 +119,7 @@ export function execDetachedProgram(plan: DetachedExecPlan): SyscallProgram {
     p.phase('stdio')
     if (process.terminal) p.call('the container’s devpts', 'openat', [AT.FDCWD, p.text(`/proc/${plan.initPid}/root/dev/pts`), O.PATH | O.DIRECTORY | O.CLOEXEC, 0], { to: SHIM_REGISTERS.devpts })
     const stdio = terminalFor(p, process, plan.consoleSocket)
-    const done = pipe(p, 'exec')
+    const done = openPipe(p, 'exec pipe')
     p.phase('clone')
     if (spec.linux.namespaces.some((one) => one.type === 'pid')) p.call('children go into its pid namespace', 'setns', [init, CLONE.NEWPID])
     cloneProcess(p, 0, entry, child, pid)
@@ -141,29 +129,9 @@ export function execDetachedProgram(plan: DetachedExecPlan): SyscallProgram {
     answerWith(p, pid)
     p.op('end', 'end', [])
     p.place(child)
-    p.child()
-    p.phase('process')
-    p.call('own signals', 'rt_sigprocmask', [2, p.bytes(Buffer.alloc(8)), 0, 8])
-    p.call('not to be traced from inside', 'prctl', [PR.SET_DUMPABLE, 0, 0, 0, 0])
-    enterCgroup(p, entry)
-    setLimits(p, process, 0)
-    if (process.oomScoreAdj !== undefined) p.op('out-of-memory score', 'writeFile', [AT.FDCWD, p.text('/proc/self/oom_score_adj'), p.text(String(process.oomScoreAdj)), String(process.oomScoreAdj).length, 0])
-    const namespaces = spec.linux.namespaces.reduce((sum, one) => sum + (NAMESPACES[one.type] ?? 0), 0)
-    p.call('join its namespaces', 'setns', [init, namespaces])
-    p.call('new session', 'setsid', [])
-    p.call('new session keyring', 'keyctl', [1, 0, 0, 0, 0], { ignore: true })
-    if (stdio !== undefined) placeStdio(p, process, stdio)
-    p.call('descriptors close on exec', 'close_range', [3, 0xffffffff, 4])
-    p.call(`go to ${process.cwd}`, 'chdir', [p.text(process.cwd)])
-    findProgram(p, process)
-    becomeUser(p, process, spec.linux.seccomp, plan.lastCapability, false)
-    execute(p, process)
+    execSide(p, plan, entry, stdio, init, false)
     p.place(failed)
     p.phase('undo')
-    const nobody = p.label()
-    p.op('is there a process', 'jumpIfZero', [pid, nobody])
-    p.call('kill it', 'kill', [pid, SIGKILL], { ignore: true })
-    p.call('reap it', 'wait4', [pid, 0, 0, 0], { ignore: true })
-    p.place(nobody)
+    endProcess(p, pid)
   })
 }

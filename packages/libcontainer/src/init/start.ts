@@ -9,7 +9,7 @@ import type { StartPlan } from './plan.ts'
 import { SHIM_REGISTERS } from './registers.ts'
 import { enterRoot } from './rootfs.ts'
 import { becomeRootInside, closeForUsers, giveStdio, hasOwnUsers, type OpenedForUsers, openForUsers, writeMaps } from './user-namespace.ts'
-import { closeProcessEnds, openStdio, placeStdio, processTable, type StdioRegisters } from './stdio.ts'
+import { closeProcessEnds, openPipe, openStdio, placeStdio, processTable, type StdioRegisters } from './stdio.ts'
 
 const CLONE_FLAGS: Readonly<Record<OciNamespace['type'], number>> = {
   pid: CLONE.NEWPID, network: CLONE.NEWNET, mount: CLONE.NEWNS, ipc: CLONE.NEWIPC, uts: CLONE.NEWUTS, user: CLONE.NEWUSER, cgroup: CLONE.NEWCGROUP, time: CLONE.NEWTIME,
@@ -164,14 +164,8 @@ interface Pipes {
 }
 
 function syncPipes(p: ProgramBuilder): Pipes {
-  const [goRead, goWrite, execRead, execWrite] = [p.register(), p.register(), p.register(), p.register()]
-  for (const [read, write, what] of [[goRead, goWrite, 'go'], [execRead, execWrite, 'exec']] as const) {
-    const pair = p.room(8)
-    p.call(`${what} pipe`, 'pipe2', [pair, O.CLOEXEC])
-    p.op('its reading end', 'load', [pair, 4], { to: read })
-    p.op('its writing end', 'load', [{ blob: pair.blob + 4, length: 4 }, 4], { to: write })
-  }
-  return { goRead, goWrite, execRead, execWrite }
+  const [go, done] = [openPipe(p, 'go pipe'), openPipe(p, 'exec pipe')]
+  return { goRead: go.read, goWrite: go.write, execRead: done.read, execWrite: done.write }
 }
 
 /** Flags of clone3: namespaces that a process is born into. The cgroup's is entered later, the time's is the parent's to prepare. */
@@ -249,13 +243,18 @@ export function initSide(p: ProgramBuilder, plan: StartPlan, entry: CgroupEntry,
   execute(p, process)
 }
 
-export function undo(p: ProgramBuilder, plan: StartPlan, pid: Register): void {
-  p.phase('undo')
+/** Ends a process that may not be there yet (0), and reaps it. */
+export function endProcess(p: ProgramBuilder, pid: Register): void {
   const nobody = p.label()
   p.op('is there a process', 'jumpIfZero', [pid, nobody])
   p.call('kill it', 'kill', [pid, SIGKILL], { ignore: true })
   p.call('reap it', 'wait4', [pid, 0, 0, 0], { ignore: true })
   p.place(nobody)
+}
+
+export function undo(p: ProgramBuilder, plan: StartPlan, pid: Register): void {
+  p.phase('undo')
+  endProcess(p, pid)
   for (const directory of plan.cgroup.directories) p.call(`remove ${directory.path}`, 'rmdir', [p.text(directory.path)], { ignore: true })
   p.call('remove the socket', 'unlink', [p.text(plan.socketPath)], { ignore: true })
 }

@@ -10,13 +10,19 @@ export interface StdioRegisters {
   readonly streams: readonly Register[]
 }
 
-function pipe(p: ProgramBuilder, what: string): { readonly read: Register; readonly write: Register } {
+/** Both ends of a pipe. */
+export interface PipeEnds {
+  readonly read: Register
+  readonly write: Register
+}
+
+/** A pipe whose ends are closed on exec. */
+export function openPipe(p: ProgramBuilder, what: string, readingEnd = 'its reading end', writingEnd = 'its writing end'): PipeEnds {
   const pair = p.room(8)
-  const read = p.register()
-  const write = p.register()
-  p.call(`pipe for ${what}`, 'pipe2', [pair, O.CLOEXEC])
-  p.op(`reading end of ${what}`, 'load', [pair, 4], { to: read })
-  p.op(`writing end of ${what}`, 'load', [{ blob: pair.blob + 4, length: 4 }, 4], { to: write })
+  const [read, write] = [p.register(), p.register()]
+  p.call(what, 'pipe2', [pair, O.CLOEXEC])
+  p.op(readingEnd, 'load', [pair, 4], { to: read })
+  p.op(writingEnd, 'load', [{ blob: pair.blob + 4, length: 4 }, 4], { to: write })
   return { read, write }
 }
 
@@ -49,10 +55,10 @@ export function openStdio(p: ProgramBuilder, process: OciProcess, plan: StdioPla
     const { master, slave } = openTerminal(p, process)
     return { shim: { in: master, out: master }, process: { in: slave, out: slave, err: slave }, streams }
   }
-  const out = pipe(p, 'standard output')
-  const err = pipe(p, 'standard error')
+  const out = openPipe(p, 'pipe for standard output', 'reading end of standard output', 'writing end of standard output')
+  const err = openPipe(p, 'pipe for standard error', 'reading end of standard error', 'writing end of standard error')
   if (plan.openStdin) {
-    const input = pipe(p, 'standard input')
+    const input = openPipe(p, 'pipe for standard input', 'reading end of standard input', 'writing end of standard input')
     return { shim: { in: input.write, out: out.read, err: err.read }, process: { in: input.read, out: out.write, err: err.write }, streams }
   }
   const nothing = p.register()

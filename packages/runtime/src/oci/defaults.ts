@@ -1,11 +1,6 @@
 import { lstatSync, readdirSync } from 'node:fs'
 import { EngineError } from '@gantry/std'
-import type { OciDevice, OciDeviceRule, OciSpec } from '@gantry/libcontainer'
-
-const device = (path: string, major: number, minor: number): OciDevice => ({ path, type: 'c', major, minor, fileMode: 0o666, uid: 0, gid: 0 })
-
-/** Devices that every container has (config-linux.md, Default Devices). */
-const DEVICES: readonly OciDevice[] = [device('/dev/null', 1, 3), device('/dev/zero', 1, 5), device('/dev/full', 1, 7), device('/dev/random', 1, 8), device('/dev/urandom', 1, 9), device('/dev/tty', 5, 0)]
+import { DEFAULT_DEVICES, type OciDeviceRule, type OciSpec } from '@gantry/libcontainer'
 
 const allow = (type: 'c' | 'b', access: string, major?: number, minor?: number): OciDeviceRule => ({ allow: true, type, access, ...(major !== undefined && { major }), ...(minor !== undefined && { minor }) })
 
@@ -21,7 +16,7 @@ const RESERVED: ReadonlySet<string> = new Set(['/dev/console', '/dev/core', '/de
 export function withDefaults(spec: OciSpec): OciSpec {
   const { linux } = spec
   const own = new Set(linux.devices.map((one) => one.path))
-  const devices = [...DEVICES.filter((one) => !own.has(one.path)), ...linux.devices.filter((one) => !RESERVED.has(one.path))]
+  const devices = [...DEFAULT_DEVICES.filter((one) => !own.has(one.path)), ...linux.devices.filter((one) => !RESERVED.has(one.path))]
   const rules = linux.resources.devices.length === 0 ? [{ allow: false, type: 'a', access: 'rwm' } as const] : linux.resources.devices
   return { ...spec, linux: { ...linux, devices, resources: { ...linux.resources, devices: [...rules, ...RULES] } } }
 }

@@ -1,11 +1,11 @@
 import { closeSync, constants, mkdirSync, openSync, readFileSync, rmSync, statSync, writeSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { type CgroupManager, cgroupManager, createProgram, decodeConfig, type DecodedConfig, decodeResources, describeStartFailure, execDetachedProgram, type OciProcess } from '@gantry/libcontainer'
-import { startLauncher, type SyscallProgram } from '@gantry/linux'
+import { startLauncher, startTimeOf, type SyscallProgram } from '@gantry/linux'
 import { checkDepth, EngineError, hasCode, undoStack } from '@gantry/std'
 import { withDefaults, withoutCopyUp } from './defaults.ts'
 import { runHooks } from './hooks.ts'
-import { type KeptContainer, startTimeOf, stateStore, type StateStore } from './state.ts'
+import { type KeptContainer, stateStore, type StateStore } from './state.ts'
 
 /** What a container is for somebody who asks (runtime.md, State). */
 export interface OciState {

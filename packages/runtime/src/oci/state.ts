@@ -1,4 +1,5 @@
 import { mkdirSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs'
+import { startTimeOf } from '@gantry/linux'
 import { EngineError, hasCode, readText, replaceFile } from '@gantry/std'
 
 /** What is kept of a container between two calls. */
@@ -29,13 +30,6 @@ export interface StateStore {
 }
 
 const ID = /^[\w+.-]{1,1024}$/
-
-/** Field 22 of proc(5) /proc/PID/stat; empty when the process has ended, reaped or not. */
-export function startTimeOf(pid: number): string {
-  const stat = readText(`/proc/${pid}/stat`)
-  const [state, ...rest] = stat === undefined ? [] : stat.slice(stat.lastIndexOf(')') + 2).split(' ')
-  return state === undefined || state === 'Z' || state === 'X' ? '' : (rest[18] ?? '')
-}
 
 /** Opens the store below a directory. `isPaused` asks the container's cgroup. */
 export function stateStore(root: string, isPaused: (container: KeptContainer) => boolean): StateStore {

@@ -1,4 +1,4 @@
-import type { OciDevice, OciDeviceRule, OciMount } from '@gantry/runtime'
+import type { OciDeviceRule, OciMount } from '@gantry/runtime'
 
 /** What every container has unless it is privileged or says otherwise (facts: `security.md` B4). */
 
@@ -10,12 +10,6 @@ export const MASKED_PATHS: readonly string[] = [
 ]
 
 export const READONLY_PATHS: readonly string[] = ['/proc/bus', '/proc/fs', '/proc/irq', '/proc/sys', '/proc/sysrq-trigger']
-
-const device = (path: string, major: number, minor: number): OciDevice => ({ path, type: 'c', major, minor, fileMode: 0o666, uid: 0, gid: 0 })
-
-export const DEFAULT_DEVICES: readonly OciDevice[] = [
-  device('/dev/null', 1, 3), device('/dev/zero', 1, 5), device('/dev/full', 1, 7), device('/dev/random', 1, 8), device('/dev/urandom', 1, 9), device('/dev/tty', 5, 0),
-]
 
 const allow = (type: 'c' | 'b', access: string, major?: number, minor?: number): OciDeviceRule => ({ allow: true, type, access, ...(major !== undefined && { major }), ...(minor !== undefined && { minor }) })
 

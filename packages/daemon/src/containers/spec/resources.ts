@@ -1,8 +1,8 @@
 import { readFileSync, statSync } from 'node:fs'
 import type { DeviceMapping, HostConfig, Resources, Ulimit } from '@gantry/api'
-import type { OciDevice, OciDeviceRule, OciResources, OciRlimit } from '@gantry/runtime'
+import { DEFAULT_DEVICES, type OciDevice, type OciDeviceRule, type OciResources, type OciRlimit } from '@gantry/runtime'
 import { EngineError } from '@gantry/std'
-import { DEFAULT_DEVICE_RULES, DEFAULT_DEVICES } from './defaults.table.ts'
+import { DEFAULT_DEVICE_RULES } from './defaults.table.ts'
 
 const major = (rdev: number): number => (rdev >> 8) & 0xfff
 const minor = (rdev: number): number => (rdev & 0xff) | ((rdev >> 12) & 0xfff00)
