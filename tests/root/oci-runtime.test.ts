@@ -1,72 +1,19 @@
 /** `gantry-runtime`, the OCI runtime command line, as another engine uses it: config.json, verbs, exit codes, state (runtime-spec: runtime.md, config.md). */
 import assert from 'node:assert/strict'
-import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { createServer, type Socket } from 'node:net'
 import { after, before, describe, it } from 'node:test'
-import { exec, type Ran, root, until } from '../harness.ts'
+import { exec, until } from '../harness.ts'
+import { BINARY, type Config, ociBundle } from '../oci-bundle.ts'
 
 const skip = process.getuid?.() !== 0 ? 'needs root' : false
-/** Another runtime, as a control: OCI_RUNTIME=/path/to/runc. */
-const BINARY = process.env['OCI_RUNTIME'] ?? `${root}/gantry-runtime`
-
-interface Config {
-  process: { args: string[]; env: string[]; cwd: string; terminal: boolean; user: { uid: number; gid: number }; noNewPrivileges: boolean; oomScoreAdj?: number; rlimits: unknown[]; capabilities: Record<string, string[]> }
-  root: { path: string; readonly: boolean }
-  hostname: string
-  mounts: { destination: string; type: string; source: string; options?: string[] }[]
-  linux: { resources: Record<string, unknown>; namespaces: { type: string; path?: string }[]; maskedPaths: string[]; readonlyPaths: string[]; sysctl?: Record<string, string>; cgroupsPath?: string; seccomp?: unknown }
-  hooks?: Record<string, { path: string; args: string[] }[]>
-}
-
 describe('gantry-runtime', { skip }, () => {
+  const { base, runtime, leaving, ok, configure, script, run, ...bundle } = ociBundle()
   let home = ''
-  let base: Config
-  const runtime = (...args: readonly string[]): Promise<Ran> => exec(BINARY, ['--root', `${home}/state`, '--log', `${home}/log`, '--log-format', 'json', ...args])
-  /** For what leaves a process behind: it keeps the standard streams, so they must not be this test's pipes. */
-  const leaving = async (...args: readonly string[]): Promise<Ran> => {
-    const { code } = await exec('sh', ['-c', `exec "$0" "$@" < /dev/null > ${home}/out 2> ${home}/err`, BINARY, '--root', `${home}/state`, '--log', `${home}/log`, '--log-format', 'json', ...args])
-    return { code, out: readFileSync(`${home}/out`, 'utf8'), err: readFileSync(`${home}/err`, 'utf8') }
-  }
-  const leaves = (args: readonly string[]): boolean => args[0] === 'create' || args.includes('--detach')
-  const ok = async (...args: readonly string[]): Promise<string> => {
-    const ran = await (leaves(args) ? leaving : runtime)(...args)
-    assert.equal(ran.code, 0, `${args.join(' ')}: ${ran.err}`)
-    return ran.out.trimEnd()
-  }
-  const configure = (change: (config: Config) => void): void => {
-    const config = structuredClone(base)
-    config.linux.cgroupsPath = `/gtest-oci-${process.pid}/box`
-    change(config)
-    writeFileSync(`${home}/config.json`, JSON.stringify(config))
-  }
-  const script = (text: string, change: (config: Config) => void = () => undefined): void => configure((config) => {
-    config.process.args = ['sh', '-c', text]
-    change(config)
-  })
-  const run = async (text: string, change?: (config: Config) => void): Promise<Ran> => {
-    script(text, change)
-    return runtime('run', '--bundle', home, 'box')
-  }
-  const cgroupsLeft = (): readonly string[] => readdirSync('/sys/fs/cgroup').filter((name) => existsSync(`/sys/fs/cgroup/${name}/gtest-oci-${process.pid}`) || name === `gtest-oci-${process.pid}`)
-
   before(async () => {
-    home = mkdtempSync('/tmp/gtest-oci-')
-    mkdirSync(`${home}/rootfs/bin`, { recursive: true })
-    copyFileSync('/bin/busybox', `${home}/rootfs/bin/busybox`)
-    for (const name of ['sh', 'cat', 'echo', 'id', 'ls', 'sleep', 'mount', 'hostname', 'grep', 'true', 'tty', 'mkdir', 'readlink', 'stat', 'touch']) symlinkSync('busybox', `${home}/rootfs/bin/${name}`)
-    await ok('spec', '--bundle', home)
-    base = JSON.parse(readFileSync(`${home}/config.json`, 'utf8')) as Config
-    base.root.readonly = false
-    base.process.terminal = false
+    home = await bundle.setUp()
   })
-  after(async () => {
-    for (const id of (await ok('list', '-q')).split('\n').filter((one) => one !== '')) await runtime('delete', '--force', id)
-    rmSync(home, { recursive: true, force: true })
-    // A parent that was named belongs to who named it, as with runc.
-    for (const name of readdirSync('/sys/fs/cgroup')) await exec('rmdir', [`/sys/fs/cgroup/${name}/gtest-oci-${process.pid}`])
-    await exec('rmdir', [`/sys/fs/cgroup/gtest-oci-${process.pid}`])
-    assert.deepEqual(cgroupsLeft(), [])
-  })
+  after(() => bundle.tearDown())
 
   it('run: output, exit code, nothing left', async () => {
     const ran = await run('echo out; echo err >&2; exit 7')
@@ -167,7 +114,7 @@ describe('gantry-runtime', { skip }, () => {
   it('exec: output, exit code, a process file, its own environment', async () => {
     const ran = await runtime('exec', '--env', 'A=1', '--cwd', '/bin', 'box', 'sh', '-c', 'echo $A $PWD; exit 3')
     assert.deepEqual([ran.code, ran.out], [3, '1 /bin\n'])
-    writeFileSync(`${home}/process.json`, JSON.stringify({ ...base.process, args: ['sh', '-c', 'echo detached > /detached'], user: { uid: 0, gid: 0 } }))
+    writeFileSync(`${home}/process.json`, JSON.stringify({ ...base().process, args: ['sh', '-c', 'echo detached > /detached'], user: { uid: 0, gid: 0 } }))
     await ok('exec', '--process', `${home}/process.json`, '--detach', '--pid-file', `${home}/exec-pid`, 'box')
     await until('the file is there', () => existsSync(`${home}/rootfs/detached`))
     assert.match(readFileSync(`${home}/exec-pid`, 'utf8'), /^\d+$/)
@@ -209,7 +156,7 @@ describe('gantry-runtime', { skip }, () => {
   it('what it does not honour is refused by name', { skip: process.env['OCI_RUNTIME'] === undefined ? false : 'another runtime honours other things' }, async () => {
     for (const [change, words] of [
       [(config: Config) => void Object.assign(config.linux, { intelRdt: { closID: 'x' } }), /linux\.intelRdt is not supported/],
-      [(config: Config) => void Object.assign(config.process, { apparmorProfile: 'x' }), /process\.apparmorProfile is not supported/],
+      [(config: Config) => void Object.assign(config.process, { apparmorProfile: 'x' }), /process\.apparmorProfile: "x" cannot be applied: AppArmor is not enabled/],
       [(config: Config) => void config.linux.namespaces.push({ type: 'dream' }), /namespace "dream" is not supported/],
       [(config: Config) => void Object.assign(config, { ociVersion: '2.0.0' }), /ociVersion: expected 1\.x\.y/],
       [(config: Config) => void Object.assign(config.process, { cwd: 'relative' }), /process\.cwd: expected an absolute path/],

@@ -3,6 +3,7 @@ import { type Discarder, EngineError, exists, messageOf, readText } from '@gantr
 import { type Exit, type Launcher, nextFrameId, ProgramError, type Step, type SyscallProgram } from '@gantry/linux'
 import type { CgroupManager } from './cgroups/manager.ts'
 import { execProgram } from './init/exec.ts'
+import { describeHookFailure } from './init/hooks.ts'
 import type { LogPlan, NetworkPlan, RootMount, StdioPlan, StreamPlan } from './init/plan.ts'
 import { startProgram } from './init/start.ts'
 import { connectShim, type ShimClient } from './shim-client.ts'
@@ -251,6 +252,8 @@ export function createFactory({ root, launcher, cgroups, discarder }: FactoryOpt
 
 /** The error of a start or exec in the words that Docker's clients look for, with the exit code that belongs to it. */
 export function describeStartFailure(error: unknown): { readonly message: string; readonly exitCode: number } | undefined {
+  const hook = error instanceof ProgramError ? describeHookFailure(error) : undefined
+  if (hook !== undefined) return { message: hook, exitCode: 128 }
   if (!(error instanceof ProgramError) || error.step?.what.startsWith('exec: ') !== true) return undefined
   const name = error.step.what.replace(/^exec: /, '')
   const plain = JSON.parse(name) as string

@@ -56,6 +56,7 @@ i64 op_read_only(const char *path);
 i64 op_pivot(int root);
 i64 op_netlink(int fd, const void *message, u32 length, u32 acks);
 i64 op_send_fd(int socket, int fd, const void *text, u64 length);
+i64 op_receive_fd(int socket);
 i64 op_netlink_dump(int fd, const void *message, u32 length);
 i64 op_exec(const char *paths, u32 path_count, u64 *argv, u32 argc, u64 *envp, u32 envc);
 i64 op_init(void);

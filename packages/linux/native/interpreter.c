@@ -29,7 +29,7 @@ i64 program_map(const struct program *head, u32 length, struct program **out) {
 void program_free(struct program *p) { sys2(__NR_munmap, p, p->mapped); }
 
 static int has_label(u8 op) {
-  return op == OP_JUMP || op == OP_JUMP_IF_ZERO || op == OP_ON_FAIL || op == OP_CLONE;
+  return op == OP_JUMP || op == OP_JUMP_IF_ZERO || op == OP_ON_FAIL || op == OP_CLONE || op == OP_FORK;
 }
 
 static u64 label_of(const struct instruction *i) {
@@ -105,6 +105,13 @@ static i64 format(char *into, u64 capacity, const char *prefix, u64 number, cons
   return at;
 }
 
+static i64 parse(const char *text) {
+  i64 value = 0;
+  int digits = 0;
+  while (text[digits] >= '0' && text[digits] <= '9' && digits < 18) value = value * 10 + (text[digits++] - '0');
+  return digits ? value : -EINVAL;
+}
+
 static i64 add_out(const void *bytes, u64 length) {
   if (length > OUTPUT_BYTES - out_length) return -ENOBUFS;
   memcpy(out_bytes + out_length, bytes, length);
@@ -145,6 +152,14 @@ static i64 step(struct program *p, struct instruction *i, u32 *next) {
       if (pid == 0) *next = (u32)i->arg[2];
       return pid;
     }
+    case OP_FORK: {
+      i64 pid = sys5(__NR_clone, SIGCHLD, 0, 0, 0, 0);
+      if (pid == 0) *next = (u32)i->arg[0];
+      return pid;
+    }
+    case OP_FAIL: return -(i64)A(0);
+    case OP_PARSE: return parse((char *)A(0));
+    case OP_RECEIVE_FD: return op_receive_fd((int)A(0));
     case OP_EXEC: return op_exec((char *)A(0), (u32)A(1), (u64 *)A(2), (u32)A(3), (u64 *)A(4), (u32)A(5));
     case OP_SYNC_WRITE: return write_full((int)A(0), "g", 1);
     case OP_SYNC_READ: return sync_read((int)A(0));
@@ -196,7 +211,7 @@ i64 program_run(struct program *p, u32 at) {
     i64 result = step(p, i, &next);
     if (i->op == OP_SECCOMP && result >= 0) quiet = 1;
     if (!quiet) stamps[at] = now_mono();
-    if (i->op == OP_CLONE && result == 0) in_child = 1;
+    if ((i->op == OP_CLONE || i->op == OP_FORK) && result == 0) in_child = 1;
     if (result >= 0) {
       regs[i->dst] = result;
       at = next;

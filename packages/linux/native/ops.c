@@ -220,6 +220,19 @@ i64 op_send_fd(int socket, int fd, const void *text, u64 length) {
   return put < 0 ? put : 0;
 }
 
+/* One descriptor (SCM_RIGHTS); more than one or none is an error. */
+i64 op_receive_fd(int socket) {
+  char text[256];
+  struct iovec v = {text, sizeof text};
+  struct { u64 length; int level, type; int fd; int padding; } control = {0, 0, 0, -1, 0};
+  struct { void *name; u32 namelen; struct iovec *iov; u64 iovlen; void *control; u64 controllen; int flags; } m = {0, 0, &v, 1, &control, sizeof control, 0};
+  i64 got;
+  do got = sys3(__NR_recvmsg, socket, &m, 0x40000000 /* MSG_CMSG_CLOEXEC */);
+  while (got == -EINTR);
+  if (got < 0) return got;
+  return control.length == sizeof(u64) + 3 * sizeof(int) && control.level == 1 && control.type == 1 && control.fd >= 0 ? control.fd : -EBADMSG;
+}
+
 /* Fills a pointer list whose strings lie behind it. */
 static void fill(u64 *list, u32 count) {
   char *at = (char *)(list + count + 1);

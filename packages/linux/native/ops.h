@@ -45,6 +45,10 @@
 #define OP_REMOVE_TREE 36
 #define OP_ADD_PROCESS 37
 #define OP_NETLINK_DUMP 38
+#define OP_FORK 40
+#define OP_FAIL 41
+#define OP_PARSE 42
+#define OP_RECEIVE_FD 43
 #define OP_SEND_FD 39
 #define KIND_IMMEDIATE 0
 #define KIND_REGISTER 1

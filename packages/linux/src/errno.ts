@@ -33,6 +33,7 @@ const TEXTS: Readonly<Record<string, string>> = {
   EADDRINUSE: 'address already in use',
   EADDRNOTAVAIL: 'cannot assign requested address',
   EOPNOTSUPP: 'operation not supported',
+  ETIMEDOUT: 'timed out',
   ECHILD: 'the child failed',
 }
 
@@ -48,4 +49,4 @@ export function errnoText(errno: number): string {
 }
 
 /** Numbers that programs tolerate by name. */
-export const ERRNO = { EPERM: 1, ENOENT: 2, ESRCH: 3, EACCES: 13, EBUSY: 16, EEXIST: 17, ENODEV: 19, EINVAL: 22, EROFS: 30, ENOSYS: 38 } as const
+export const ERRNO = { EPERM: 1, ENOENT: 2, ESRCH: 3, ECHILD: 10, EACCES: 13, EBUSY: 16, EEXIST: 17, ENODEV: 19, EINVAL: 22, EROFS: 30, ENOSYS: 38, ETIMEDOUT: 110 } as const

@@ -99,10 +99,10 @@ function decodeStarted(frame: Frame): Launched {
   }
 }
 
-/** Starts the launcher from the helper's file and waits until it is ready. Its children have no standard streams unless they are to inherit these. */
-export async function startLauncher(helper: string, options: { readonly inheritStdio?: boolean } = {}): Promise<Launcher> {
+/** Starts the launcher from the helper's file and waits until it is ready. Its children have no standard streams unless they are to inherit these; descriptors 3, 4 … of this process are 4, 5 … there. */
+export async function startLauncher(helper: string, options: { readonly inheritStdio?: boolean; readonly passFds?: number } = {}): Promise<Launcher> {
   const own = options.inheritStdio === true ? 'inherit' : 'ignore'
-  const child = spawn(helper, ['launcher'], { stdio: [own, own, 'inherit', 'pipe'], env: {}, detached: true })
+  const child = spawn(helper, ['launcher'], { stdio: [own, own, 'inherit', 'pipe', ...Array.from({ length: options.passFds ?? 0 }, (_, n) => 3 + n)], env: {}, detached: true })
   const channel = child.stdio[3] as Socket
   const ended = new Promise<void>((resolve) => child.once('close', () => resolve()))
   const spawned = new Promise<never>((_, reject) => child.once('error', (cause) => reject(new EngineError('internal', `cannot start ${helper}`, { cause }))))

@@ -49,6 +49,10 @@ export const OPS = {
   removeTree: { code: 36, args: ['dir', 'path'], note: 'removes a tree without following links' },
   addProcess: { code: 37, args: ['table'], note: 'hands an exec process to the shim' },
   netlinkDump: { code: 38, args: ['socket', 'message', 'length'], note: 'sends a request and adds the answers to the reply' },
+  fork: { code: 40, args: ['label'], note: 'a plain child, without clone3; it goes on at label' },
+  fail: { code: 41, args: ['errno'], note: 'ends the program with this error' },
+  parse: { code: 42, args: ['blob'], note: 'reads a decimal number' },
+  receiveFd: { code: 43, args: ['socket'], note: 'takes a descriptor that comes over a unix socket' },
   sendFd: { code: 39, args: ['socket', 'fd', 'text', 'length'], note: 'sends a descriptor over a unix socket, with a text' },
 } as const
 

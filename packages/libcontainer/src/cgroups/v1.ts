@@ -1,3 +1,4 @@
+import { EngineError } from '@gantry/std'
 import type { OciDeviceRule, OciResources, OciThrottle } from '../spec/oci.ts'
 import type { CgroupWrite } from './manager.ts'
 
@@ -20,6 +21,7 @@ function memory(resources: OciResources): readonly CgroupWrite[] {
     ...when('memory.memsw.limit_in_bytes', limits.swap),
     ...when('memory.soft_limit_in_bytes', limits.reservation),
     ...when('memory.swappiness', limits.swappiness),
+    ...when('memory.kmem.tcp.limit_in_bytes', limits.kernelTCP),
     ...(limits.disableOOMKiller === true ? when('memory.oom_control', 1) : []),
   ]
 }
@@ -30,6 +32,8 @@ function cpu(resources: OciResources): readonly CgroupWrite[] {
     ...when('cpu.shares', limits.shares),
     ...when('cpu.cfs_period_us', limits.period),
     ...when('cpu.cfs_quota_us', limits.quota),
+    ...when('cpu.cfs_burst_us', limits.burst),
+    ...when('cpu.idle', limits.idle),
     ...when('cpu.rt_period_us', limits.realtimePeriod),
     ...when('cpu.rt_runtime_us', limits.realtimeRuntime),
   ]
@@ -48,14 +52,24 @@ function blkio(resources: OciResources, exists: (file: string) => boolean): read
   ]
 }
 
+/** `rdma.max`, the same in both versions (kernel Documentation/admin-guide/cgroup-v1/rdma.rst). */
+export function rdmaWrites(resources: OciResources): readonly CgroupWrite[] {
+  return Object.entries(resources.rdma ?? {}).map(([device, { hcaHandles, hcaObjects }]) => ({ file: 'rdma.max', value: [device, ...(hcaHandles === undefined ? [] : [`hca_handle=${hcaHandles}`]), ...(hcaObjects === undefined ? [] : [`hca_object=${hcaObjects}`])].join(' ') }))
+}
+
 /** What is written into the directory of one hierarchy (kernel Documentation/admin-guide/cgroup-v1/). */
 export function v1Files(controllers: readonly string[], resources: OciResources, exists: (file: string) => boolean): readonly CgroupWrite[] {
+  if (Object.keys(resources.unified ?? {}).length > 0) throw new EngineError('unsupported', 'linux.resources.unified: files of cgroup version 2, but this host has version 1')
   const writes: CgroupWrite[] = []
   if (controllers.includes('devices')) writes.push(...resources.devices.map((rule) => ({ file: rule.allow ? 'devices.allow' : 'devices.deny', value: deviceRuleText(rule) })))
   if (controllers.includes('memory')) writes.push(...memory(resources))
   if (controllers.includes('cpu')) writes.push(...cpu(resources))
   if (controllers.includes('cpuset')) writes.push(...when('cpuset.cpus', resources.cpu?.cpus), ...when('cpuset.mems', resources.cpu?.mems))
   if (controllers.includes('pids') && resources.pids !== undefined) writes.push({ file: 'pids.max', value: resources.pids.limit > 0 ? String(resources.pids.limit) : 'max' })
+  if (controllers.includes('hugetlb')) writes.push(...(resources.hugepageLimits ?? []).map((one) => ({ file: `hugetlb.${one.pageSize}.limit_in_bytes`, value: String(one.limit) })))
+  if (controllers.includes('net_cls')) writes.push(...when('net_cls.classid', resources.network?.classID))
+  if (controllers.includes('net_prio')) writes.push(...(resources.network?.priorities ?? []).map((one) => ({ file: 'net_prio.ifpriomap', value: `${one.name} ${one.priority}` })))
+  if (controllers.includes('rdma')) writes.push(...rdmaWrites(resources))
   if (controllers.includes('blkio')) writes.push(...blkio(resources, exists))
   return writes
 }

@@ -1,5 +1,6 @@
 import type { OciResources, OciThrottle } from '../spec/oci.ts'
 import type { CgroupWrite } from './manager.ts'
+import { rdmaWrites } from './v1.ts'
 
 /** cpu.shares 2…262144 as cpu.weight 1…10000, the mapping that all runtimes use. */
 export function sharesToWeight(shares: number): number {
@@ -25,6 +26,8 @@ function cpu(limits: NonNullable<OciResources['cpu']>): readonly CgroupWrite[] {
   const writes: CgroupWrite[] = []
   if (limits.shares !== undefined) writes.push({ file: 'cpu.weight', value: String(sharesToWeight(limits.shares)) })
   if (limits.quota !== undefined || limits.period !== undefined) writes.push({ file: 'cpu.max', value: `${(limits.quota ?? -1) > 0 ? limits.quota : 'max'} ${limits.period ?? 100000}` })
+  if (limits.burst !== undefined) writes.push({ file: 'cpu.max.burst', value: String(limits.burst) })
+  if (limits.idle !== undefined) writes.push({ file: 'cpu.idle', value: String(limits.idle) })
   if (limits.cpus) writes.push({ file: 'cpuset.cpus', value: limits.cpus })
   if (limits.mems) writes.push({ file: 'cpuset.mems', value: limits.mems })
   return writes
@@ -49,5 +52,9 @@ export function v2Files(resources: OciResources, exists: (file: string) => boole
     ...cpu(resources.cpu ?? {}),
     ...(resources.pids === undefined ? [] : [{ file: 'pids.max', value: resources.pids.limit > 0 ? String(resources.pids.limit) : 'max' }]),
     ...io(resources.blockIO ?? {}, exists),
+    ...(resources.hugepageLimits ?? []).map((one) => ({ file: `hugetlb.${one.pageSize}.max`, value: limitText(one.limit) })),
+    ...rdmaWrites(resources),
+    // Last: whoever names a file knows best what is to be in it.
+    ...Object.entries(resources.unified ?? {}).map(([file, value]) => ({ file, value })),
   ]
 }

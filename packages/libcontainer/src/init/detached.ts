@@ -1,14 +1,15 @@
 import { AT, batch, CLONE, link, O, type ProgramBuilder, type Register, SOCKET, SOCKET_ADDRESS_BYTES, socketAddress, type SyscallProgram, syscallProgram } from '@gantry/linux'
 import { EngineError } from '@gantry/std'
-import type { CgroupPlan } from '../cgroups/manager.ts'
 import type { OciProcess, OciSpec } from '../spec/oci.ts'
 import { execSide } from './exec.ts'
 import { newDevpts } from './mounts.ts'
-import type { RootMount, StartPlan } from './plan.ts'
+import type { HookState, RootMount, StartPlan } from './plan.ts'
 import { SHIM_REGISTERS } from './registers.ts'
-import { attachDevicePolicy, birthFlags, cloneProcess, closeCgroup, endProcess, initSide, joinNamespaces, makeCgroup, openCgroup, ownClocks, undo } from './start.ts'
+import { attachDevicePolicy, cloneProcess, closeCgroup, makeCgroup, openCgroup } from './cgroup.ts'
+import { initSide, joinNamespaces } from './init-side.ts'
+import { birthFlags, endProcess, hostHooks, hostUsers, ownClocks, undo } from './start.ts'
 import { openPipe, openTerminal, type StdioRegisters } from './stdio.ts'
-import { hasOwnUsers } from './user-namespace.ts'
+import { enterUsers, hasOwnUsers, openAhead } from './user-namespace.ts'
 
 const S_IFIFO = 0o010000
 
@@ -17,9 +18,13 @@ export interface DetachedPlan {
   readonly spec: OciSpec
   readonly root: RootMount
   readonly mountPoint: string
-  readonly cgroup: CgroupPlan
+  readonly cgroup: StartPlan['cgroup']
   /** A FIFO; one byte in it lets the created process go on. */
   readonly gatePath: string
+  readonly hookState: HookState
+  readonly keepKeyring: boolean
+  readonly noPivot: boolean
+  readonly preserveFds: number
   /** Where the terminal's master goes (SCM_RIGHTS); needed with a terminal and only then. */
   readonly consoleSocket: string | undefined
   readonly lastCapability: number
@@ -31,7 +36,8 @@ export interface DetachedExecPlan {
   readonly process: OciProcess
   /** The container's init, on the host. */
   readonly initPid: number
-  readonly cgroup: CgroupPlan
+  readonly preserveFds: number
+  readonly cgroup: StartPlan['cgroup']
   readonly consoleSocket: string | undefined
   readonly lastCapability: number
 }
@@ -65,7 +71,6 @@ function answerWith(p: ProgramBuilder, pid: Register): void {
 /** Sets a container up as far as its own program; the program's output is the pid on the host. */
 export function createProgram(plan: DetachedPlan): SyscallProgram {
   const { spec } = plan
-  if (hasOwnUsers(spec.linux)) throw new EngineError('unsupported', 'linux.namespaces: a user namespace is not supported by this runtime yet')
   const ownNetwork = spec.linux.namespaces.some((one) => one.type === 'network' && one.path === undefined)
   const start: StartPlan = { ...plan, network: { host: [], inside: ownNetwork ? [batch('loopback', [link.setLinkUp(1)])] : [], sysctls: [] }, stdio: { openStdin: false, stdinOnce: false, streams: [] }, socketPath: '', exitPath: '', init: false }
   return syscallProgram((p) => {
@@ -85,11 +90,15 @@ export function createProgram(plan: DetachedPlan): SyscallProgram {
     p.call('make the gate', 'mknodat', [AT.FDCWD, p.text(plan.gatePath), S_IFIFO | 0o600, 0])
     p.call('open the gate', 'openat', [AT.FDCWD, p.text(plan.gatePath), O.RDWR | O.CLOEXEC, 0], { to: gate })
     const [go, ready] = [openPipe(p, 'go pipe'), openPipe(p, 'ready pipe')]
+    const opened = openAhead(p, start)
     p.phase('clone')
     joinNamespaces(p, start, false)
     ownClocks(p, spec.linux)
+    enterUsers(p, spec.linux)
     cloneProcess(p, birthFlags(spec.linux), entry, child, pid)
     p.call('close the writing end of the ready pipe', 'close', [ready.write])
+    if (hasOwnUsers(spec.linux)) hostUsers(p, start, pid, go.write)
+    hostHooks(p, start, pid, go.write)
     p.op('let the process go on', 'syncWrite', [go.write])
     closeCgroup(p, entry)
     p.phase('wait')
@@ -97,7 +106,7 @@ export function createProgram(plan: DetachedPlan): SyscallProgram {
     answerWith(p, pid)
     p.op('end', 'end', [])
     p.place(child)
-    initSide(p, start, entry, stdio, { goRead: go.read, goWrite: go.write }, undefined, { ready: ready.write, gate })
+    initSide(p, start, entry, stdio, { goRead: go.read, goWrite: go.write }, opened, { ready: ready.write, gate })
     p.place(failed)
     undo(p, start, pid)
     p.op('end', 'end', [])

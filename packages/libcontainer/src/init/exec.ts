@@ -1,20 +1,25 @@
 import { CLONE, PR, type ProgramBuilder, type Register, type SyscallProgram, syscallProgram } from '@gantry/linux'
+import { openHostProc, setAffinity, setAttributes } from './attributes.ts'
 import { becomeUser, execute, findProgram, setLimits } from './identity.ts'
 import type { ExecPlan } from './plan.ts'
 import { SHIM_REGISTERS } from './registers.ts'
-import { type CgroupEntry, cloneProcess, closeCgroup, endProcess, enterCgroup, openCgroup } from './start.ts'
+import { type CgroupEntry, cloneProcess, closeCgroup, enterCgroup, openCgroup } from './cgroup.ts'
+import { endProcess } from './start.ts'
 import { giveStdio } from './user-namespace.ts'
 import { closeProcessEnds, openPipe, openStdio, placeStdio, processTable, type StdioRegisters } from './stdio.ts'
 
 const FLAGS: Readonly<Record<string, number>> = { network: CLONE.NEWNET, mount: CLONE.NEWNS, ipc: CLONE.NEWIPC, uts: CLONE.NEWUTS, cgroup: CLONE.NEWCGROUP, user: CLONE.NEWUSER, time: CLONE.NEWTIME }
 
 /** What the new process does: it joins everything of the init, then becomes the user's program. Without a shim it inherits its streams and outlives its parent. */
-export function execSide(p: ProgramBuilder, plan: Pick<ExecPlan, 'process' | 'spec' | 'lastCapability'>, entry: CgroupEntry, stdio: StdioRegisters | undefined, init: Register, hasShim = true): void {
+export function execSide(p: ProgramBuilder, plan: Pick<ExecPlan, 'process' | 'spec' | 'lastCapability'> & { readonly preserveFds?: number }, entry: CgroupEntry, stdio: StdioRegisters | undefined, init: Register, hasShim = true): void {
   p.child()
   p.phase('process')
   p.call('own signals', 'rt_sigprocmask', [2, p.bytes(Buffer.alloc(8)), 0, 8])
   p.call('not to be traced from inside', 'prctl', [PR.SET_DUMPABLE, 0, 0, 0, 0])
+  const hostProc = openHostProc(p, plan.process)
+  setAffinity(p, plan.process.execCPUAffinity?.initial)
   enterCgroup(p, entry)
+  setAffinity(p, plan.process.execCPUAffinity?.final)
   setLimits(p, plan.process, 0)
   if (plan.process.oomScoreAdj !== undefined) p.op('out-of-memory score', 'writeFile', [-100, p.text('/proc/self/oom_score_adj'), p.text(String(plan.process.oomScoreAdj)), String(plan.process.oomScoreAdj).length, 0])
   const namespaces = plan.spec.linux.namespaces.reduce((sum, one) => sum + (FLAGS[one.type] ?? 0), 0)
@@ -23,8 +28,10 @@ export function execSide(p: ProgramBuilder, plan: Pick<ExecPlan, 'process' | 'sp
   p.call('new session keyring', 'keyctl', [1, 0, 0, 0, 0], { ignore: true })
   if (stdio !== undefined) placeStdio(p, plan.process, stdio)
   p.call('descriptors close on exec', 'close_range', [3, 0xffffffff, 4])
+  for (let n = 0; n < (plan.preserveFds ?? 0); n++) p.call(`descriptor ${3 + n} is the program’s`, 'dup3', [4 + n, 3 + n, 0])
   p.call(`go to ${plan.process.cwd}`, 'chdir', [p.text(plan.process.cwd)])
   if (!hasShim) findProgram(p, plan.process)
+  setAttributes(p, plan.process, plan.spec.linux, hostProc)
   becomeUser(p, plan.process, plan.spec.linux.seccomp, plan.lastCapability, hasShim)
   execute(p, plan.process)
 }

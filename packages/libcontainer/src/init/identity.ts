@@ -2,13 +2,15 @@ import { AT, O, PR, type ProgramBuilder, type Value } from '@gantry/linux'
 import { EngineError } from '@gantry/std'
 import { capabilityMask } from '../capabilities.ts'
 import { compileSeccomp, encodeBpf } from '../seccomp/compile.ts'
-import type { OciProcess, OciSeccomp } from '../spec/oci.ts'
+import type { OciProcess, OciSeccomp, SeccompFlag } from '../spec/oci.ts'
 
 /** `asm-generic/resource.h` */
 const RLIMITS: Readonly<Record<string, number>> = {
   RLIMIT_CPU: 0, RLIMIT_FSIZE: 1, RLIMIT_DATA: 2, RLIMIT_STACK: 3, RLIMIT_CORE: 4, RLIMIT_RSS: 5, RLIMIT_NPROC: 6, RLIMIT_NOFILE: 7,
   RLIMIT_MEMLOCK: 8, RLIMIT_AS: 9, RLIMIT_LOCKS: 10, RLIMIT_SIGPENDING: 11, RLIMIT_MSGQUEUE: 12, RLIMIT_NICE: 13, RLIMIT_RTPRIO: 14, RLIMIT_RTTIME: 15,
 }
+/** `linux/seccomp.h` */
+const FILTER_FLAGS: Readonly<Record<SeccompFlag, number>> = { SECCOMP_FILTER_FLAG_TSYNC: 1, SECCOMP_FILTER_FLAG_LOG: 2, SECCOMP_FILTER_FLAG_SPEC_ALLOW: 4 }
 const RAISE_AMBIENT = 2
 const INFINITY = (1n << 64n) - 1n
 
@@ -39,7 +41,7 @@ function filterBytes(profile: OciSeccomp): Buffer {
 function loadFilter(p: ProgramBuilder, profile: OciSeccomp | undefined): void {
   if (profile === undefined) return
   const bytes = filterBytes(profile)
-  p.op('load the system call filter', 'seccomp', [p.bytes(bytes), bytes.length / 8, 0])
+  p.op('load the system call filter', 'seccomp', [p.bytes(bytes), bytes.length / 8, (profile.flags ?? []).reduce((sum, name) => sum | FILTER_FLAGS[name], 0)])
 }
 
 function words(values: readonly number[]): Buffer {

@@ -1,8 +1,9 @@
 import { statSync } from 'node:fs'
 import { EngineError } from '@gantry/std'
-import { AT, type Blob, CLONE, MOUNT_ATTR, MS, O, type ProgramBuilder, type Register, WANT } from '@gantry/linux'
+import { AT, type Blob, CLONE, ERRNO, MOUNT_ATTR, MS, O, type ProgramBuilder, type Register, TREE, WANT } from '@gantry/linux'
 import type { CgroupPlan } from '../cgroups/manager.ts'
 import type { OciLinux, OciMount } from '../spec/oci.ts'
+import { openPipe } from './stdio.ts'
 import { devptsOwner } from './user-namespace.ts'
 
 /** Mount options by name: attributes to set, to clear, and how the mount propagates. */
@@ -19,7 +20,9 @@ const ATTRIBUTES: Readonly<Record<string, number>> = { ro: MOUNT_ATTR.RDONLY, no
 const CLEARS: Readonly<Record<string, number>> = { rw: MOUNT_ATTR.RDONLY, suid: MOUNT_ATTR.NOSUID, dev: MOUNT_ATTR.NODEV, exec: MOUNT_ATTR.NOEXEC }
 const PROPAGATION: Readonly<Record<string, number>> = { private: MS.PRIVATE, rprivate: MS.PRIVATE, slave: MS.SLAVE, rslave: MS.SLAVE, shared: MS.SHARED, rshared: MS.SHARED, unbindable: MS.UNBINDABLE, runbindable: MS.UNBINDABLE }
 const TIMES: Readonly<Record<string, number>> = { noatime: MOUNT_ATTR.NOATIME, strictatime: MOUNT_ATTR.STRICTATIME, relatime: 0 }
-const PLAIN = new Set(['bind', 'rbind', 'defaults', 'async', 'norelatime', 'idmap', 'ridmap'])
+/** For a tmpfs: it begins with what the root has at its place. */
+const COPY_UP = 'tmpcopyup'
+const PLAIN = new Set(['bind', 'rbind', 'defaults', 'async', 'norelatime', 'idmap', 'ridmap', COPY_UP])
 /** For binds: the same for all mounts below (runtime-spec, config.md, Linux mount options). Here binds always mean all that they hold. */
 const RECURSIVE = /^r(?=(ro|rw|nosuid|suid|nodev|dev|noexec|exec|nodiratime|noatime|strictatime|relatime|nosymfollow)$)/
 
@@ -117,12 +120,48 @@ function keyValues(p: ProgramBuilder, data: readonly (readonly [string, string])
   return p.strings(data.flatMap(([key, value]) => [key, value]))
 }
 
+/** File systems of which each instance can have a context of its own (SELinux). */
+const LABELLED: ReadonlySet<string> = new Set(['tmpfs', 'mqueue', 'devpts'])
+
+/** Copies what the root has at a place into a file system that is not there yet. */
+function copyUp(p: ProgramBuilder, root: Register, mountPoint: string, into: Register): void {
+  p.scoped(() => {
+    const { read, write } = openPipe(p, 'pipe for the copy')
+    const [place, source, child, result] = [p.register(), p.register(), p.register(), p.register()]
+    const [reader, on, good] = [p.label(), p.label(), p.label()]
+    p.op(`resolve ${mountPoint}`, 'openIn', [root, p.text(mountPoint), WANT.directory, 0o755], { to: place })
+    p.call('open it', 'openat', [place, p.text('.'), O.RDONLY | O.DIRECTORY | O.CLOEXEC, 0], { to: source })
+    p.call('close its place', 'close', [place])
+    p.op('a child that reads', 'fork', [reader], { to: child })
+    p.op('go on', 'jump', [on])
+    p.place(reader)
+    p.call('only read', 'close', [read])
+    p.op(`read ${mountPoint}`, 'treeRead', [source, p.text('.'), write, TREE.oneFilesystem])
+    p.op('all is read', 'end', [])
+    p.place(on)
+    p.call('only write', 'close', [write])
+    p.call('go to the new file system', 'fchdir', [into])
+    p.op(`copy ${mountPoint}`, 'treeWrite', [read, 0])
+    const ended = p.room(8)
+    p.call('wait for the reader', 'wait4', [child, ended, 0, 0])
+    p.op('how it ended', 'load', [ended, 4], { to: result })
+    p.op('is it well', 'jumpIfZero', [result, good])
+    p.op(`read ${mountPoint}`, 'fail', [ERRNO.ECHILD])
+    p.place(good)
+    p.call('mask for new files', 'umask', [0o022])
+    for (const fd of [read, source]) p.call('close it', 'close', [fd])
+  })
+}
+
 /** A new file system below the root: proc, sysfs, tmpfs, mqueue … The register holds it. */
-export function newFileSystem(p: ProgramBuilder, root: Register, mount: OciMount): Register {
+export function newFileSystem(p: ProgramBuilder, root: Register, mount: OciMount, label?: string): Register {
   const options = parseOptions(mount.options)
-  const data = mount.type === 'tmpfs' && mount.source !== '' && mount.source !== 'tmpfs' ? [['source', mount.source] as const, ...options.data] : options.data
+  const context = label !== undefined && LABELLED.has(mount.type) ? [['context', label] as const] : []
+  const plain = mount.type === 'tmpfs' && mount.source !== '' && mount.source !== 'tmpfs' ? [['source', mount.source] as const, ...options.data] : options.data
+  const data = [...plain, ...context]
   const fd = p.register()
   p.op(`new ${mount.type}`, 'fsMount', [p.text(mount.type), keyValues(p, data), data.length, options.set], { to: fd })
+  if (mount.options.includes(COPY_UP)) copyUp(p, root, mount.destination, fd)
   attachAt(p, root, fd, mount.destination, mount.type, WANT.directory)
   return fd
 }
@@ -135,7 +174,7 @@ export function attachDevpts(p: ProgramBuilder, root: Register, devpts: Register
 /** Makes a detached devpts in the shim. */
 export function newDevpts(p: ProgramBuilder, mount: OciMount, linux: OciLinux, to: Register): void {
   const options = parseOptions(mount.options)
-  const data = devptsOwner(linux, options.data.filter(([key]) => key !== 'newinstance'))
+  const data = [...devptsOwner(linux, options.data.filter(([key]) => key !== 'newinstance')), ...(linux.mountLabel === undefined ? [] : [['context', linux.mountLabel] as const])]
   p.op('new devpts', 'fsMount', [p.text('devpts'), keyValues(p, data), data.length, options.set], { to })
 }
 

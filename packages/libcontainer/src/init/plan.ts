@@ -9,6 +9,8 @@ export interface RootMount {
   /** mount(2) data; relative paths count from `directory`. */
   readonly data: string
   readonly directory: string
+  /** With users of its own: ids on disk are theirs already, nothing has to be mapped. */
+  readonly ownIds?: boolean
 }
 
 /** A reader or writer that is wired before the process runs: the shim dials the daemon and shows a token. */
@@ -44,6 +46,14 @@ export interface NetworkPlan {
   readonly sysctls: readonly (readonly [string, string])[]
 }
 
+/** What hooks are told on their standard input, but for the pid. */
+export interface HookState {
+  readonly ociVersion: string
+  readonly id: string
+  readonly bundle: string
+  readonly annotations?: Readonly<Record<string, string>>
+}
+
 /** Everything that a start needs, decided before its first side effect. */
 export interface StartPlan {
   readonly spec: OciSpec
@@ -60,6 +70,14 @@ export interface StartPlan {
   readonly init: boolean
   /** Sockets of the shim that the kernel has to see before a process may fail. */
   readonly lastCapability: number
+  /** Needed where the specification has hooks. */
+  readonly hookState?: HookState
+  /** The session keyring stays that of whoever starts it. */
+  readonly keepKeyring?: boolean
+  /** The root is moved instead of pivoted: for roots that cannot be pivoted away from (ramfs). */
+  readonly noPivot?: boolean
+  /** So many descriptors from 3 on are the program's; the launcher has them one place higher. */
+  readonly preserveFds?: number
 }
 
 /** A further process in a running container. */

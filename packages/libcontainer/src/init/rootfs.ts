@@ -5,7 +5,7 @@ import { attachDevpts, bindMount, cgroupMount, isShared, newFileSystem, openBind
 import type { StartPlan } from './plan.ts'
 import { SHIM_REGISTERS } from './registers.ts'
 import type { StdioRegisters } from './stdio.ts'
-import { type OpenedForUsers, recall } from './user-namespace.ts'
+import { type OpenedAhead, recall } from './user-namespace.ts'
 
 const TYPES: Readonly<Record<OciDevice['type'], number>> = { c: 0o020000, b: 0o060000, p: 0o010000 }
 
@@ -26,7 +26,7 @@ function bindDevice(p: ProgramBuilder, dev: Register, name: string, slot: Blob):
   })
 }
 
-function devices(p: ProgramBuilder, dev: Register, plan: StartPlan, opened: OpenedForUsers | undefined): void {
+function devices(p: ProgramBuilder, dev: Register, plan: StartPlan, opened: OpenedAhead): void {
   p.call('no mask for the modes of devices', 'umask', [0])
   const made = new Set<string>()
   for (const device of plan.spec.linux.devices) {
@@ -36,7 +36,7 @@ function devices(p: ProgramBuilder, dev: Register, plan: StartPlan, opened: Open
     for (let depth = 1; depth < parts.length; depth++) p.call(`directory /dev/${parts.slice(0, depth).join('/')}`, 'mkdirat', [dev, p.text(parts.slice(0, depth).join('/')), 0o755], { tolerate: ERRNO.EEXIST })
     if (made.has(name)) continue
     made.add(name)
-    const slot = opened?.devices.get(device.path)
+    const slot = opened.devices.get(device.path)
     if (slot !== undefined) {
       bindDevice(p, dev, name, slot)
       continue
@@ -59,11 +59,11 @@ function bindConsole(p: ProgramBuilder, root: Register, slave: Register): void {
   p.call('close the terminal’s mount', 'close', [mount])
 }
 
-function mountOne(p: ProgramBuilder, root: Register, mount: OciMount, plan: StartPlan, source: Register | undefined, opened: OpenedForUsers | undefined): void {
+function mountOne(p: ProgramBuilder, root: Register, mount: OciMount, plan: StartPlan, source: Register | undefined, opened: OpenedAhead): void {
   if (mount.type === 'bind') return bindMount(p, root, mount, source)
   if (mount.type === 'cgroup') return cgroupMount(p, root, mount, plan.cgroup, plan.spec.linux.namespaces.some((one) => one.type === 'cgroup'))
   if (mount.type === 'devpts') return attachDevpts(p, root, SHIM_REGISTERS.devpts, mount.destination)
-  const fd = newFileSystem(p, root, mount)
+  const fd = newFileSystem(p, root, mount, plan.spec.linux.mountLabel)
   if (mount.destination === '/dev' && mount.type === 'tmpfs') devices(p, fd, plan, opened)
   p.call(`close ${mount.destination}`, 'close', [fd])
 }
@@ -79,8 +79,8 @@ function mountRoot(p: ProgramBuilder, plan: StartPlan, root: Register): void {
 }
 
 /** The root that the shim has made; any place will do for it, for everything else is going to be let go. */
-function attachRoot(p: ProgramBuilder, opened: OpenedForUsers, root: Register): void {
-  p.op('recall the root file system', 'load', [opened.root, 4], { to: root })
+function attachRoot(p: ProgramBuilder, slot: Blob, root: Register): void {
+  p.op('recall the root file system', 'load', [slot, 4], { to: root })
   p.scoped(() => {
     const top = p.register()
     p.call('open the old root', 'openat', [AT.FDCWD, p.text('/'), O.PATH | O.DIRECTORY | O.CLOEXEC, 0], { to: top })
@@ -89,20 +89,33 @@ function attachRoot(p: ProgramBuilder, opened: OpenedForUsers, root: Register): 
   })
 }
 
+/** Without pivot_root(2): what was below stays reachable for nobody, for nothing leads there any more. */
+function moveRoot(p: ProgramBuilder, root: Register): void {
+  p.call('go to the root file system', 'fchdir', [root])
+  p.call('move it over the old root', 'mount', [p.text('.'), p.text('/'), 0, MS.MOVE, 0])
+  p.call('make it the root', 'chroot', [p.text('.')])
+  p.call('go to its top', 'chdir', [p.text('/')])
+}
+
+/** How mounts of the finished container spread (config-linux.md, Rootfs Mount Propagation); slaves of the host's by default. */
+const ROOT_PROPAGATION: Readonly<Record<string, number>> = {
+  private: MS.PRIVATE, rprivate: MS.PRIVATE | MS.REC, slave: MS.SLAVE, rslave: MS.SLAVE | MS.REC, shared: MS.SHARED, rshared: MS.SHARED | MS.REC, unbindable: MS.UNBINDABLE, runbindable: MS.UNBINDABLE | MS.REC,
+}
+
 /** Builds the container's view of files and moves into it. Gives the handle on its own procfs. */
-export function enterRoot(p: ProgramBuilder, plan: StartPlan, stdio: StdioRegisters | undefined, opened: OpenedForUsers | undefined): Register | undefined {
+export function enterRoot(p: ProgramBuilder, plan: StartPlan, stdio: StdioRegisters | undefined, opened: OpenedAhead, beforePivot: () => void): Register | undefined {
   p.phase('mounts')
   const root = p.register()
-  const shared = opened === undefined ? new Map(plan.spec.mounts.filter(isShared).map((mount) => [mount, openBind(p, mount)])) : undefined
+  const shared = opened.root === undefined ? new Map(plan.spec.mounts.filter((mount) => isShared(mount) && !opened.binds.has(mount)).map((mount) => [mount, openBind(p, mount)])) : undefined
   p.call('mounts here stay here', 'mount', [0, p.text('/'), 0, MS.REC | MS.SLAVE, 0])
-  if (opened === undefined) mountRoot(p, plan, root)
-  else attachRoot(p, opened, root)
+  if (opened.root === undefined) mountRoot(p, plan, root)
+  else attachRoot(p, opened.root, root)
   let proc: Register | undefined
   for (const mount of plan.spec.mounts) {
     if (mount.type === 'proc' && mount.destination === '/proc') proc = newFileSystem(p, root, mount)
     else {
       p.scoped(() => {
-        const slot = opened?.binds.get(mount)
+        const slot = opened.binds.get(mount)
         mountOne(p, root, mount, plan, slot === undefined ? shared?.get(mount) : recall(p, slot), opened)
       })
     }
@@ -114,6 +127,10 @@ export function enterRoot(p: ProgramBuilder, plan: StartPlan, stdio: StdioRegist
     attributes.writeBigUInt64LE(BigInt(MOUNT_ATTR.RDONLY), 0)
     p.call('make the root file system read-only', 'mount_setattr', [root, p.text(''), AT.EMPTY_PATH, p.bytes(attributes), 32])
   }
-  p.op('pivot into the root file system', 'pivot', [root])
+  beforePivot()
+  if (plan.noPivot === true) moveRoot(p, root)
+  else p.op('pivot into the root file system', 'pivot', [root])
+  const propagation = ROOT_PROPAGATION[plan.spec.linux.rootfsPropagation ?? '']
+  if (propagation !== undefined) p.call(`mounts here: ${plan.spec.linux.rootfsPropagation}`, 'mount', [0, p.text('/'), 0, propagation, 0])
   return proc
 }

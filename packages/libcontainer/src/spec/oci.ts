@@ -7,6 +7,7 @@ export interface OciSpec {
   readonly mounts: readonly OciMount[]
   readonly linux: OciLinux
   readonly annotations?: Readonly<Record<string, string>>
+  readonly hooks?: OciHooks
 }
 
 /** `process` */
@@ -21,7 +22,39 @@ export interface OciProcess {
   readonly noNewPrivileges: boolean
   readonly oomScoreAdj?: number
   readonly rlimits: readonly OciRlimit[]
+  /** Name of a loaded profile; the host must have AppArmor. */
+  readonly apparmorProfile?: string
+  /** Context of the process; the host must have SELinux. */
+  readonly selinuxLabel?: string
+  readonly scheduler?: OciScheduler
+  readonly ioPriority?: { readonly class: 'IOPRIO_CLASS_RT' | 'IOPRIO_CLASS_BE' | 'IOPRIO_CLASS_IDLE'; readonly priority: number }
+  /** For execs: CPUs (`0-3,5`) before and after it enters the container's cgroup. */
+  readonly execCPUAffinity?: { readonly initial?: string; readonly final?: string }
 }
+
+/** `process.scheduler` (sched_setattr(2)); times in nanoseconds. */
+export interface OciScheduler {
+  readonly policy: string
+  readonly nice: number
+  readonly priority: number
+  readonly flags: readonly string[]
+  readonly runtime: number
+  readonly deadline: number
+  readonly period: number
+}
+
+/** `hooks.*[]` */
+export interface OciHook {
+  readonly path: string
+  readonly args: readonly string[]
+  readonly env: readonly string[]
+  readonly timeoutSeconds: number | undefined
+}
+
+/** When hooks run (config.md, POSIX-platform Hooks). `prestart` is the old name of `createRuntime`. */
+export const HOOK_NAMES = ['prestart', 'createRuntime', 'createContainer', 'startContainer', 'poststart', 'poststop'] as const
+export type HookName = (typeof HOOK_NAMES)[number]
+export type OciHooks = Readonly<Partial<Record<HookName, readonly OciHook[]>>>
 
 /** `process.user` */
 export interface OciUser {
@@ -54,6 +87,8 @@ export interface OciMount {
   readonly type: string
   readonly source: string
   readonly options: readonly string[]
+  /** Ids on disk are read through these; for binds. */
+  readonly idMappings?: { readonly uids: readonly OciIdMapping[]; readonly gids: readonly OciIdMapping[] }
 }
 
 /** Kinds of namespaces; a path joins an existing one. */
@@ -104,6 +139,8 @@ export interface OciResources {
     readonly reservation?: number
     readonly swap?: number
     readonly swappiness?: number
+    /** Memory of TCP buffers; version 1 only. */
+    readonly kernelTCP?: number
     readonly disableOOMKiller?: boolean
   }
   readonly cpu?: {
@@ -112,6 +149,9 @@ export interface OciResources {
     readonly period?: number
     readonly realtimeRuntime?: number
     readonly realtimePeriod?: number
+    /** Microseconds of quota that may be saved up. */
+    readonly burst?: number
+    readonly idle?: number
     readonly cpus?: string
     readonly mems?: string
   }
@@ -124,6 +164,12 @@ export interface OciResources {
     readonly throttleReadIOPSDevice?: readonly OciThrottle[]
     readonly throttleWriteIOPSDevice?: readonly OciThrottle[]
   }
+  readonly hugepageLimits?: readonly { readonly pageSize: string; readonly limit: number }[]
+  readonly network?: { readonly classID?: number; readonly priorities?: readonly { readonly name: string; readonly priority: number }[] }
+  /** By device. */
+  readonly rdma?: Readonly<Record<string, { readonly hcaHandles?: number; readonly hcaObjects?: number }>>
+  /** Version 2: files and what is written to them. */
+  readonly unified?: Readonly<Record<string, string>>
 }
 
 /** `linux` */
@@ -140,7 +186,11 @@ export interface OciLinux {
   readonly seccomp?: OciSeccomp
   readonly maskedPaths: readonly string[]
   readonly readonlyPaths: readonly string[]
-  readonly rootfsPropagation?: string
+  readonly rootfsPropagation?: 'private' | 'rprivate' | 'slave' | 'rslave' | 'shared' | 'rshared' | 'unbindable' | 'runbindable'
+  /** SELinux context of the file systems that are made for it. */
+  readonly mountLabel?: string
+  /** Execution domain (personality(2)). */
+  readonly personality?: 'LINUX' | 'LINUX32'
   /** Where in the hierarchies the container goes; by default below the manager's parent, by its id. */
   readonly cgroupsPath?: string
 }
@@ -178,4 +228,8 @@ export interface OciSeccomp {
   readonly defaultErrnoRet?: number
   readonly architectures: readonly string[]
   readonly syscalls: readonly SeccompRule[]
+  readonly flags?: readonly SeccompFlag[]
 }
+
+/** `linux.seccomp.flags[]` */
+export type SeccompFlag = 'SECCOMP_FILTER_FLAG_TSYNC' | 'SECCOMP_FILTER_FLAG_LOG' | 'SECCOMP_FILTER_FLAG_SPEC_ALLOW'

@@ -1,10 +1,12 @@
-import { readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { parseArgs, type ParseArgsConfig } from 'node:util'
-import { cgroupStats, cgroupManager, decodeConfig, decodeProcess, type OciProcess } from '@gantry/libcontainer'
+import { decodeConfig, decodeProcess, type OciProcess } from '@gantry/libcontainer'
 import { SIGNALS } from '@gantry/linux'
-import { EngineError } from '@gantry/std'
+import { EngineError, parseDuration } from '@gantry/std'
 import { defaultConfig, features } from './documents.ts'
-import type { Created, OciRuntime } from './runtime.ts'
+import { statsEvent, watchEvents } from './events.ts'
+import type { Created, CreateOptions, OciRuntime } from './runtime.ts'
+import { updatedResources, UPDATES } from './update.ts'
 
 type Values = Readonly<Record<string, string | boolean | readonly (string | boolean)[] | undefined>>
 type Options = NonNullable<ParseArgsConfig['options']>
@@ -24,9 +26,19 @@ const say = (line: string): void => void process.stdout.write(`${line}\n`)
 
 const CREATE: Options = { bundle: { type: 'string', short: 'b', default: '.' }, 'console-socket': { type: 'string' }, 'pid-file': { type: 'string' }, 'no-pivot': { type: 'boolean' }, 'no-new-keyring': { type: 'boolean' }, 'preserve-fds': { type: 'string' } }
 
-function refuseFlags(values: Values): void {
-  for (const name of ['no-pivot', 'no-new-keyring']) if (on(values, name)) throw new EngineError('unsupported', `--${name} is not supported by this runtime`)
-  if (text(values, 'preserve-fds') !== undefined && text(values, 'preserve-fds') !== '0') throw new EngineError('unsupported', '--preserve-fds is not supported by this runtime')
+const FDS_MAX = 256
+
+/** `--preserve-fds` and what socket activation hands down (sd_listen_fds(3)). */
+function preservedFds(values: Values): number {
+  const asked = text(values, 'preserve-fds') ?? '0'
+  if (!/^\d{1,3}$/.test(asked) || Number(asked) > FDS_MAX) throw new EngineError('invalid', `--preserve-fds: expected a number up to ${FDS_MAX}, got "${asked}"`)
+  const count = Number(asked) + Number(process.env['LISTEN_FDS'] ?? 0)
+  for (let fd = 3; fd < 3 + count; fd++) if (!existsSync(`/proc/self/fd/${fd}`)) throw new EngineError('invalid', `--preserve-fds: descriptor ${fd} is not open`)
+  return count
+}
+
+function createOptions(values: Values): CreateOptions {
+  return { bundle: text(values, 'bundle') ?? '.', consoleSocket: text(values, 'console-socket'), preserveFds: preservedFds(values), noPivot: on(values, 'no-pivot'), keepKeyring: on(values, 'no-new-keyring') }
 }
 
 function pidFile(values: Values, pid: number): void {
@@ -73,8 +85,7 @@ export const VERBS: Readonly<Record<string, Verb>> = {
   create: {
     options: CREATE, minimum: 1, usage: 'create [--bundle DIR] [--console-socket PATH] [--pid-file FILE] ID',
     async run(runtime, values, [id = '']) {
-      refuseFlags(values)
-      pidFile(values, (await runtime.create(id, { bundle: text(values, 'bundle') ?? '.', consoleSocket: text(values, 'console-socket') })).pid)
+      pidFile(values, (await runtime.create(id, createOptions(values))).pid)
       return 0
     },
   },
@@ -82,8 +93,7 @@ export const VERBS: Readonly<Record<string, Verb>> = {
   run: {
     options: { ...CREATE, detach: { type: 'boolean', short: 'd' }, keep: { type: 'boolean' } }, minimum: 1, usage: 'run [--bundle DIR] [--detach] [--console-socket PATH] [--pid-file FILE] ID',
     async run(runtime, values, [id = '']) {
-      refuseFlags(values)
-      const created = await runtime.create(id, { bundle: text(values, 'bundle') ?? '.', consoleSocket: text(values, 'console-socket'), stay: !on(values, 'detach') })
+      const created = await runtime.create(id, { ...createOptions(values), stay: !on(values, 'detach') })
       pidFile(values, created.pid)
       await runtime.start(id)
       if (on(values, 'detach')) return 0
@@ -118,8 +128,7 @@ export const VERBS: Readonly<Record<string, Verb>> = {
     },
     minimum: 1, usage: 'exec [--process FILE] [--detach] [--pid-file FILE] [--console-socket PATH] ID [COMMAND...]',
     async run(runtime, values, [id = '', ...words]) {
-      refuseFlags(values)
-      const created = await runtime.exec(id, execProcess(runtime, values, id, words), { consoleSocket: text(values, 'console-socket'), stay: !on(values, 'detach') })
+      const created = await runtime.exec(id, execProcess(runtime, values, id, words), { consoleSocket: text(values, 'console-socket'), preserveFds: preservedFds(values), stay: !on(values, 'detach') })
       pidFile(values, created.pid)
       return on(values, 'detach') ? 0 : foreground(created)
     },
@@ -145,24 +154,19 @@ export const VERBS: Readonly<Record<string, Verb>> = {
   pause: { options: {}, minimum: 1, usage: 'pause ID', run: async (runtime, _, [id = '']) => (await runtime.pause(id, true), 0) },
   resume: { options: {}, minimum: 1, usage: 'resume ID', run: async (runtime, _, [id = '']) => (await runtime.pause(id, false), 0) },
   update: {
-    options: { resources: { type: 'string', short: 'r' } }, minimum: 1, usage: 'update --resources FILE|- ID',
+    options: { resources: { type: 'string', short: 'r' }, ...Object.fromEntries(Object.keys(UPDATES).map((name) => [name, { type: 'string' as const }])) }, minimum: 1, usage: 'update [--resources FILE|-] [--memory BYTES] [--cpu-quota USEC] … ID',
     async run(runtime, values, [id = '']) {
-      const from = text(values, 'resources')
-      if (from === undefined) throw new EngineError('invalid', 'update: --resources is needed')
-      runtime.update(id, JSON.parse(readFileSync(from === '-' ? 0 : from, 'utf8')))
+      runtime.update(id, updatedResources(values))
       return 0
     },
   },
   events: {
-    options: { stats: { type: 'boolean' }, interval: { type: 'string', default: '5s' } }, minimum: 1, usage: 'events --stats ID',
+    options: { stats: { type: 'boolean' }, interval: { type: 'string', default: '5s' } }, minimum: 1, usage: 'events [--stats] [--interval DURATION] ID',
     async run(runtime, values, [id = '']) {
-      if (!on(values, 'stats')) throw new EngineError('unsupported', 'events: only --stats is supported by this runtime')
-      const container = runtime.store.load(id)
-      const cgroups = cgroupManager('/')
-      cgroups.place(id, container.cgroupsPath)
-      const { cpu, memory, pids } = cgroupStats(cgroups, id)
-      const bounded = (value: number): number => (Number.isFinite(value) ? value : 0)
-      say(JSON.stringify({ type: 'stats', id, data: { cpu: { usage: { total: cpu.total, kernel: cpu.kernel, user: cpu.user, ...(cpu.perCpu && { percpu: cpu.perCpu }) }, throttling: { periods: cpu.periods, throttledPeriods: cpu.throttledPeriods, throttledTime: cpu.throttled } }, memory: { usage: { limit: bounded(memory.limit), usage: memory.usage, max: memory.maxUsage ?? 0, failcnt: memory.failures ?? 0 }, raw: memory.details }, pids: { current: pids.current, limit: bounded(pids.limit) } } }))
+      const ms = parseDuration(text(values, 'interval') ?? '5s')
+      if (ms === undefined || ms <= 0) throw new EngineError('invalid', 'duration interval must be greater than 0')
+      if (on(values, 'stats')) return (say(JSON.stringify(statsEvent(runtime, id))), 0)
+      await watchEvents(runtime, id, ms, (event) => say(JSON.stringify(event)))
       return 0
     },
   },

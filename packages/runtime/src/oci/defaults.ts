@@ -1,6 +1,8 @@
-import { lstatSync, readdirSync } from 'node:fs'
-import { EngineError } from '@gantry/std'
-import { DEFAULT_DEVICES, type OciDeviceRule, type OciSpec } from '@gantry/libcontainer'
+import { DEFAULT_DEVICES, type OciDeviceRule, type OciIdMapping, type OciSpec } from '@gantry/libcontainer'
+import { AT, CLONE, O, startLauncher, syscallProgram } from '@gantry/linux'
+
+/** A page: what the kernel takes of a map at once. */
+const MAP_BYTES = 4096
 
 const allow = (type: 'c' | 'b', access: string, major?: number, minor?: number): OciDeviceRule => ({ allow: true, type, access, ...(major !== undefined && { major }), ...(minor !== undefined && { minor }) })
 
@@ -21,15 +23,38 @@ export function withDefaults(spec: OciSpec): OciSpec {
   return { ...spec, linux: { ...linux, devices, resources: { ...linux.resources, devices: [...rules, ...RULES] } } }
 }
 
-const COPY_UP = 'tmpcopyup'
-
-/** `tmpcopyup` asks for what the root has at a mount point; where it has nothing there is nothing to copy, and elsewhere this runtime cannot. */
-export function withoutCopyUp(spec: OciSpec, rootfs: string): OciSpec {
-  const mounts = spec.mounts.map((mount) => {
-    if (!mount.options.includes(COPY_UP)) return mount
-    const there = lstatSync(`${rootfs}${mount.destination}`, { throwIfNoEntry: false })
-    if (there !== undefined && (!there.isDirectory() || readdirSync(`${rootfs}${mount.destination}`).length > 0)) throw new EngineError('unsupported', `mount on ${mount.destination}: ${COPY_UP} of a directory that is not empty is not supported by this runtime`)
-    return { ...mount, options: mount.options.filter((option) => option !== COPY_UP) }
+function parseMap(text: string): readonly OciIdMapping[] {
+  return text.split('\n').flatMap((line) => {
+    const [containerID, hostID, size] = line.trim().split(/\s+/).map(Number)
+    return containerID === undefined || hostID === undefined || size === undefined ? [] : [{ containerID, hostID, size }]
   })
-  return { ...spec, mounts }
+}
+
+/** The ids of a user namespace that is there already: read from inside it, for its path may lead to no process (user_namespaces(7)). */
+async function mapsAt(path: string, helper: string): Promise<readonly [readonly OciIdMapping[], readonly OciIdMapping[]]> {
+  const launcher = await startLauncher(helper)
+  try {
+    const { output } = await launcher.fork(syscallProgram((p) => {
+      const users = p.register()
+      p.call(`open user namespace ${path}`, 'openat', [AT.FDCWD, p.text(path), O.RDONLY | O.CLOEXEC, 0], { to: users })
+      p.call('join the user namespace', 'setns', [users, CLONE.NEWUSER])
+      for (const file of ['uid_map', 'gid_map']) {
+        const text = p.room(MAP_BYTES)
+        p.op(`read ${file}`, 'readFile', [AT.FDCWD, p.text(`/proc/self/${file}`), text, MAP_BYTES - 1])
+        p.op('answer with it', 'out', [text, MAP_BYTES])
+      }
+    }))
+    const text = (from: number): string => output.toString('utf8', from, from + MAP_BYTES).replace(/\0.*$/s, '')
+    return [parseMap(text(0)), parseMap(text(MAP_BYTES))]
+  } finally {
+    await launcher[Symbol.asyncDispose]()
+  }
+}
+
+/** A user namespace by its path brings its own maps. */
+export async function withKnownMaps(spec: OciSpec, helper: string): Promise<OciSpec> {
+  const users = spec.linux.namespaces.find((one) => one.type === 'user')
+  if (users?.path === undefined) return spec
+  const [uidMappings, gidMappings] = await mapsAt(users.path, helper)
+  return { ...spec, linux: { ...spec.linux, uidMappings, gidMappings } }
 }

@@ -37,6 +37,7 @@ async function main(words: readonly string[]): Promise<number> {
   const verb = VERBS[name]
   if (verb === undefined) return fail(new EngineError('invalid', `unknown command: ${name}\n\n${usage()}`))
   try {
+    if (values.rootless !== 'auto' && values.rootless !== 'false') throw new EngineError('unsupported', `--rootless ${values.rootless}: this runtime needs root`)
     if (values['systemd-cgroup'] === true) throw new EngineError('unsupported', '--systemd-cgroup is not supported by this runtime')
     const helper = process.env['GANTRY_HELPER'] ?? `${process.env['GANTRY_ROOT'] ?? '.'}/build/gantry-helper`
     const parsed = parseVerb(verb, rest)

@@ -1,9 +1,9 @@
 import { closeSync, constants, mkdirSync, openSync, readFileSync, rmSync, statSync, writeSync } from 'node:fs'
 import { resolve } from 'node:path'
-import { type CgroupManager, cgroupManager, createProgram, decodeConfig, type DecodedConfig, decodeResources, describeStartFailure, execDetachedProgram, type OciProcess } from '@gantry/libcontainer'
+import { type CgroupManager, cgroupManager, createProgram, decodeConfig, type DecodedConfig, decodeResources, describeStartFailure, execDetachedProgram, type OciHooks, type OciProcess } from '@gantry/libcontainer'
 import { startLauncher, startTimeOf, type SyscallProgram } from '@gantry/linux'
 import { checkDepth, EngineError, hasCode, undoStack } from '@gantry/std'
-import { withDefaults, withoutCopyUp } from './defaults.ts'
+import { withDefaults, withKnownMaps } from './defaults.ts'
 import { runHooks } from './hooks.ts'
 import { type KeptContainer, stateStore, type StateStore } from './state.ts'
 
@@ -26,16 +26,27 @@ export interface Created {
   readonly exited: Promise<number> | undefined
 }
 
+/** What a container is made from and with. */
+export interface CreateOptions {
+  readonly bundle: string
+  readonly consoleSocket: string | undefined
+  /** Its end can be heard of. */
+  readonly stay?: boolean
+  readonly preserveFds?: number
+  readonly noPivot?: boolean
+  readonly keepKeyring?: boolean
+}
+
 /** The operations of runtime.md over one `--root`. */
 export interface OciRuntime {
   readonly store: StateStore
   /** Gives the pid of the init, which waits; `stay` keeps a way to hear of its end. */
-  create(id: string, options: { readonly bundle: string; readonly consoleSocket: string | undefined; readonly stay?: boolean }): Promise<Created>
+  create(id: string, options: CreateOptions): Promise<Created>
   start(id: string): Promise<void>
   state(id: string): OciState
   kill(id: string, signal: number, all: boolean): void
   delete(id: string, force: boolean): Promise<void>
-  exec(id: string, process: OciProcess, options: { readonly consoleSocket: string | undefined; readonly stay?: boolean }): Promise<Created>
+  exec(id: string, process: OciProcess, options: { readonly consoleSocket: string | undefined; readonly stay?: boolean; readonly preserveFds?: number }): Promise<Created>
   pause(id: string, paused: boolean): Promise<void>
   update(id: string, resources: unknown): void
   processes(id: string): readonly number[]
@@ -75,8 +86,8 @@ export function openOciRuntime({ root, helper }: { readonly root: string; readon
   const store = stateStore(root, isPaused)
   const lastCapability = Number(readFileSync('/proc/sys/kernel/cap_last_cap', 'utf8'))
   /** Runs a program that leaves a process behind. Without `stay` the process goes to whoever reaps above this one. */
-  const leave = async (program: SyscallProgram, stay: boolean): Promise<Created> => {
-    const launcher = await startLauncher(helper, { inheritStdio: true })
+  const leave = async (program: SyscallProgram, stay: boolean, passFds: number): Promise<Created> => {
+    const launcher = await startLauncher(helper, { inheritStdio: true, passFds })
     let done = false
     try {
       if (stay) await launcher.adoptOrphans()
@@ -96,7 +107,7 @@ export function openOciRuntime({ root, helper }: { readonly root: string; readon
     }
   }
   const view = (container: KeptContainer, status: OciState['status'] = store.status(container)): OciState => ({ ociVersion: OCI_VERSION, id: container.id, status, pid: status === 'stopped' ? 0 : container.pid, bundle: container.bundle, rootfs: container.rootfs, created: container.created, annotations: container.annotations })
-  const hooksOf = (container: KeptContainer): DecodedConfig['hooks'] => readConfig(container.bundle).hooks
+  const hooksOf = (container: KeptContainer): OciHooks => readConfig(container.bundle).spec.hooks ?? {}
   const signalInit = (container: KeptContainer, signal: number): void => {
     try {
       process.kill(container.pid, signal)
@@ -109,7 +120,7 @@ export function openOciRuntime({ root, helper }: { readonly root: string; readon
     async create(id, options) {
       await using undo = undoStack()
       const bundle = resolve(options.bundle)
-      const { spec, rootPath, hooks } = readConfig(bundle)
+      const { spec, rootPath } = readConfig(bundle)
       const rootfs = resolve(bundle, rootPath)
       if (statSync(rootfs, { throwIfNoEntry: false })?.isDirectory() !== true) throw new EngineError('invalid', `root.path: ${rootfs} is not a directory`)
       store.reserve(id)
@@ -118,15 +129,16 @@ export function openOciRuntime({ root, helper }: { readonly root: string; readon
       mkdirSync(mountPoint, { mode: 0o711 })
       const cgroupsPath = spec.linux.cgroupsPath ?? `/${id}`
       cgroups.place(id, cgroupsPath)
-      const settled = withoutCopyUp(withDefaults(spec), rootfs)
-      const plan = { spec: settled, root: { type: 'bind', source: rootfs, data: '', directory: '/' }, mountPoint, cgroup: cgroups.plan(id, settled.linux.resources), gatePath: store.gate(id), consoleSocket: options.consoleSocket, lastCapability } as const
+      const settled = await withKnownMaps(withDefaults(spec), helper)
+      const hookState = { ociVersion: OCI_VERSION, id, bundle, ...(spec.annotations && { annotations: spec.annotations }) }
+      const passed = { hookState, preserveFds: options.preserveFds ?? 0, noPivot: options.noPivot === true, keepKeyring: options.keepKeyring === true }
+      const plan = { ...passed, spec: settled, root: { type: 'bind', source: rootfs, data: '', directory: '/', ownIds: true }, mountPoint, cgroup: cgroups.plan(id, settled.linux.resources), gatePath: store.gate(id), consoleSocket: options.consoleSocket, lastCapability } as const
       undo.add('remove its cgroups', () => cgroups.destroy(id))
-      const made = await leave(createProgram(plan), options.stay === true)
+      const made = await leave(createProgram(plan), options.stay === true, passed.preserveFds)
       const { pid } = made
       const container: KeptContainer = { id, bundle, rootfs, pid, startTime: startTimeOf(pid), created: new Date().toISOString(), cgroupsPath, annotations: spec.annotations ?? {} }
       undo.add('end its process', () => signalInit(container, 9))
       store.save(container)
-      for (const name of ['prestart', 'createRuntime'] as const) await runHooks(name, hooks[name] ?? [], view(container, 'creating'))
       undo.commit()
       return made
     },
@@ -172,8 +184,8 @@ export function openOciRuntime({ root, helper }: { readonly root: string; readon
       if (status === 'stopped') throw new EngineError('conflict', 'cannot exec in a stopped container')
       if (status === 'paused') throw new EngineError('conflict', 'cannot exec in a paused container')
       const { spec } = readConfig(container.bundle)
-      const plan = { spec, process: oci, initPid: container.pid, cgroup: cgroups.plan(id, spec.linux.resources), consoleSocket: options.consoleSocket, lastCapability }
-      return leave(execDetachedProgram(plan), options.stay === true)
+      const plan = { spec, process: oci, initPid: container.pid, cgroup: cgroups.plan(id, spec.linux.resources), consoleSocket: options.consoleSocket, preserveFds: options.preserveFds ?? 0, lastCapability }
+      return leave(execDetachedProgram(plan), options.stay === true, plan.preserveFds)
     },
     async pause(id, paused) {
       const container = placed(store.load(id))
