@@ -1,6 +1,6 @@
 /** A bundle in a directory of its own and the runtime over it, for tests of `gantry-runtime`. */
 import assert from 'node:assert/strict'
-import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { chmodSync, copyFileSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { exec, type Ran, root } from './harness.ts'
 
 /** Another runtime, as a control: OCI_RUNTIME=/path/to/runc. */
@@ -64,6 +64,8 @@ export function ociBundle(): OciBundle {
 
   const setUp = async (): Promise<string> => {
     home = mkdtempSync('/tmp/gtest-oci-')
+    // Users of another namespace have to get to it.
+    chmodSync(home, 0o755)
     mkdirSync(`${home}/rootfs/bin`, { recursive: true })
     copyFileSync('/bin/busybox', `${home}/rootfs/bin/busybox`)
     for (const name of ['sh', 'cat', 'echo', 'id', 'ls', 'sleep', 'mount', 'hostname', 'grep', 'true', 'tty', 'mkdir', 'readlink', 'stat', 'touch']) symlinkSync('busybox', `${home}/rootfs/bin/${name}`)

@@ -6,7 +6,7 @@ import { newDevpts } from './mounts.ts'
 import type { HookState, RootMount, StartPlan } from './plan.ts'
 import { SHIM_REGISTERS } from './registers.ts'
 import { attachDevicePolicy, cloneProcess, closeCgroup, makeCgroup, openCgroup } from './cgroup.ts'
-import { initSide, joinNamespaces } from './init-side.ts'
+import { holdNamespaces, initSide } from './init-side.ts'
 import { birthFlags, endProcess, hostHooks, hostUsers, ownClocks, undo } from './start.ts'
 import { openPipe, openTerminal, type StdioRegisters } from './stdio.ts'
 import { enterUsers, hasOwnUsers, openAhead } from './user-namespace.ts'
@@ -92,7 +92,7 @@ export function createProgram(plan: DetachedPlan): SyscallProgram {
     const [go, ready] = [openPipe(p, 'go pipe'), openPipe(p, 'ready pipe')]
     const opened = openAhead(p, start)
     p.phase('clone')
-    joinNamespaces(p, start, false)
+    const held = holdNamespaces(p, start)
     ownClocks(p, spec.linux)
     enterUsers(p, spec.linux)
     cloneProcess(p, birthFlags(spec.linux), entry, child, pid)
@@ -106,7 +106,7 @@ export function createProgram(plan: DetachedPlan): SyscallProgram {
     answerWith(p, pid)
     p.op('end', 'end', [])
     p.place(child)
-    initSide(p, start, entry, stdio, { goRead: go.read, goWrite: go.write }, opened, { ready: ready.write, gate })
+    initSide(p, start, entry, stdio, { goRead: go.read, goWrite: go.write }, opened, held, { ready: ready.write, gate })
     p.place(failed)
     undo(p, start, pid)
     p.op('end', 'end', [])

@@ -1,4 +1,4 @@
-import { AT, CLONE, O, PR, type ProgramBuilder, type Register } from '@gantry/linux'
+import { AT, type Blob, CLONE, O, PR, type ProgramBuilder, type Register } from '@gantry/linux'
 import { EngineError } from '@gantry/std'
 import type { OciNamespace } from '../spec/oci.ts'
 import { openHostProc, setAttributes } from './attributes.ts'
@@ -9,7 +9,7 @@ import { insideNetwork } from './network.ts'
 import type { StartPlan } from './plan.ts'
 import { enterRoot } from './rootfs.ts'
 import { placeStdio, type StdioRegisters } from './stdio.ts'
-import { becomeRootInside, hasOwnUsers, type OpenedAhead } from './user-namespace.ts'
+import { becomeRootInside, hasOwnUsers, type OpenedAhead, recall } from './user-namespace.ts'
 
 /** Flags of clone3(2), unshare(2) and setns(2) by kind. */
 export const CLONE_FLAGS: Readonly<Record<OciNamespace['type'], number>> = {
@@ -23,14 +23,39 @@ export interface GoPipe {
   readonly goWrite: Register
 }
 
-/** Joins namespaces by their paths: those that count for children only before there is a child, the others in it. */
-export function joinNamespaces(p: ProgramBuilder, plan: StartPlan, inChild: boolean): void {
+/** Namespaces of others, held by their descriptors; the numbers lie in the program's memory. */
+export type HeldNamespaces = ReadonlyMap<OciNamespace, Blob>
+
+/** Opens the namespaces that are joined by their paths, while it may still be done; those that count for children only are joined now. */
+export function holdNamespaces(p: ProgramBuilder, plan: StartPlan): HeldNamespaces {
+  const held = new Map<OciNamespace, Blob>()
   for (const namespace of plan.spec.linux.namespaces) {
-    if (namespace.path === undefined || namespace.type === 'user' || (namespace.type === 'pid' || namespace.type === 'time') === inChild) continue
-    const fd = p.register()
-    p.call(`open ${namespace.type} namespace ${namespace.path}`, 'openat', [AT.FDCWD, p.text(namespace.path), O.RDONLY | O.CLOEXEC, 0], { to: fd })
-    p.call(`join the ${namespace.type} namespace`, 'setns', [fd, CLONE_FLAGS[namespace.type]])
-    p.call('close it', 'close', [fd])
+    const { path, type } = namespace
+    if (path === undefined || type === 'user') continue
+    p.scoped(() => {
+      const fd = p.register()
+      p.call(`open ${type} namespace ${path}`, 'openat', [AT.FDCWD, p.text(path), O.RDONLY | O.CLOEXEC, 0], { to: fd })
+      if (type === 'pid' || type === 'time') {
+        p.call(`join the ${type} namespace`, 'setns', [fd, CLONE_FLAGS[type]])
+        p.call('close it', 'close', [fd])
+      } else {
+        const slot = p.room(8)
+        p.op('remember it', 'store', [slot, fd, 4])
+        held.set(namespace, slot)
+      }
+    })
+  }
+  return held
+}
+
+/** In the process: joins what is held for it. */
+function joinNamespaces(p: ProgramBuilder, held: HeldNamespaces): void {
+  for (const [{ type }, slot] of held) {
+    p.scoped(() => {
+      const fd = recall(p, slot)
+      p.call(`join the ${type} namespace`, 'setns', [fd, CLONE_FLAGS[type]])
+      p.call('close it', 'close', [fd])
+    })
   }
 }
 
@@ -64,7 +89,7 @@ export interface Hold {
 }
 
 /** What the init does, from its first moment to the user's program. With `hold` it outlives its parent and waits in between. */
-export function initSide(p: ProgramBuilder, plan: StartPlan, entry: CgroupEntry, stdio: StdioRegisters | undefined, pipes: GoPipe, opened: OpenedAhead, hold?: Hold): void {
+export function initSide(p: ProgramBuilder, plan: StartPlan, entry: CgroupEntry, stdio: StdioRegisters | undefined, pipes: GoPipe, opened: OpenedAhead, held: HeldNamespaces, hold?: Hold): void {
   const { process, linux, hooks } = plan.spec
   const own = hasOwnUsers(linux)
   p.child()
@@ -78,7 +103,7 @@ export function initSide(p: ProgramBuilder, plan: StartPlan, entry: CgroupEntry,
     p.op('wait for the id maps', 'syncRead', [pipes.goRead])
     becomeRootInside(p, hold === undefined)
   }
-  joinNamespaces(p, plan, true)
+  joinNamespaces(p, held)
   if (linux.namespaces.some((one) => one.type === 'cgroup' && one.path === undefined)) p.call('own cgroup namespace', 'unshare', [CLONE.NEWCGROUP])
   if (!own) {
     if (process.oomScoreAdj !== undefined) p.op('out-of-memory score', 'writeFile', [AT.FDCWD, p.text('/proc/self/oom_score_adj'), p.text(String(process.oomScoreAdj)), String(process.oomScoreAdj).length, 0])

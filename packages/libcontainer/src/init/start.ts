@@ -3,12 +3,12 @@ import type { OciLinux } from '../spec/oci.ts'
 import { attachDevicePolicy, cloneProcess, closeCgroup, makeCgroup, openCgroup } from './cgroup.ts'
 import { runHooks } from './hooks.ts'
 import { setLimits } from './identity.ts'
-import { beforeMounts, CLONE_FLAGS, type GoPipe, initSide, joinNamespaces } from './init-side.ts'
+import { beforeMounts, CLONE_FLAGS, type GoPipe, holdNamespaces, initSide } from './init-side.ts'
 import { newDevpts } from './mounts.ts'
 import { hostNetwork } from './network.ts'
 import type { StartPlan } from './plan.ts'
 import { SHIM_REGISTERS } from './registers.ts'
-import { closeAhead, giveStdio, hasOwnUsers, mapsOf, openAhead, refuseForeignUsers, usersPath, writeMaps } from './user-namespace.ts'
+import { closeSlots, giveStdio, hasOwnUsers, mapsOf, openAhead, refuseForeignUsers, slotsOf, usersPath, writeMaps } from './user-namespace.ts'
 import { closeProcessEnds, openPipe, openStdio, processTable } from './stdio.ts'
 
 const SIGKILL = 9
@@ -122,7 +122,7 @@ export function startProgram(plan: StartPlan): SyscallProgram {
     refuseForeignUsers(plan.spec.linux)
     const opened = openAhead(p, plan)
     p.phase('clone')
-    joinNamespaces(p, plan, false)
+    const held = holdNamespaces(p, plan)
     ownClocks(p, plan.spec.linux)
     cloneProcess(p, birthFlags(plan.spec.linux), entry, child, pid)
     p.call('close the writing end of the exec pipe', 'close', [pipes.execWrite])
@@ -133,7 +133,7 @@ export function startProgram(plan: StartPlan): SyscallProgram {
     p.call('hold its mount namespace', 'openat', [AT.FDCWD, nsPath, O.RDONLY | O.CLOEXEC, 0], { to: SHIM_REGISTERS.mounts })
     p.call('hold the process', 'pidfd_open', [pid, 0], { to: SHIM_REGISTERS.init })
     if (hasOwnUsers(plan.spec.linux)) hostUsers(p, plan, pid, pipes.goWrite)
-    closeAhead(p, opened)
+    closeSlots(p, [...slotsOf(opened), ...held.values()])
     hostHooks(p, plan, pid, pipes.goWrite)
     hostNetwork(p, plan, pid)
     p.phase('wait')
@@ -150,7 +150,7 @@ export function startProgram(plan: StartPlan): SyscallProgram {
     const tableAt = p.bytes(table)
     p.op('stay as the shim', 'shim', [tableAt])
     p.place(child)
-    initSide(p, plan, entry, stdio, pipes, opened)
+    initSide(p, plan, entry, stdio, pipes, opened, held)
     p.place(failed)
     undo(p, plan, pid)
     p.op('end', 'end', [])

@@ -191,11 +191,16 @@ export function enterUsers(p: ProgramBuilder, linux: OciLinux): void {
   })
 }
 
+/** Where the descriptors of what was opened ahead are. */
+export function slotsOf(opened: OpenedAhead): readonly Blob[] {
+  return [...(opened.root === undefined ? [] : [opened.root]), ...opened.binds.values(), ...opened.devices.values()]
+}
+
 /** In the shim: what the process has inherited is not needed here. */
-export function closeAhead(p: ProgramBuilder, opened: OpenedAhead): void {
+export function closeSlots(p: ProgramBuilder, slots: readonly Blob[]): void {
   p.scoped(() => {
     const fd = p.register()
-    for (const slot of [...(opened.root === undefined ? [] : [opened.root]), ...opened.binds.values(), ...opened.devices.values()]) {
+    for (const slot of slots) {
       p.op('recall it', 'load', [slot, 4], { to: fd })
       p.call('close it', 'close', [fd])
     }
