@@ -20,6 +20,7 @@ export function opsHeader(): string {
     `#define INSTRUCTION_BYTES ${table.INSTRUCTION_BYTES}`,
     `#define HEADER_BYTES ${table.HEADER_BYTES}`,
     `#define REGISTERS ${table.REGISTERS}`,
+    `#define KEPT_REGISTERS ${table.KEPT_REGISTERS}`,
     `#define KEPT_SLOTS ${table.KEPT_SLOTS}`,
     `#define OUTPUT_BYTES ${table.OUTPUT_BYTES}`,
     ...group('OP', ops),

@@ -1,4 +1,5 @@
 import type { LogLevel } from '@gantry/std'
+import type { RuntimeSetting } from './runtimes.ts'
 import type { UserMaps } from './subordinate-ids.ts'
 
 /** Everything that a daemon can be told, from flags and file, in one typed object. */
@@ -20,6 +21,9 @@ export interface DaemonConfig {
   readonly tls: { readonly verify: boolean; readonly ca: string; readonly cert: string; readonly key: string } | undefined
   /** Maps of `--userns-remap`; none: containers share the host's users. */
   readonly users: UserMaps | undefined
+  /** OCI runtimes beside the house's own. */
+  readonly runtimes: readonly RuntimeSetting[]
+  readonly defaultRuntime: string
   readonly logLevel: LogLevel
   readonly helper: string
   readonly shutdownTimeoutSeconds: number

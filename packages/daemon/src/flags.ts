@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { asObject, EngineError, hasCode, type JsonObject, type LogLevel } from '@gantry/std'
 import type { DaemonConfig } from './config.ts'
+import { readRuntimes } from './runtimes.ts'
 import { readSubordinateIds } from './subordinate-ids.ts'
 
 /** One flag of the daemon: dockerd's names. */
@@ -42,6 +43,8 @@ export const FLAGS: readonly Flag[] = [
   { name: 'tlscert', kind: 'text', value: '/etc/gantry/cert.pem', help: 'Path to TLS certificate file' },
   { name: 'tlskey', kind: 'text', value: '/etc/gantry/key.pem', help: 'Path to TLS key file' },
   { name: 'userns-remap', kind: 'text', value: '', help: 'User/Group setting for user namespaces: USER[:GROUP] of /etc/subuid and /etc/subgid' },
+  { name: 'add-runtime', kind: 'list', value: [], help: 'Register an additional OCI compatible runtime: name=path' },
+  { name: 'default-runtime', kind: 'text', value: 'gantry', help: 'Default OCI runtime for containers' },
   { name: 'log-level', short: 'l', kind: 'text', value: 'info', help: 'Set the logging level: debug, info, warn, error' },
   { name: 'debug', short: 'D', kind: 'bool', value: false, help: 'Enable debug mode' },
   { name: 'live-restore', kind: 'bool', value: true, help: 'Containers outlive the daemon; always so' },
@@ -117,7 +120,8 @@ function positiveInteger(text: string, name: string): number {
 export function readConfig(argv: readonly string[], root: string, env: NodeJS.ProcessEnv): DaemonConfig {
   const values = parseFlags(argv)
   const path = (values.get('config-file') as string | undefined) ?? String(FLAGS.find((flag) => flag.name === 'config-file')?.value)
-  mergeFile(values, readFile(path, values.has('config-file')), path)
+  const { runtimes: namedRuntimes, ...file } = readFile(path, values.has('config-file'))
+  mergeFile(values, file, path)
   const get = (name: string): string | boolean | readonly string[] => values.get(name) ?? FLAGS.find((flag) => flag.name === name)?.value ?? ''
   const text = (name: string): string => String(get(name))
   const bool = (name: string): boolean => get(name) === true
@@ -126,6 +130,9 @@ export function readConfig(argv: readonly string[], root: string, env: NodeJS.Pr
   if (!LEVELS.has(level)) throw new EngineError('invalid', `--log-level: expected debug, info, warn or error, got "${level}"`)
   const execRoot = text('exec-root').replace(/\/+$/, '')
   if (!execRoot.startsWith('/') || execRoot.length > EXEC_ROOT_LIMIT) throw new EngineError('invalid', `--exec-root: expected an absolute path of at most ${EXEC_ROOT_LIMIT} characters (unix sockets lie below it)`)
+  const runtimes = readRuntimes(list('add-runtime'), namedRuntimes, env['PATH'] ?? '')
+  const defaultRuntime = text('default-runtime')
+  if (!['gantry', 'lxc', ...runtimes.map((one) => one.name)].includes(defaultRuntime)) throw new EngineError('invalid', `--default-runtime: unknown runtime "${defaultRuntime}"`)
   const bridge = text('bridge')
   if (bridge !== '' && bridge !== 'none' && !/^[\w.-]{1,15}$/.test(bridge)) throw new EngineError('invalid', `--bridge: invalid interface name "${bridge}"`)
   return {
@@ -145,6 +152,8 @@ export function readConfig(argv: readonly string[], root: string, env: NodeJS.Pr
     dns: { servers: list('dns'), search: list('dns-search'), options: list('dns-opt') },
     tls: bool('tls') || bool('tlsverify') ? { verify: bool('tlsverify'), ca: text('tlscacert'), cert: text('tlscert'), key: text('tlskey') } : undefined,
     users: text('userns-remap') === '' ? undefined : readSubordinateIds(text('userns-remap')),
+    runtimes,
+    defaultRuntime,
     logLevel: level as LogLevel,
     helper: env['GANTRY_HELPER'] ?? `${root}/build/gantry-helper`,
     shutdownTimeoutSeconds: positiveInteger(text('shutdown-timeout'), 'shutdown-timeout'),

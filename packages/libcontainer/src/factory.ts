@@ -3,11 +3,13 @@ import { type Discarder, EngineError, exists, messageOf, readText } from '@gantr
 import { type Exit, type Launcher, nextFrameId, ProgramError, type Step, type SyscallProgram } from '@gantry/linux'
 import type { CgroupManager } from './cgroups/manager.ts'
 import { execProgram } from './init/exec.ts'
+import { externalSide, RuntimeFailure } from './external-side.ts'
+import { externalProgram, type ExternalRuntime } from './init/external.ts'
 import { describeHookFailure } from './init/hooks.ts'
 import type { LogPlan, NetworkPlan, RootMount, StdioPlan, StreamPlan } from './init/plan.ts'
 import { startProgram } from './init/start.ts'
 import { connectShim, type ShimClient } from './shim-client.ts'
-import type { OciProcess, OciSpec } from './spec/oci.ts'
+import type { OciProcess, OciResources, OciSpec } from './spec/oci.ts'
 
 /** What a start needs beside the specification. */
 export interface StartOptions {
@@ -63,6 +65,9 @@ export interface Factory {
   start(id: string, options: StartOptions): Promise<InitProcess>
   /** Finds a container again that an earlier daemon started; `ended` when its shim has left only the exit status. */
   adopt(id: string, cgroupsPath?: string): Promise<Adopted>
+  /** Pauses, goes on, or takes other limits; with another runtime that does it. */
+  pause(id: string, paused: boolean): Promise<void>
+  update(id: string, resources: OciResources): Promise<void>
   /** Forgets what a container left in the exec root. */
   forget(id: string): void
 }
@@ -78,8 +83,11 @@ export interface FactoryOptions {
   readonly cgroups: CgroupManager
   /** Where removed directories go. */
   readonly discarder: Discarder
+  /** Builds the inside of containers instead of this library. */
+  readonly external?: ExternalRuntime
 }
 
+const OCI_VERSION = '1.2.0'
 const LOST: Exit = { waitStatus: 9, at: 0n, oom: '' }
 const SHIM_LOST_MESSAGE = 'the shim has ended'
 
@@ -92,20 +100,16 @@ export function parseExitFile(text: string): Exit {
 }
 
 /** Makes a factory. */
-export function createFactory({ root, launcher, cgroups, discarder }: FactoryOptions): Factory {
+export function createFactory({ root, launcher, cgroups, discarder, external }: FactoryOptions): Factory {
   const lastCapability = Number(readFileSync('/proc/sys/kernel/cap_last_cap', 'utf8'))
   const mountPoint = `${root}/rootfs`
   mkdirSync(mountPoint, { recursive: true, mode: 0o700 })
   const directory = (id: string): string => `${root}/c/${id}`
-  const program = (id: string, options: StartOptions): SyscallProgram =>
-    startProgram({
-      ...options,
-      mountPoint,
-      cgroup: cgroups.plan(id, options.spec.linux.resources),
-      socketPath: `${directory(id)}/s`,
-      exitPath: `${directory(id)}/exit`,
-      lastCapability,
-    })
+  const program = (id: string, options: StartOptions): SyscallProgram => {
+    const plan = { ...options, mountPoint, cgroup: cgroups.plan(id, options.spec.linux.resources), socketPath: `${directory(id)}/s`, exitPath: `${directory(id)}/exit`, hookState: { ociVersion: OCI_VERSION, id, bundle: directory(id) }, lastCapability }
+    return external === undefined ? startProgram(plan) : externalProgram({ ...plan, id, bundle: directory(id), runtime: external })
+  }
+  const outside = external === undefined ? undefined : externalSide(external, { launcher, mountPoint, directory, cgroups })
   const readExit = (id: string): Exit | undefined => {
     const text = readText(`${directory(id)}/exit`)
     return text === undefined ? undefined : parseExitFile(text)
@@ -128,7 +132,10 @@ export function createFactory({ root, launcher, cgroups, discarder }: FactoryOpt
     for (const exited of state.execs.values()) exited(lost)
     state.execs.clear()
     state.exited.resolve(readExit(id) ?? lost)
-    if (!state.tidy) await cgroups.destroy(id)
+    if (!state.tidy) {
+      await outside?.forget(id)
+      await cgroups.destroy(id)
+    }
     state.clean.resolve()
   }
 
@@ -149,7 +156,7 @@ export function createFactory({ root, launcher, cgroups, discarder }: FactoryOpt
     }
     const exec = async (options: ExecOptions): Promise<ExecProcess> => {
       const execId = nextFrameId()
-      const plan = execProgram({ ...options, execId, cgroup: cgroups.plan(id, options.spec.linux.resources), lastCapability })
+      const plan = outside === undefined ? execProgram({ ...options, execId, cgroup: cgroups.plan(id, options.spec.linux.resources), lastCapability }) : outside.exec(id, execId, options)
       const exited = Promise.withResolvers<Exit>()
       state.execs.set(execId, exited.resolve)
       if (connected === undefined) {
@@ -168,7 +175,7 @@ export function createFactory({ root, launcher, cgroups, discarder }: FactoryOpt
         }
       } catch (error) {
         state.execs.delete(execId)
-        throw error
+        throw outside?.explain(id, error) ?? error
       }
     }
     return {
@@ -195,6 +202,7 @@ export function createFactory({ root, launcher, cgroups, discarder }: FactoryOpt
       if (exists(directory(id))) discarder.discard(directory(id))
       mkdirSync(directory(id), { recursive: true, mode: 0o700 })
       const state = ends()
+      outside?.writeConfig(id, options.spec)
       const launched = await launcher.launch(compiled, {
         exited: (exit) => state.exited.resolve(exit),
         clean: () => {
@@ -203,6 +211,8 @@ export function createFactory({ root, launcher, cgroups, discarder }: FactoryOpt
         gone: () => {
           void settle(id, state)
         },
+      }).catch((error: unknown) => {
+        throw outside?.explain(id, error) ?? error
       })
       // Only the names of the steps stay: the program itself is 100 KB a container.
       const { steps } = compiled
@@ -237,9 +247,12 @@ export function createFactory({ root, launcher, cgroups, discarder }: FactoryOpt
       } catch (error) {
         if (!(error instanceof EngineError) || (error.kind !== 'not-found' && messageOf(error) !== SHIM_LOST_MESSAGE)) throw error
         const exit = readExit(id)
+        await outside?.forget(id)
         return exit === undefined ? { status: 'lost' } : { status: 'ended', exit }
       }
     },
+    pause: (id, paused) => outside?.pause(id, paused) ?? cgroups.freeze(id, paused),
+    update: async (id, resources) => (outside === undefined ? cgroups.update(id, resources) : outside.update(id, resources)),
     forget: (id) => discarder.discard(directory(id)),
   }
 
@@ -254,6 +267,7 @@ export function createFactory({ root, launcher, cgroups, discarder }: FactoryOpt
 export function describeStartFailure(error: unknown): { readonly message: string; readonly exitCode: number } | undefined {
   const hook = error instanceof ProgramError ? describeHookFailure(error) : undefined
   if (hook !== undefined) return { message: hook, exitCode: 128 }
+  if (error instanceof RuntimeFailure) return { message: error.message, exitCode: error.exitCode }
   if (!(error instanceof ProgramError) || error.step?.what.startsWith('exec: ') !== true) return undefined
   const name = error.step.what.replace(/^exec: /, '')
   const plain = JSON.parse(name) as string

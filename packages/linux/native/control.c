@@ -80,6 +80,8 @@ static void carry_out(struct control *c) {
     case REQUEST_EXEC: {
       struct program *p = c->program;
       c->program = 0;
+      /* What an earlier program left in a register must not be closed when this one fails. */
+      for (int n = 1; n < REGISTERS - KEPT_REGISTERS; n++) regs[n] = -1;
       i64 got = program_check(p);
       if (got >= 0) got = program_run(p, 0);
       p->id = c->frame.id;

@@ -100,12 +100,36 @@ static _Noreturn void launcher(void) {
   }
 }
 
+/* `--init` of containers that another runtime builds: this file is their pid 1. */
+static _Noreturn void init_of(char **argv, char **envp) {
+  i64 got = op_init();
+  if (got < 0) sys_exit(255);
+  const char *path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", *name = argv[0];
+  for (char **e = envp; *e; e++)
+    if (!memcmp(*e, "PATH=", 5)) path = *e + 5;
+  int plain = 0;
+  for (const char *c = name; *c; c++) plain |= *c == '/';
+  if (plain) got = sys3(__NR_execve, name, argv, envp);
+  while (!plain && *path) {
+    char whole[4096];
+    u32 at = 0;
+    while (*path && *path != ':' && at < 4000) whole[at++] = *path++;
+    if (*path == ':') path++;
+    at = put_str(whole, at, 4094, "/");
+    whole[put_str(whole, at, 4094, name)] = 0;
+    i64 result = sys3(__NR_execve, whole, argv, envp);
+    if (result != -ENOENT || got >= 0) got = result;
+  }
+  sys_exit(got == -ENOENT ? 127 : 126);
+}
+
 __attribute__((used)) static _Noreturn void start(u64 *stack) {
   u64 argc = stack[0];
   char **argv = (char **)(stack + 1);
   char **envp = argv + argc + 1;
   if (argc == 2 && str_equal(argv[1], "launcher")) seal(argv, envp);
   if (argc == 2 && str_equal(argv[1], "sealed")) launcher();
+  if (argc >= 3 && str_equal(argv[1], "init")) init_of(argv + 2, envp);
   static const char usage[] = "gantry-helper is started by the daemon\n";
   write_full(2, usage, sizeof usage - 1);
   sys_exit(2);

@@ -7,6 +7,8 @@ export const PROGRAM_VERSION = 1
 export const INSTRUCTION_BYTES = 64
 export const HEADER_BYTES = 64
 export const REGISTERS = 64
+/** The last registers have fixed meanings from one program of a shim to the next. */
+export const KEPT_REGISTERS = 4
 /** Descriptors that the launcher keeps for the daemon across programs (owner sockets, reserved ports). */
 export const KEPT_SLOTS = 16384
 

@@ -1,11 +1,9 @@
 import { EngineError } from '@gantry/std'
 import { errnoName, errnoText } from './errno.ts'
-import { FLAGS, HEADER_BYTES, INSTRUCTION_BYTES, KINDS, OPS, type OpName, PROGRAM_MAGIC, PROGRAM_VERSION, REGISTERS } from './ops.table.ts'
+import { FLAGS, HEADER_BYTES, INSTRUCTION_BYTES, KEPT_REGISTERS, KINDS, OPS, type OpName, PROGRAM_MAGIC, PROGRAM_VERSION, REGISTERS } from './ops.table.ts'
 import { ARM64, X86_64 } from './syscalls.table.ts'
 
 let scratch = Buffer.alloc(65_536)
-/** The last registers have fixed meanings from one program of a shim to the next. */
-const KEPT_REGISTERS = 4
 const NUMBERS = process.arch === 'arm64' ? ARM64 : X86_64
 
 /** A register of the helper: 64 bits, copied into every child. */

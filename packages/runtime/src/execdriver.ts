@@ -4,6 +4,8 @@ import type { NetlinkBatch } from '@gantry/linux'
 /** A container as a command to run. */
 export interface Bundle {
   readonly id: string
+  /** Name of the driver that is to run it; empty: the house's own. */
+  readonly runtime: string
   readonly spec: OciSpec
   readonly root: RootMount
   readonly network: { readonly host: readonly NetlinkBatch[]; readonly inside: readonly NetlinkBatch[]; readonly sysctls: readonly (readonly [string, string])[] }
@@ -59,7 +61,7 @@ export interface ExecDriver {
   adopt(id: string, cgroupsPath?: string): Promise<AdoptedTask>
   forget(id: string): void
   pause(id: string, paused: boolean): Promise<void>
-  update(id: string, resources: OciResources): void
+  update(id: string, resources: OciResources): Promise<void>
   processes(id: string): readonly number[]
   stats(id: string): CgroupStats
 }

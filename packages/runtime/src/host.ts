@@ -1,6 +1,6 @@
 import { mkdirSync } from 'node:fs'
 import { createDiscarder, type Discarder, EngineError, logger } from '@gantry/std'
-import { type CgroupManager, cgroupManager, createFactory, type Factory } from '@gantry/libcontainer'
+import { type CgroupManager, cgroupManager, createFactory, type ExternalRuntime, type Factory } from '@gantry/libcontainer'
 import { createTrees, livesInChroot, type Launcher, listenForStreams, startLauncher, type StreamServer, type Trees } from '@gantry/linux'
 
 const log = logger('runtime.host')
@@ -12,6 +12,9 @@ export interface Host extends AsyncDisposable {
   readonly trees: Trees
   readonly cgroups: CgroupManager
   readonly factory: Factory
+  /** Containers whose inside another runtime builds. */
+  factoryFor(runtime: ExternalRuntime): Factory
+  readonly helper: string
   /** Takes directories of the exec root that are not needed any more. */
   readonly discarder: Discarder
 }
@@ -42,6 +45,8 @@ export async function openHost(options: HostOptions): Promise<Host> {
     cgroups,
     discarder,
     factory: createFactory({ root: options.execRoot, launcher, cgroups, discarder }),
+    factoryFor: (external) => createFactory({ root: options.execRoot, launcher, cgroups, discarder, external }),
+    helper: options.helper,
     async [Symbol.asyncDispose]() {
       discarder.flush()
       await streams[Symbol.asyncDispose]()

@@ -58,6 +58,7 @@ export function bundleOf(ports: BundlePorts, container: Container, image: Image 
   const log = logSettings(hostConfig.LogConfig)
   return {
     id: container.id,
+    runtime: hostConfig.Runtime,
     spec: toSpec({
       document,
       identity: identityOf(ports, container, image, config.User),

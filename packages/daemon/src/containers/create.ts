@@ -22,6 +22,9 @@ export interface CreatePorts {
   readonly knownCapabilities: readonly string[]
   readonly limits: CgroupLimits
   /** Containers get users of their own unless they ask for the host's. */
+  /** Names of the runtimes that there are. */
+  readonly runtimes: ReadonlySet<string>
+  readonly defaultRuntime: string
   readonly remapped: boolean
   resolveImage(name: string): Image
   hasNetwork(name: string): boolean
@@ -72,7 +75,7 @@ export function mergeConfig(user: ContainerConfig, image: ImageRunConfig): Conta
 }
 
 /** Fills in what Docker fills in: shm size, modes, the log driver. */
-function normalizeHostConfig(h: HostConfig, privateCgroup: boolean): HostConfig {
+function normalizeHostConfig(h: HostConfig, privateCgroup: boolean, defaultRuntime: string): HostConfig {
   return {
     ...h,
     NetworkMode: h.NetworkMode === '' || h.NetworkMode === 'default' ? 'bridge' : h.NetworkMode,
@@ -81,7 +84,7 @@ function normalizeHostConfig(h: HostConfig, privateCgroup: boolean): HostConfig 
     ShmSize: h.ShmSize === 0 ? 67_108_864 : h.ShmSize,
     LogConfig: { Type: h.LogConfig.Type === '' ? 'json-file' : h.LogConfig.Type, Config: h.LogConfig.Config },
     RestartPolicy: { Name: h.RestartPolicy.Name === '' ? 'no' : h.RestartPolicy.Name, MaximumRetryCount: h.RestartPolicy.MaximumRetryCount },
-    Runtime: h.Runtime === '' ? 'gantry' : h.Runtime,
+    Runtime: h.Runtime === '' ? defaultRuntime : h.Runtime,
     MemorySwap: h.Memory > 0 && h.MemorySwap === 0 ? h.Memory * 2 : h.MemorySwap,
     MemorySwappiness: h.MemorySwappiness === -1 ? null : h.MemorySwappiness,
     PidsLimit: h.PidsLimit !== null && h.PidsLimit <= 0 ? null : h.PidsLimit,
@@ -90,6 +93,7 @@ function normalizeHostConfig(h: HostConfig, privateCgroup: boolean): HostConfig 
 
 function checkRequest(ports: CreatePorts, config: ContainerConfig, hostConfig: HostConfig, endpoints: readonly string[]): void {
   checkHostConfig(hostConfig)
+  if (!ports.runtimes.has(hostConfig.Runtime)) throw new EngineError('invalid', `unknown or invalid runtime name: ${hostConfig.Runtime}`)
   checkUsers(hostConfig, ports.remapped)
   const mode = hostConfig.NetworkMode
   if (mode.startsWith('container:')) ports.store.find(mode.slice('container:'.length))
@@ -154,7 +158,7 @@ export async function createContainer(ports: CreatePorts, request: CreateRequest
   const id = newId()
   const merged = mergeConfig(request.config, image.config.config ?? {})
   const config = { ...merged, Hostname: merged.Hostname === '' ? (request.hostConfig.NetworkMode === 'host' ? hostName() : shortId(id)) : merged.Hostname }
-  const { hostConfig, warnings } = withoutUnsupported(normalizeHostConfig(request.hostConfig, ports.limits.version === 2), ports.limits)
+  const { hostConfig, warnings } = withoutUnsupported(normalizeHostConfig(request.hostConfig, ports.limits.version === 2, ports.defaultRuntime), ports.limits)
   checkRequest(ports, config, hostConfig, request.endpoints)
   const command = [...(config.Entrypoint ?? []), ...(config.Cmd ?? [])]
   const [path, ...args] = command

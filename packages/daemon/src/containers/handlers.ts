@@ -106,7 +106,7 @@ function viewHandlers(ports: ContainerHandlerPorts): Set<'container.list' | 'con
       if (container.task === undefined) throw new EngineError('conflict', `container ${container.id} is not running`)
       return processesOf(ports.start.supervisor.driver.processes(container.id), input.arguments)
     },
-    'container.update': async ({ input }) => ({ warnings: updateContainer(ports.update, store.find(input.key), input.request) }),
+    'container.update': async ({ input }) => ({ warnings: await updateContainer(ports.update, store.find(input.key), input.request) }),
     'container.stats': async ({ input, stdio, signal }) => {
       const line = async (view: unknown): Promise<void> => stdio.write?.(Buffer.from(`${JSON.stringify(view)}\n`))
       await streamStats(ports.update.driver, store.find(input.key), input, line, signal)

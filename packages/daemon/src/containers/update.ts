@@ -37,13 +37,13 @@ export function mergeResources(old: HostConfig, request: UpdateRequest): HostCon
 }
 
 /** `POST /containers/{id}/update`: checks, then the kernel, then the record. */
-export function updateContainer(ports: UpdatePorts, container: Container, request: UpdateRequest): readonly string[] {
+export async function updateContainer(ports: UpdatePorts, container: Container, request: UpdateRequest): Promise<readonly string[]> {
   if (container.removing) throw new EngineError('conflict', `Container is marked for removal and cannot be "update".`)
   const old = container.document.hostConfig
   if (request.restartPolicy !== undefined && !['', 'no'].includes(request.restartPolicy.Name) && old.AutoRemove) throw new EngineError('conflict', 'Restart policy cannot be updated because AutoRemove is enabled for the container')
   const { hostConfig, warnings } = withoutUnsupported(mergeResources(old, request), ports.limits)
   checkHostConfig(hostConfig)
-  if (container.task !== undefined) ports.driver.update(container.id, settleResources(hostConfig, []))
+  if (container.task !== undefined) await ports.driver.update(container.id, settleResources(hostConfig, []))
   ports.store.replace(container, { ...container.document, hostConfig })
   ports.emit(container, 'update')
   return warnings

@@ -42,6 +42,8 @@ export interface CgroupManager {
   /** Puts a container somewhere else than below the parent (`linux.cgroupsPath`), and makes the directories above it. */
   place(id: string, path: string | undefined): void
   plan(id: string, resources: OciResources): CgroupPlan
+  /** Where it is below the top of every hierarchy: `linux.cgroupsPath` for others. */
+  placeOf(id: string): string
   /** Directory of a container in the hierarchy of a controller. */
   path(id: string, controller: string): string | undefined
   freeze(id: string, frozen: boolean): Promise<void>
@@ -134,6 +136,7 @@ export function cgroupManager(parent: string, layout: CgroupLayout = readLayout(
       places.set(id, clean.join('/'))
       made.set(id, clean.length > 1 ? makeParents(clean.slice(0, -1).join('/')) : [])
     },
+    placeOf: (id) => `/${places.get(id) ?? `${base}/${id}`}`,
     plan(id, resources) {
       const directories = all.map((hierarchy) => ({ path: at(hierarchy, id), controllers: hierarchy.controllers, writes: [...inheritedCpuset(hierarchy, id), ...writesFor(hierarchy, resources)] }))
       const memory = path(id, 'memory')

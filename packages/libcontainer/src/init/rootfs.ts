@@ -1,4 +1,4 @@
-import { AT, type Blob, ERRNO, MOUNT_ATTR, MS, O, type ProgramBuilder, type Register, WANT } from '@gantry/linux'
+import { AT, type Blob, CLONE, ERRNO, MOUNT_ATTR, MS, O, type ProgramBuilder, type Register, WANT } from '@gantry/linux'
 import { EngineError } from '@gantry/std'
 import type { OciDevice, OciMount } from '../spec/oci.ts'
 import { attachDevpts, bindMount, cgroupMount, isShared, newFileSystem, openBind } from './mounts.ts'
@@ -68,7 +68,14 @@ function mountOne(p: ProgramBuilder, root: Register, mount: OciMount, plan: Star
   p.call(`close ${mount.destination}`, 'close', [fd])
 }
 
-function mountRoot(p: ProgramBuilder, plan: StartPlan, root: Register): void {
+/** A mount namespace of its own that follows the host's. */
+export function ownMounts(p: ProgramBuilder): void {
+  p.call('own mount namespace', 'unshare', [CLONE.NEWNS])
+  p.call('mounts here stay here', 'mount', [0, p.text('/'), 0, MS.REC | MS.SLAVE, 0])
+}
+
+/** Mounts the root and opens it. */
+export function mountRoot(p: ProgramBuilder, plan: StartPlan, root: Register): void {
   if (plan.root.type === 'overlay') {
     p.call('go to the layers', 'chdir', [p.text(plan.root.directory)])
     p.call('mount the root file system', 'mount', [p.text(plan.root.source), p.text(plan.mountPoint), p.text('overlay'), 0, p.text(plan.root.data)])

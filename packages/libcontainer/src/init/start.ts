@@ -15,7 +15,8 @@ const SIGKILL = 9
 const OOM_BYTES = 512
 
 
-function listenForDaemon(p: ProgramBuilder, path: string): Register {
+/** A listening unix socket. */
+export function listenForDaemon(p: ProgramBuilder, path: string): Register {
   const fd = p.register()
   p.call('socket of the shim', 'socket', [SOCKET.UNIX, SOCKET.STREAM | SOCKET.CLOEXEC, 0], { to: fd })
   p.call('bind the socket of the shim', 'bind', [fd, p.bytes(socketAddress(path)), SOCKET_ADDRESS_BYTES])
@@ -83,7 +84,7 @@ export function undo(p: ProgramBuilder, plan: StartPlan, pid: Register): void {
   p.call('remove the socket', 'unlink', [p.text(plan.socketPath)], { ignore: true })
 }
 
-function afterExit(p: ProgramBuilder, plan: StartPlan, nobody: Register, oom: { readonly blob: number; readonly length: number }): { readonly onExit: Label; readonly cleanUp: Label } {
+function afterExit(p: ProgramBuilder, plan: StartPlan, oom: { readonly blob: number; readonly length: number }, tidy: () => void): { readonly onExit: Label; readonly cleanUp: Label } {
   const onExit = p.label()
   const cleanUp = p.label()
   p.phase('exit')
@@ -95,9 +96,43 @@ function afterExit(p: ProgramBuilder, plan: StartPlan, nobody: Register, oom: { 
   p.place(cleanUp)
   for (const register of Object.values(SHIM_REGISTERS)) p.call('let go', 'close', [register], { ignore: true })
   for (const directory of plan.cgroup.directories) p.call(`remove ${directory.path}`, 'rmdir', [p.text(directory.path)], { ignore: true })
-  runHooks(p, 'poststop', plan.spec.hooks?.poststop, plan.hookState, 'stopped', nobody)
+  tidy()
   p.op('end', 'end', [])
   return { onExit, cleanUp }
+}
+
+/** What a shim needs to know of its container. */
+export interface ShimTail {
+  readonly pid: Register
+  readonly listener: Register
+  readonly table: Buffer
+  /** Last of all, when the process is gone. */
+  readonly cleanUp: () => void
+}
+
+/** Stays as the shim (`struct shim_table` in shim.h); `others` writes what is not the shim's, behind it. */
+export function shimTail(p: ProgramBuilder, plan: StartPlan, tail: ShimTail, others: () => void): void {
+  const oom = p.room(OOM_BYTES)
+  const table = Buffer.concat([tail.table, Buffer.alloc(72)])
+  const tableAt = p.bytes(table)
+  p.op('stay as the shim', 'shim', [tableAt])
+  others()
+  const { onExit, cleanUp } = afterExit(p, plan, oom, tail.cleanUp)
+  const words = [
+    (1n << 63n) | BigInt(tail.listener.register),
+    BigInt(plan.log === undefined ? 0 : p.text(plan.log.path).blob),
+    BigInt(p.text(plan.exitPath).blob),
+    BigInt(onExit.at ?? 0),
+    BigInt(cleanUp.at ?? 0),
+    BigInt(oom.blob),
+    BigInt(OOM_BYTES),
+    BigInt(plan.log?.maxBytes ?? 0),
+    BigInt(plan.log?.maxFiles ?? 0),
+  ]
+  words.forEach((value, index) => {
+    table.writeBigUInt64LE(value, table.length - 72 + index * 8)
+  })
+  p.rewrite(tableAt, table)
 }
 
 /** Writes the program of a start: what the shim does, what the init does, and what happens when it ends. */
@@ -145,30 +180,12 @@ export function startProgram(plan: StartPlan): SyscallProgram {
     p.call('close the go pipe', 'close', [pipes.goWrite])
     runHooks(p, 'poststart', plan.spec.hooks?.poststart, plan.hookState, 'running', pid)
     p.op('report the start', 'report', [pid])
-    const oom = p.room(OOM_BYTES)
-    const table = Buffer.concat([processTable(0, pid, plan.spec.process, plan.stdio, stdio), Buffer.alloc(72)])
-    const tableAt = p.bytes(table)
-    p.op('stay as the shim', 'shim', [tableAt])
-    p.place(child)
-    initSide(p, plan, entry, stdio, pipes, opened, held)
-    p.place(failed)
-    undo(p, plan, pid)
-    p.op('end', 'end', [])
-    const { onExit, cleanUp } = afterExit(p, plan, pid, oom)
-    const tail = [
-      (1n << 63n) | BigInt(listener.register),
-      BigInt(plan.log === undefined ? 0 : p.text(plan.log.path).blob),
-      BigInt(p.text(plan.exitPath).blob),
-      BigInt(onExit.at ?? 0),
-      BigInt(cleanUp.at ?? 0),
-      BigInt(oom.blob),
-      BigInt(OOM_BYTES),
-      BigInt(plan.log?.maxBytes ?? 0),
-      BigInt(plan.log?.maxFiles ?? 0),
-    ]
-    tail.forEach((value, index) => {
-      table.writeBigUInt64LE(value, table.length - 72 + index * 8)
+    shimTail(p, plan, { pid, listener, table: processTable(0, pid, plan.spec.process, plan.stdio, stdio), cleanUp: () => runHooks(p, 'poststop', plan.spec.hooks?.poststop, plan.hookState, 'stopped', pid) }, () => {
+      p.place(child)
+      initSide(p, plan, entry, stdio, pipes, opened, held)
+      p.place(failed)
+      undo(p, plan, pid)
+      p.op('end', 'end', [])
     })
-    p.rewrite(tableAt, table)
   })
 }

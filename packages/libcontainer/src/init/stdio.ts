@@ -48,9 +48,14 @@ function dial(p: ProgramBuilder, stream: StreamPlan): Register {
   return fd
 }
 
+/** Dials every reader and writer that is waiting. */
+export function dialStreams(p: ProgramBuilder, plan: StdioPlan): readonly Register[] {
+  return plan.streams.map((stream) => dial(p, stream))
+}
+
 /** Opens what the process reads and writes, on the shim's side. */
 export function openStdio(p: ProgramBuilder, process: OciProcess, plan: StdioPlan): StdioRegisters {
-  const streams = plan.streams.map((stream) => dial(p, stream))
+  const streams = dialStreams(p, plan)
   if (process.terminal) {
     const { master, slave } = openTerminal(p, process)
     return { shim: { in: master, out: master }, process: { in: slave, out: slave, err: slave }, streams }

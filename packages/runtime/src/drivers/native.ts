@@ -2,6 +2,8 @@ import { cgroupStats, type ExecProcess, type Factory, type InitProcess } from '@
 import type { Exit } from '@gantry/linux'
 import type { Bundle, ExecDriver, Task, TaskExit, TaskProcess } from '../execdriver.ts'
 
+/** The runtime that containers get when they ask for none. */
+export const NATIVE = 'gantry'
 const NANOSECONDS = 1_000_000n
 
 /** Reads wait(2)'s status and the out-of-memory counters of the cgroup. */
@@ -34,11 +36,11 @@ function asTask(process: InitProcess): Task {
   }
 }
 
-/** The house's own driver: libcontainer. */
-export function nativeDriver(factory: Factory): ExecDriver {
+/** The house's own driver: libcontainer. `name` is how it is asked for. */
+export function nativeDriver(factory: Factory, name: string = NATIVE): ExecDriver {
   const options = (bundle: Bundle) => ({ spec: bundle.spec, root: bundle.root, network: bundle.network, stdio: bundle.stdio, init: bundle.init, ...(bundle.log && { log: bundle.log }) })
   return {
-    name: 'native',
+    name,
     start: async (bundle) => asTask(await factory.start(bundle.id, options(bundle))),
     explain: (bundle) => factory.program(bundle.id, options(bundle)).listing(),
     async adopt(id, cgroupsPath) {
@@ -47,8 +49,8 @@ export function nativeDriver(factory: Factory): ExecDriver {
       return found.status === 'ended' ? { status: 'ended', exit: taskExit(found.exit) } : found
     },
     forget: (id) => factory.forget(id),
-    pause: (id, paused) => factory.cgroups.freeze(id, paused),
-    update: (id, resources) => factory.cgroups.update(id, resources),
+    pause: (id, paused) => factory.pause(id, paused),
+    update: (id, resources) => factory.update(id, resources),
     stats: (id) => cgroupStats(factory.cgroups, id),
     processes: (id) => factory.cgroups.processes(id),
   }

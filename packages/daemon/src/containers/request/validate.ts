@@ -52,7 +52,6 @@ export function checkResources(r: Resources): void {
 }
 
 const RESTART = new Set(['', 'no', 'always', 'unless-stopped', 'on-failure'])
-const RUNTIMES = new Set(['', 'gantry'])
 const LOG_OPTIONS = new Set(['max-size', 'max-file'])
 /** A log never fills the disk unless it is asked to: 5 files of 100 MiB. `max-size=-1` keeps everything. */
 const DEFAULT_LOG_BYTES = 100 << 20
@@ -69,7 +68,6 @@ function checkModes(h: HostConfig): void {
   check('cgroup namespace', h.CgroupnsMode, ['', 'host', 'private'], false)
   if (h.UsernsMode !== '' && h.UsernsMode !== 'host') refuse(`invalid user namespace mode: ${h.UsernsMode}`)
   if (h.Isolation !== '' && h.Isolation !== 'default') refuse(`invalid isolation "${h.Isolation}": linux only supports 'default'`)
-  if (!RUNTIMES.has(h.Runtime)) refuse(`unknown or invalid runtime name: ${h.Runtime}`)
 }
 
 function checkUnsupported(h: HostConfig): void {

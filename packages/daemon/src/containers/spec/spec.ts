@@ -139,6 +139,7 @@ export function toSpec(input: SpecInput): OciSpec {
       privileged: false,
     }),
     root: { readonly: hostConfig.ReadonlyRootfs },
+    ...(hostConfig.Annotations && { annotations: hostConfig.Annotations }),
     mounts: mountsOf(input),
     linux: {
       namespaces: spaces,

@@ -1,0 +1,36 @@
+import { AT, ERRNO, O, type ProgramBuilder } from '@gantry/linux'
+import type { StdioRegisters } from './stdio.ts'
+
+/** A program of the host that a start runs beside the container, or steps that only a child may do. */
+export type ChildWork =
+  | { readonly path: string; readonly args: readonly string[]; readonly env: readonly string[]; readonly stdio?: StdioRegisters['process'] }
+  | { readonly inside: () => void }
+
+/** Runs it in a child and waits; an end that is not well is a failure of the program. */
+export function runProgram(p: ProgramBuilder, what: string, work: ChildWork): void {
+  p.scoped(() => {
+    const [child, result] = [p.register(), p.register()]
+    const [begin, on, good] = [p.label(), p.label(), p.label()]
+    p.op(`start ${what}`, 'fork', [begin], { to: child })
+    p.op('go on', 'jump', [on])
+    p.place(begin)
+    if ('inside' in work) {
+      work.inside()
+      p.op('done', 'end', [])
+    } else {
+      p.call('own signals', 'rt_sigprocmask', [2, p.bytes(Buffer.alloc(8)), 0, 8])
+      const nothing = p.register()
+      if (work.stdio === undefined) p.call('open /dev/null', 'openat', [AT.FDCWD, p.text('/dev/null'), O.RDWR | O.CLOEXEC, 0], { to: nothing })
+      const ends = work.stdio ?? { in: nothing, out: nothing, err: nothing }
+      for (const [fd, end] of [ends.in, ends.out, ends.err].entries()) p.call(`descriptor ${fd}`, 'dup3', [end, fd, 0])
+      p.op(`${what}: ${work.path}`, 'exec', [p.strings([work.path]), 1, p.pointers(work.args), work.args.length, p.pointers(work.env), work.env.length])
+    }
+    p.place(on)
+    const ended = p.room(8)
+    p.call(`wait for ${what}`, 'wait4', [child, ended, 0, 0])
+    p.op('how it ended', 'load', [ended, 4], { to: result })
+    p.op('is it well', 'jumpIfZero', [result, good])
+    p.op(what, 'fail', [ERRNO.ECHILD])
+    p.place(good)
+  })
+}
