@@ -23,6 +23,8 @@ export interface DaemonConfig {
   readonly users: UserMaps | undefined
   /** OCI runtimes beside the house's own. */
   readonly runtimes: readonly RuntimeSetting[]
+  /** The program `lxc-start`, where LXC is installed. */
+  readonly lxcStart: string | undefined
   readonly defaultRuntime: string
   readonly logLevel: LogLevel
   readonly helper: string

@@ -3,7 +3,7 @@ import type { Server } from 'node:http'
 import { openGraph } from '@gantry/graph'
 import { createController } from '@gantry/libnetwork'
 import { familiarString, parseReference } from '@gantry/registry'
-import { byRuntime, externalDriver, NATIVE, capabilitiesOf, createSupervisor, nativeDriver, openHost, startTimeOf } from '@gantry/runtime'
+import { byRuntime, externalDriver, lxcDriver, NATIVE, capabilitiesOf, createSupervisor, nativeDriver, openHost, startTimeOf } from '@gantry/runtime'
 import { EngineError, hasCode, keyedLock, logger, newId, openDatabase, readText, replaceFile } from '@gantry/std'
 import type { DaemonConfig } from './config.ts'
 import type { Container } from './containers/container.ts'
@@ -89,7 +89,7 @@ export async function startDaemon(config: DaemonConfig): Promise<Daemon> {
   const store = openContainerStore(db, graph.names)
   const volumes = openVolumes(db, `${config.dataRoot}/volumes`, (path) => graph.discard(path))
   const networks = await createController({ launcher: host.launcher, db, bridge: config.bridge, icc: config.icc, ipMasq: config.ipMasq, ipForward: config.ipForward, firewall: config.firewall })
-  const external = config.runtimes.map((one) => externalDriver(host, one, `${config.execRoot}/runtimes`))
+  const external = [...config.runtimes.map((one) => externalDriver(host, one, `${config.execRoot}/runtimes`)), ...(config.lxcStart === undefined ? [] : [lxcDriver(host, config.lxcStart)])]
   const supervisor = createSupervisor(byRuntime([nativeDriver(host.factory), ...external], (id) => store.get(id)?.document.hostConfig.Runtime))
   const knownCapabilities = capabilitiesOf(/^CapEff:\s*(\w+)/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1] ?? '0')
   const cgroupVersion = host.cgroups.layout.version
@@ -117,7 +117,7 @@ export async function startDaemon(config: DaemonConfig): Promise<Daemon> {
     ...containerHandlers({
       store, streams: host.streams, lifecycle, start, remove: removePorts, images, emit,
       update: { store, driver: supervisor.driver, limits, emit },
-      create: { store, graph, volumes, knownCapabilities, limits, runtimes: new Set([NATIVE, ...config.runtimes.map((one) => one.name)]), defaultRuntime: config.defaultRuntime, remapped: config.users !== undefined, emit, resolveImage: (name) => resolveImage(graph, name), hasNetwork: (name) => networks.network(name) !== undefined },
+      create: { store, graph, volumes, knownCapabilities, limits, runtimes: new Set([NATIVE, ...external.map((one) => one.name)]), defaultRuntime: config.defaultRuntime, remapped: config.users !== undefined, emit, resolveImage: (name) => resolveImage(graph, name), hasNetwork: (name) => networks.network(name) !== undefined },
       exec: {
         store, graph, supervisor, streams: host.streams, trees: host.trees, emit,
         specInput: (container, identity) => ({

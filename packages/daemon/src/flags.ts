@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { asObject, EngineError, hasCode, type JsonObject, type LogLevel } from '@gantry/std'
 import type { DaemonConfig } from './config.ts'
-import { readRuntimes } from './runtimes.ts'
+import { findProgram, readRuntimes } from './runtimes.ts'
 import { readSubordinateIds } from './subordinate-ids.ts'
 
 /** One flag of the daemon: dockerd's names. */
@@ -131,8 +131,9 @@ export function readConfig(argv: readonly string[], root: string, env: NodeJS.Pr
   const execRoot = text('exec-root').replace(/\/+$/, '')
   if (!execRoot.startsWith('/') || execRoot.length > EXEC_ROOT_LIMIT) throw new EngineError('invalid', `--exec-root: expected an absolute path of at most ${EXEC_ROOT_LIMIT} characters (unix sockets lie below it)`)
   const runtimes = readRuntimes(list('add-runtime'), namedRuntimes, env['PATH'] ?? '')
+  const lxcStart = findProgram('lxc-start', env['PATH'] ?? '')
   const defaultRuntime = text('default-runtime')
-  if (!['gantry', 'lxc', ...runtimes.map((one) => one.name)].includes(defaultRuntime)) throw new EngineError('invalid', `--default-runtime: unknown runtime "${defaultRuntime}"`)
+  if (!['gantry', ...(lxcStart === undefined ? [] : ['lxc']), ...runtimes.map((one) => one.name)].includes(defaultRuntime)) throw new EngineError('invalid', `--default-runtime: unknown runtime "${defaultRuntime}"`)
   const bridge = text('bridge')
   if (bridge !== '' && bridge !== 'none' && !/^[\w.-]{1,15}$/.test(bridge)) throw new EngineError('invalid', `--bridge: invalid interface name "${bridge}"`)
   return {
@@ -153,6 +154,7 @@ export function readConfig(argv: readonly string[], root: string, env: NodeJS.Pr
     tls: bool('tls') || bool('tlsverify') ? { verify: bool('tlsverify'), ca: text('tlscacert'), cert: text('tlscert'), key: text('tlskey') } : undefined,
     users: text('userns-remap') === '' ? undefined : readSubordinateIds(text('userns-remap')),
     runtimes,
+    lxcStart,
     defaultRuntime,
     logLevel: level as LogLevel,
     helper: env['GANTRY_HELPER'] ?? `${root}/build/gantry-helper`,

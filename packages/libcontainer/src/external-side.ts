@@ -3,16 +3,19 @@ import { EngineError, exists, messageOf, readText } from '@gantry/std'
 import type { Launcher, SyscallProgram } from '@gantry/linux'
 import type { CgroupManager } from './cgroups/manager.ts'
 import type { ExecOptions } from './factory.ts'
-import { externalExecProgram, type ExternalRuntime, verbProgram } from './init/external.ts'
+import { externalExecProgram, externalProgram, type ExternalRuntime, verbProgram } from './init/external.ts'
+import type { StartPlan } from './init/plan.ts'
 import { encodeConfig, encodeProcess } from './spec/encode.ts'
 import type { OciResources, OciSpec } from './spec/oci.ts'
 
 /** What a factory does otherwise when another runtime builds the inside. */
 export interface ExternalSide {
+  program(id: string, plan: StartPlan): SyscallProgram
   writeConfig(id: string, spec: OciSpec): void
-  exec(id: string, execId: number, options: ExecOptions): SyscallProgram
-  pause(id: string, paused: boolean): Promise<void>
-  update(id: string, resources: OciResources): Promise<void>
+  /** Left out: as with every other container. */
+  readonly exec?: (id: string, execId: number, options: ExecOptions) => SyscallProgram
+  readonly pause?: (id: string, paused: boolean) => Promise<void>
+  readonly update?: (id: string, resources: OciResources) => Promise<void>
   /** Makes the runtime forget a container whose shim is gone. */
   forget(id: string): Promise<void>
   /** The runtime's own words for a failure, where it left some. */
@@ -45,6 +48,11 @@ function entryOf(text: string): { readonly level: string; readonly msg: string }
   }
 }
 
+/** Clients look for runc's words, whichever runtime it was. */
+export function commonWords(message: string): string {
+  return message.replace(/^.*?unable to start container process: (error during container init: )?/, '').replace(/executable file `([^`]*)` not found in \$PATH.*$/, 'exec: "$1": executable file not found in $$PATH').replace(/^(open executable): Operation not permitted$/, '$1: permission denied').replace(/: (No such file or directory|Permission denied)$/, (text) => text.toLowerCase())
+}
+
 /** What a shell would answer: 127 for what is not there, 126 for what cannot be executed. */
 export function exitCodeOf(message: string): number {
   if (/executable file .*not found|no such file or directory/i.test(message)) return 127
@@ -58,7 +66,7 @@ export function externalSide(runtime: ExternalRuntime, ports: { readonly launche
   const explain = (id: string, error: unknown): RuntimeFailure | undefined => {
     const words = lastError(readText(`${directory(id)}/runtime.log`) ?? '')
     if (words === undefined) return undefined
-    const message = words.replace(/^.*?unable to start container process: (error during container init: )?/, '')
+    const message = commonWords(words)
     return new RuntimeFailure(message, exitCodeOf(message), error)
   }
   const ask = async (id: string, words: readonly string[]): Promise<void> => {
@@ -70,6 +78,7 @@ export function externalSide(runtime: ExternalRuntime, ports: { readonly launche
   }
   return {
     explain,
+    program: (id, plan) => externalProgram({ ...plan, id, bundle: directory(id), runtime }),
     writeConfig: (id, spec) => writeFileSync(`${directory(id)}/config.json`, JSON.stringify(encodeConfig(spec, ports.mountPoint, ports.cgroups.placeOf(id))), { mode: 0o600 }),
     exec(id, execId, options) {
       const processFile = `${directory(id)}/p${execId}`

@@ -4,7 +4,8 @@ import { type Exit, type Launcher, nextFrameId, ProgramError, type Step, type Sy
 import type { CgroupManager } from './cgroups/manager.ts'
 import { execProgram } from './init/exec.ts'
 import { externalSide, RuntimeFailure } from './external-side.ts'
-import { externalProgram, type ExternalRuntime } from './init/external.ts'
+import type { ExternalRuntime } from './init/external.ts'
+import { type LxcRuntime, lxcSide } from './lxc-side.ts'
 import { describeHookFailure } from './init/hooks.ts'
 import type { LogPlan, NetworkPlan, RootMount, StdioPlan, StreamPlan } from './init/plan.ts'
 import { startProgram } from './init/start.ts'
@@ -84,7 +85,7 @@ export interface FactoryOptions {
   /** Where removed directories go. */
   readonly discarder: Discarder
   /** Builds the inside of containers instead of this library. */
-  readonly external?: ExternalRuntime
+  readonly external?: ExternalRuntime | LxcRuntime
 }
 
 const OCI_VERSION = '1.2.0'
@@ -105,11 +106,11 @@ export function createFactory({ root, launcher, cgroups, discarder, external }: 
   const mountPoint = `${root}/rootfs`
   mkdirSync(mountPoint, { recursive: true, mode: 0o700 })
   const directory = (id: string): string => `${root}/c/${id}`
+  const outside = external === undefined ? undefined : 'lxcStart' in external ? lxcSide(external, { mountPoint, directory, cgroups }) : externalSide(external, { launcher, mountPoint, directory, cgroups })
   const program = (id: string, options: StartOptions): SyscallProgram => {
     const plan = { ...options, mountPoint, cgroup: cgroups.plan(id, options.spec.linux.resources), socketPath: `${directory(id)}/s`, exitPath: `${directory(id)}/exit`, hookState: { ociVersion: OCI_VERSION, id, bundle: directory(id) }, lastCapability }
-    return external === undefined ? startProgram(plan) : externalProgram({ ...plan, id, bundle: directory(id), runtime: external })
+    return outside === undefined ? startProgram(plan) : outside.program(id, plan)
   }
-  const outside = external === undefined ? undefined : externalSide(external, { launcher, mountPoint, directory, cgroups })
   const readExit = (id: string): Exit | undefined => {
     const text = readText(`${directory(id)}/exit`)
     return text === undefined ? undefined : parseExitFile(text)
@@ -156,7 +157,7 @@ export function createFactory({ root, launcher, cgroups, discarder, external }: 
     }
     const exec = async (options: ExecOptions): Promise<ExecProcess> => {
       const execId = nextFrameId()
-      const plan = outside === undefined ? execProgram({ ...options, execId, cgroup: cgroups.plan(id, options.spec.linux.resources), lastCapability }) : outside.exec(id, execId, options)
+      const plan = outside?.exec?.(id, execId, options) ?? execProgram({ ...options, execId, cgroup: cgroups.plan(id, options.spec.linux.resources), lastCapability })
       const exited = Promise.withResolvers<Exit>()
       state.execs.set(execId, exited.resolve)
       if (connected === undefined) {
@@ -211,7 +212,8 @@ export function createFactory({ root, launcher, cgroups, discarder, external }: 
         gone: () => {
           void settle(id, state)
         },
-      }).catch((error: unknown) => {
+      }).catch(async (error: unknown) => {
+        if (outside !== undefined) await cgroups.destroy(id)
         throw outside?.explain(id, error) ?? error
       })
       // Only the names of the steps stay: the program itself is 100 KB a container.
@@ -251,8 +253,8 @@ export function createFactory({ root, launcher, cgroups, discarder, external }: 
         return exit === undefined ? { status: 'lost' } : { status: 'ended', exit }
       }
     },
-    pause: (id, paused) => outside?.pause(id, paused) ?? cgroups.freeze(id, paused),
-    update: async (id, resources) => (outside === undefined ? cgroups.update(id, resources) : outside.update(id, resources)),
+    pause: (id, paused) => outside?.pause?.(id, paused) ?? cgroups.freeze(id, paused),
+    update: async (id, resources) => (outside?.update === undefined ? cgroups.update(id, resources) : outside.update(id, resources)),
     forget: (id) => discarder.discard(directory(id)),
   }
 

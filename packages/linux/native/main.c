@@ -100,10 +100,9 @@ static _Noreturn void launcher(void) {
   }
 }
 
-/* `--init` of containers that another runtime builds: this file is their pid 1. */
-static _Noreturn void init_of(char **argv, char **envp) {
-  i64 got = op_init();
-  if (got < 0) sys_exit(255);
+/* Becomes a program, looked up as a shell does; ends with a shell's codes where that fails. */
+static _Noreturn void become(char **argv, char **envp) {
+  i64 got = -ENOENT;
   const char *path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", *name = argv[0];
   for (char **e = envp; *e; e++)
     if (!memcmp(*e, "PATH=", 5)) path = *e + 5;
@@ -118,9 +117,34 @@ static _Noreturn void init_of(char **argv, char **envp) {
     at = put_str(whole, at, 4094, "/");
     whole[put_str(whole, at, 4094, name)] = 0;
     i64 result = sys3(__NR_execve, whole, argv, envp);
-    if (result != -ENOENT || got >= 0) got = result;
+    if (result != -ENOENT) got = result;
   }
+  static const char words[] = "exec: cannot be executed: ";
+  write_full(2, words, sizeof words - 1);
+  write_full(2, name, str_len(name));
+  write_full(2, "\n", 1);
   sys_exit(got == -ENOENT ? 127 : 126);
+}
+
+/* `--init` of containers that another runtime builds: this file is their pid 1. */
+static _Noreturn void init_of(char **argv, char **envp) {
+  if (op_init() < 0) sys_exit(255);
+  become(argv, envp);
+}
+
+/* First process of a container that LXC has built: says that it is there (argv[1], a FIFO) and waits at the gate (argv[0])
+ * until the host's side is ready. */
+static _Noreturn void wait_at_gate(char **argv, char **envp) {
+  u8 byte;
+  i64 gate = sys_openat(-100, argv[0], O_RDONLY | O_CLOEXEC, 0);
+  i64 there = sys_openat(-100, argv[1], O_WRONLY | O_CLOEXEC, 0);
+  if (there < 0 || write_full((int)there, "r", 1) < 0) sys_exit(255);
+  sys_close((int)there);
+  if (gate < 0 || sys3(__NR_read, gate, &byte, 1) != 1) sys_exit(255);
+  sys_close((int)gate);
+  sys1(__NR_setsid, 0);
+  sys3(__NR_ioctl, 0, 0x540e, 0); /* TIOCSCTTY; no terminal, no matter */
+  become(argv + 2, envp);
 }
 
 __attribute__((used)) static _Noreturn void start(u64 *stack) {
@@ -130,6 +154,7 @@ __attribute__((used)) static _Noreturn void start(u64 *stack) {
   if (argc == 2 && str_equal(argv[1], "launcher")) seal(argv, envp);
   if (argc == 2 && str_equal(argv[1], "sealed")) launcher();
   if (argc >= 3 && str_equal(argv[1], "init")) init_of(argv + 2, envp);
+  if (argc >= 5 && str_equal(argv[1], "gate")) wait_at_gate(argv + 2, envp);
   static const char usage[] = "gantry-helper is started by the daemon\n";
   write_full(2, usage, sizeof usage - 1);
   sys_exit(2);

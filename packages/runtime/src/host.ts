@@ -1,6 +1,6 @@
 import { mkdirSync } from 'node:fs'
 import { createDiscarder, type Discarder, EngineError, logger } from '@gantry/std'
-import { type CgroupManager, cgroupManager, createFactory, type ExternalRuntime, type Factory } from '@gantry/libcontainer'
+import { type CgroupManager, cgroupManager, createFactory, type ExternalRuntime, type Factory, type LxcRuntime } from '@gantry/libcontainer'
 import { createTrees, livesInChroot, type Launcher, listenForStreams, startLauncher, type StreamServer, type Trees } from '@gantry/linux'
 
 const log = logger('runtime.host')
@@ -13,7 +13,7 @@ export interface Host extends AsyncDisposable {
   readonly cgroups: CgroupManager
   readonly factory: Factory
   /** Containers whose inside another runtime builds. */
-  factoryFor(runtime: ExternalRuntime): Factory
+  factoryFor(runtime: ExternalRuntime | LxcRuntime): Factory
   readonly helper: string
   /** Takes directories of the exec root that are not needed any more. */
   readonly discarder: Discarder

@@ -1,5 +1,6 @@
 export { type BlockCounter, type CgroupStats, type Identity, CAPABILITIES, capabilitiesOf, DEFAULT_CAPABILITIES, DEFAULT_DEVICES, DEFAULT_PROFILE, describeStartFailure, type OciDevice, type OciDeviceRule, type OciIdMapping, type OciMount, type OciNamespace, type OciProcess, type OciResources, type OciRlimit, type OciSeccomp, type OciSpec, parseProfile, resolveProfile, resolveUser, type RootMount, type StreamPlan, tweakCapabilities } from '@gantry/libcontainer'
 export { type ExpectedStream, parseMountInfo, SIGNALS, startTimeOf, type StreamServer, type TreeRoot, type Trees } from '@gantry/linux'
+export { lxcDriver } from './drivers/lxc.ts'
 export { externalDriver } from './drivers/oci-cli.ts'
 export { NATIVE, nativeDriver } from './drivers/native.ts'
 export { byRuntime } from './drivers/table.ts'

@@ -100,7 +100,8 @@ function makeProcess(p: ProgramBuilder, target: Target, plan: Pick<ExecPlan, 'pr
   return { shim: { in: master, out: master }, process: { in: master, out: master, err: master }, streams }
 }
 
-function networkInside(p: ProgramBuilder, plan: ExternalPlan, pid: Register): void {
+/** Addresses and routes of a container whose inside somebody else has built: a child goes in. */
+export function networkInside(p: ProgramBuilder, plan: StartPlan, pid: Register): void {
   if (plan.network.inside.length === 0) return
   p.phase('network')
   p.scoped(() => {
