@@ -94,8 +94,11 @@ export function foreignDaemon(host: string, pid: number): TestDaemon {
   }
 }
 
-/** Makes a daemon and starts it. */
-export async function testDaemon(flags: readonly string[] = []): Promise<TestDaemon> {
+/** Where a daemon is going to be. */
+export type Place = Pick<TestDaemon, 'home' | 'cgroupParent' | 'holder'>
+
+/** Makes a daemon and starts it; `before` may start something else first and gives further flags. */
+export async function testDaemon(words: readonly string[] = [], before: (place: Place) => Promise<readonly string[]> = async () => []): Promise<TestDaemon> {
   const home = mkdtempSync('/tmp/gtest-')
   const name = home.slice('/tmp/gtest-'.length).toLowerCase()
   const cgroupParent = `/gtest-${name}`
@@ -104,6 +107,7 @@ export async function testDaemon(flags: readonly string[] = []): Promise<TestDae
   const api = createTransport({ host })
   const holderPid = holder.pid ?? 0
   const bridge = `gt${name}`
+  const flags = [...words, ...(await before({ home, cgroupParent, holder: holderPid }))]
   let child: ChildProcess | undefined
   const answers = async (): Promise<boolean> => {
     if (child?.exitCode !== null && child?.exitCode !== undefined) throw new Error(`the daemon ended with ${child.exitCode}:\n${readFileSync(`${home}/log`, 'utf8').split('\n').slice(-5).join('\n')}`)

@@ -1,5 +1,5 @@
 import type { LogLevel } from '@gantry/std'
-import type { RuntimeSetting } from './runtimes.ts'
+import type { RuntimeSetting } from '@gantry/runtime'
 import type { UserMaps } from './subordinate-ids.ts'
 
 /** Everything that a daemon can be told, from flags and file, in one typed object. */
@@ -26,6 +26,9 @@ export interface DaemonConfig {
   /** The program `lxc-start`, where LXC is installed. */
   readonly lxcStart: string | undefined
   readonly defaultRuntime: string
+  /** Socket of a supervisor that is a process of its own; none: it lives in the daemon. */
+  readonly containerd: string | undefined
+  readonly startTimeoutMs: number
   readonly logLevel: LogLevel
   readonly helper: string
   readonly shutdownTimeoutSeconds: number

@@ -3,13 +3,14 @@ import type { Server } from 'node:http'
 import { openGraph } from '@gantry/graph'
 import { createController } from '@gantry/libnetwork'
 import { familiarString, parseReference } from '@gantry/registry'
-import { byRuntime, externalDriver, lxcDriver, NATIVE, capabilitiesOf, createSupervisor, nativeDriver, openHost, startTimeOf } from '@gantry/runtime'
+import { byRuntime, connectSupervisor, externalDriver, lxcDriver, NATIVE, capabilitiesOf, createSupervisor, nativeDriver, openHost, startTimeOf } from '@gantry/runtime'
 import { EngineError, hasCode, keyedLock, logger, newId, openDatabase, readText, replaceFile } from '@gantry/std'
 import type { DaemonConfig } from './config.ts'
 import type { Container } from './containers/container.ts'
 import { containerHandlers } from './containers/handlers.ts'
 import { createLifecycle, type Lifecycle, shouldRestart } from './containers/lifecycle.ts'
 import { removeContainer, type RemovePorts } from './containers/remove.ts'
+import { cgroupsPathOf } from './containers/spec/spec.ts'
 import { etcDirectory } from './containers/spec/etc-files.ts'
 import type { StartPorts } from './containers/start.ts'
 import { openContainerStore } from './containers/store.ts'
@@ -90,7 +91,14 @@ export async function startDaemon(config: DaemonConfig): Promise<Daemon> {
   const volumes = openVolumes(db, `${config.dataRoot}/volumes`, (path) => graph.discard(path))
   const networks = await createController({ launcher: host.launcher, db, bridge: config.bridge, icc: config.icc, ipMasq: config.ipMasq, ipForward: config.ipForward, firewall: config.firewall })
   const external = [...config.runtimes.map((one) => externalDriver(host, one, `${config.execRoot}/runtimes`)), ...(config.lxcStart === undefined ? [] : [lxcDriver(host, config.lxcStart)])]
-  const supervisor = createSupervisor(byRuntime([nativeDriver(host.factory), ...external], (id) => store.get(id)?.document.hostConfig.Runtime))
+  const runtimeOf = (id: string): string | undefined => store.get(id)?.document.hostConfig.Runtime
+  const cgroupsPath = (id: string): string | undefined => {
+    const container = store.get(id)
+    return container && cgroupsPathOf(container.document)
+  }
+  const supervisor = config.containerd === undefined
+    ? createSupervisor(byRuntime([nativeDriver(host.factory), ...external], runtimeOf), { startTimeoutMs: config.startTimeoutMs })
+    : await connectSupervisor({ address: config.containerd, runtimeOf, cgroupsPathOf: cgroupsPath })
   const knownCapabilities = capabilitiesOf(/^CapEff:\s*(\w+)/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1] ?? '0')
   const cgroupVersion = host.cgroups.layout.version
   const limits = { version: cgroupVersion, supports: (file: string) => host.cgroups.supports(file) }
@@ -147,6 +155,7 @@ export async function startDaemon(config: DaemonConfig): Promise<Daemon> {
     startPolicies(store.list(), lifecycle)
     accepted.resolve()
     engine.onShutdown('close the state', async () => db[Symbol.dispose]())
+    engine.onShutdown('leave the supervisor', () => supervisor.close())
     engine.onShutdown('stop the launcher', () => host[Symbol.asyncDispose]())
     engine.onShutdown('empty the trash', () => graph[Symbol.asyncDispose]())
     engine.onShutdown('take the network down', async () => (store.list().some((container) => container.task !== undefined) ? undefined : networks.destroy()))

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
+import { findProgram, parseStartTimeout, readRuntimes } from '@gantry/runtime'
 import { asObject, EngineError, hasCode, type JsonObject, type LogLevel } from '@gantry/std'
 import type { DaemonConfig } from './config.ts'
-import { findProgram, readRuntimes } from './runtimes.ts'
 import { readSubordinateIds } from './subordinate-ids.ts'
 
 /** One flag of the daemon: dockerd's names. */
@@ -45,6 +45,8 @@ export const FLAGS: readonly Flag[] = [
   { name: 'userns-remap', kind: 'text', value: '', help: 'User/Group setting for user namespaces: USER[:GROUP] of /etc/subuid and /etc/subgid' },
   { name: 'add-runtime', kind: 'list', value: [], help: 'Register an additional OCI compatible runtime: name=path' },
   { name: 'default-runtime', kind: 'text', value: 'gantry', help: 'Default OCI runtime for containers' },
+  { name: 'containerd', kind: 'text', value: '', help: 'Socket of a supervisor in a process of its own (gantry supervisor)' },
+  { name: 'start-timeout', kind: 'text', value: '15s', help: 'A container start that takes longer is given up; 0: never' },
   { name: 'log-level', short: 'l', kind: 'text', value: 'info', help: 'Set the logging level: debug, info, warn, error' },
   { name: 'debug', short: 'D', kind: 'bool', value: false, help: 'Enable debug mode' },
   { name: 'live-restore', kind: 'bool', value: true, help: 'Containers outlive the daemon; always so' },
@@ -156,6 +158,8 @@ export function readConfig(argv: readonly string[], root: string, env: NodeJS.Pr
     runtimes,
     lxcStart,
     defaultRuntime,
+    containerd: text('containerd') === '' ? undefined : text('containerd'),
+    startTimeoutMs: parseStartTimeout(text('start-timeout')),
     logLevel: level as LogLevel,
     helper: env['GANTRY_HELPER'] ?? `${root}/build/gantry-helper`,
     shutdownTimeoutSeconds: positiveInteger(text('shutdown-timeout'), 'shutdown-timeout'),

@@ -37,6 +37,8 @@ export interface InitProcess {
   readonly exited: Promise<Exit>
   /** The host side has been tidied. */
   readonly clean: Promise<void>
+  /** Hears of every kill by lack of memory while it runs. */
+  onOom(heard: () => void): void
   signal(signal: number): Promise<void>
   resize(rows: number, columns: number): Promise<void>
   attach(stream: StreamPlan): Promise<void>
@@ -63,7 +65,7 @@ export interface Factory {
   readonly cgroups: CgroupManager
   /** The program of a start, not carried out. */
   program(id: string, options: StartOptions): SyscallProgram
-  start(id: string, options: StartOptions): Promise<InitProcess>
+  start(id: string, options: StartOptions, signal?: AbortSignal): Promise<InitProcess>
   /** Finds a container again that an earlier daemon started; `ended` when its shim has left only the exit status. */
   adopt(id: string, cgroupsPath?: string): Promise<Adopted>
   /** Pauses, goes on, or takes other limits; with another runtime that does it. */
@@ -120,10 +122,12 @@ export function createFactory({ root, launcher, cgroups, discarder, external }: 
     readonly exited: PromiseWithResolvers<Exit>
     readonly clean: PromiseWithResolvers<void>
     readonly execs: Map<number, (exit: Exit) => void>
+    readonly oom: Set<() => void>
+    kills: number
     gone: boolean
     tidy: boolean
   }
-  const ends = (): Ends => ({ exited: Promise.withResolvers<Exit>(), clean: Promise.withResolvers<void>(), execs: new Map(), gone: false, tidy: false })
+  const ends = (): Ends => ({ exited: Promise.withResolvers<Exit>(), clean: Promise.withResolvers<void>(), execs: new Map(), oom: new Set(), kills: 0, gone: false, tidy: false })
 
   /** The shim is gone: whatever it did not say is read from its exit file, or it was killed. */
   const settle = async (id: string, state: Ends): Promise<void> => {
@@ -138,6 +142,12 @@ export function createFactory({ root, launcher, cgroups, discarder, external }: 
       await cgroups.destroy(id)
     }
     state.clean.resolve()
+  }
+
+  /** The shim has heard from the cgroup; its counter tells whether somebody was killed. */
+  const lacking = (id: string, state: Ends): void => {
+    const kills = Number(/^oom_kill (\d+)/m.exec(cgroups.read(id, 'memory', cgroups.layout.version === 2 ? 'memory.events' : 'memory.oom_control') ?? '')?.[1] ?? 0)
+    for (; state.kills < kills; state.kills++) for (const heard of state.oom) heard()
   }
 
   const process = (id: string, pid: number, shimPid: number, timings: () => readonly Timing[], state: Ends, connected?: ShimClient): InitProcess => {
@@ -187,6 +197,7 @@ export function createFactory({ root, launcher, cgroups, discarder, external }: 
       },
       exited: state.exited.promise,
       clean: state.clean.promise,
+      onOom: (heard) => void state.oom.add(heard),
       signal: async (signal) => (await shim()).signal(0, signal),
       resize: async (rows, columns) => (await shim()).resize(0, rows, columns),
       attach: async (stream) => (await shim()).attach(0, stream),
@@ -197,7 +208,7 @@ export function createFactory({ root, launcher, cgroups, discarder, external }: 
   return {
     cgroups,
     program,
-    async start(id, options) {
+    async start(id, options, signal) {
       cgroups.place(id, options.spec.linux.cgroupsPath)
       const compiled = program(id, options)
       if (exists(directory(id))) discarder.discard(directory(id))
@@ -209,11 +220,12 @@ export function createFactory({ root, launcher, cgroups, discarder, external }: 
         clean: () => {
           void afterClean(id, state)
         },
+        lacking: () => lacking(id, state),
         gone: () => {
           void settle(id, state)
         },
-      }).catch(async (error: unknown) => {
-        if (outside !== undefined) await cgroups.destroy(id)
+      }, signal).catch(async (error: unknown) => {
+        if (outside !== undefined || signal?.aborted === true) await cgroups.destroy(id)
         throw outside?.explain(id, error) ?? error
       })
       // Only the names of the steps stay: the program itself is 100 KB a container.
@@ -238,6 +250,7 @@ export function createFactory({ root, launcher, cgroups, discarder, external }: 
           clean: () => {
             void afterClean(id, state)
           },
+          lacking: () => lacking(id, state),
           closed: () => {
             void settle(id, state)
           },

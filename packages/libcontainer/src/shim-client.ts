@@ -25,6 +25,7 @@ export interface ShimClient {
 export interface ShimEvents {
   exited(id: number, exit: Exit): void
   clean(): void
+  lacking?(): void
   closed(): void
 }
 
@@ -55,6 +56,7 @@ export async function connectShim(path: string, events: ShimEvents): Promise<Shi
       const waiting = pending.get(frame.id)
       if (frame.kind === REPLIES.exited) return events.exited(frame.id, decodeExit(frame.body))
       if (frame.kind === REPLIES.clean) return events.clean()
+      if (frame.kind === REPLIES.lacking) return events.lacking?.()
       pending.delete(frame.id)
       return waiting?.resolve(frame)
     }),

@@ -80,6 +80,7 @@
 #define REPLY_GONE 7
 #define REPLY_ACK 8
 #define REPLY_STATE 9
+#define REPLY_LACKING 10
 #define MAX_CONNECTIONS 96
 #define MAX_PROCESSES 128
 #define MAX_CONTROLS 8

@@ -4,9 +4,9 @@
 struct process processes[MAX_PROCESSES];
 struct connection connections[MAX_CONNECTIONS];
 struct control controls[MAX_CONTROLS];
-static struct pollfd polls[2 + MAX_CONTROLS + MAX_CONNECTIONS * 2 + MAX_PROCESSES * 3];
+static struct pollfd polls[3 + MAX_CONTROLS + MAX_CONNECTIONS * 2 + MAX_PROCESSES * 3];
 static struct { u8 type; int index, stream; } owners[sizeof polls / sizeof polls[0]];
-enum { OWN_SIGNAL, OWN_LISTENER, OWN_CONTROL, OWN_CONNECTION, OWN_OUTPUT, OWN_STDIN };
+enum { OWN_SIGNAL, OWN_LISTENER, OWN_LACKING, OWN_CONTROL, OWN_CONNECTION, OWN_OUTPUT, OWN_STDIN };
 #define DRAIN_NS 2000000000ull
 
 static struct program *own_program;
@@ -193,6 +193,7 @@ static int add_poll(int count, int fd, short events, u8 type, int index, int str
 static int collect(int signals) {
   int count = add_poll(0, signals, POLLIN, OWN_SIGNAL, 0, 0);
   if ((int)own.listener >= 0) count = add_poll(count, (int)own.listener, POLLIN, OWN_LISTENER, 0, 0);
+  if ((int)own.lacking >= 0) count = add_poll(count, (int)own.lacking, POLLIN, OWN_LACKING, 0, 0);
   for (int n = 0; n < MAX_CONTROLS; n++)
     if (controls[n].fd >= 0) count = add_poll(count, controls[n].fd, POLLIN, OWN_CONTROL, n, 0);
   for (int n = 0; n < MAX_CONNECTIONS; n++) {
@@ -222,6 +223,13 @@ static void serve(int count, int signals) {
         reap();
         break;
       }
+      case OWN_LACKING: {
+        /* What it says is read from the cgroup by whoever hears of it. */
+        u8 what[512];
+        if (sys3(__NR_read, (int)own.lacking, what, sizeof what) > 0) shim_tell(REPLY_LACKING, own_program->id, 0, 0);
+        else sys_close((int)own.lacking), own.lacking = ~0ull;
+        break;
+      }
       case OWN_LISTENER: control_accept((int)own.listener); break;
       case OWN_CONTROL: control_read(&controls[index]); break;
       case OWN_CONNECTION:
@@ -242,6 +250,7 @@ i64 shim_enter(struct program *p, const u64 *table) {
   memcpy(&own, table, sizeof own);
   own_program = p;
   load_process_table(p, &own.init);
+  if (own.lacking >> 63 && own.lacking != ~0ull) own.lacking = (u64)regs[own.lacking & (REGISTERS - 1)];
   if (own.listener >> 63 && own.listener != ~0ull) own.listener = (u64)regs[own.listener & (REGISTERS - 1)];
   for (int n = 0; n < MAX_CONNECTIONS; n++) connections[n].fd = -1;
   for (int n = 0; n < MAX_CONTROLS; n++) controls[n].fd = -1;

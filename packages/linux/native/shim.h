@@ -17,7 +17,7 @@ struct process_table {
 
 struct shim_table {
   struct process_table init;
-  u64 listener, log_path, exit_path, on_exit, clean_up, oom_text, oom_capacity, log_max_bytes, log_max_files;
+  u64 listener, log_path, exit_path, on_exit, clean_up, oom_text, oom_capacity, log_max_bytes, log_max_files, lacking;
 };
 
 struct output {

@@ -40,6 +40,8 @@ export interface LaunchEvents {
   exited(exit: Exit): void
   /** The host side has been tidied: cgroups are gone, the root file system is unmounted. */
   clean(): void
+  /** The cgroup has run out of memory, or its counters of that have changed. */
+  lacking?(): void
   /** The shim is gone; comes last. */
   gone(): void
 }
@@ -51,7 +53,8 @@ export interface Launcher extends AsyncDisposable {
   inline(program: SyscallProgram): Promise<ProgramResult>
   /** Runs in a child of its own. */
   fork(program: SyscallProgram): Promise<ProgramResult>
-  launch(program: SyscallProgram, events: LaunchEvents): Promise<Launched>
+  /** `signal` ends a start that takes too long, with all that it has made. */
+  launch(program: SyscallProgram, events: LaunchEvents, signal?: AbortSignal): Promise<Launched>
   /** Exits of exec processes arrive by the id that their program was given. */
   expectExit(id: number, exited: (exit: Exit) => void): void
   /** From now on processes that forked programs leave behind are reaped here; otherwise they go to whoever reaps above. */
@@ -156,6 +159,8 @@ export async function startLauncher(helper: string, options: { readonly inheritS
         waiting?.(decodeExit(frame.body))
         return launches.get(frame.id)?.exited(decodeExit(frame.body))
       }
+      case REPLIES.lacking:
+        return launches.get(frame.id)?.lacking?.()
       case REPLIES.clean:
         return launches.get(frame.id)?.clean()
       case REPLIES.gone:
@@ -188,13 +193,17 @@ export async function startLauncher(helper: string, options: { readonly inheritS
     inline,
     adoptOrphans: async () => void (await inline(syscallProgram((p) => p.call('reap what is left behind', 'prctl', [PR.SET_CHILD_SUBREAPER, 1, 0, 0, 0])))),
     fork: async (program) => decodeResult(program, await send(REQUESTS.fork, program, nextFrameId())),
-    async launch(program, events) {
+    async launch(program, events, signal) {
       const id = nextFrameId()
       launches.set(id, events)
+      const end = (): void => {
+        for (const [pid, launched] of shims) if (launched === id) process.kill(pid, 'SIGKILL')
+      }
+      signal?.addEventListener('abort', end)
       const frame = await send(REQUESTS.launch, program, id).catch((error: unknown) => {
         launches.delete(id)
         throw error
-      })
+      }).finally(() => signal?.removeEventListener('abort', end))
       if (frame.kind !== REPLIES.started) {
         launches.delete(id)
         decodeResult(program, frame)

@@ -76,7 +76,7 @@ export const REQUESTS = {
 } as const
 /** Message kinds back. */
 export const REPLIES = {
-  done: 1, failed: 2, forked: 3, started: 4, exited: 5, clean: 6, gone: 7, ack: 8, state: 9,
+  done: 1, failed: 2, forked: 3, started: 4, exited: 5, clean: 6, gone: 7, ack: 8, state: 9, lacking: 10,
 } as const
 /** Most output of one program, bytes. */
 export const OUTPUT_BYTES = 262144

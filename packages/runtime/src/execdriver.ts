@@ -45,6 +45,8 @@ export interface Task extends TaskProcess {
   readonly steps: readonly StartStep[]
   /** The host's side has been tidied. */
   readonly clean: Promise<void>
+  /** Hears of every kill by lack of memory while it runs. */
+  onOom(heard: () => void): void
   attach(stream: StreamPlan): Promise<void>
   exec(process: OciProcess, spec: OciSpec, stdio: StdioPlan): Promise<TaskProcess>
 }
@@ -55,13 +57,13 @@ export type AdoptedTask = { readonly status: 'running'; readonly task: Task } | 
 /** Runs containers. */
 export interface ExecDriver {
   readonly name: string
-  start(bundle: Bundle): Promise<Task>
+  start(bundle: Bundle, signal?: AbortSignal): Promise<Task>
   /** What a start would do, one operation a line. */
-  explain(bundle: Bundle): string
+  explain(bundle: Bundle): Promise<string>
   adopt(id: string, cgroupsPath?: string): Promise<AdoptedTask>
   forget(id: string): void
   pause(id: string, paused: boolean): Promise<void>
   update(id: string, resources: OciResources): Promise<void>
-  processes(id: string): readonly number[]
-  stats(id: string): CgroupStats
+  processes(id: string): Promise<readonly number[]>
+  stats(id: string): Promise<CgroupStats>
 }

@@ -5,11 +5,9 @@ import { createTrees, livesInChroot, type Launcher, listenForStreams, startLaunc
 
 const log = logger('runtime.host')
 
-/** What the house stands on: the launcher, the streams, the trees, the containers. */
-export interface Host extends AsyncDisposable {
+/** What containers stand on. */
+export interface Containers extends AsyncDisposable {
   readonly launcher: Launcher
-  readonly streams: StreamServer
-  readonly trees: Trees
   readonly cgroups: CgroupManager
   readonly factory: Factory
   /** Containers whose inside another runtime builds. */
@@ -19,6 +17,12 @@ export interface Host extends AsyncDisposable {
   readonly discarder: Discarder
 }
 
+/** What the house stands on: containers, the streams, the trees. */
+export interface Host extends Containers {
+  readonly streams: StreamServer
+  readonly trees: Trees
+}
+
 /** Where things are. */
 export interface HostOptions {
   readonly helper: string
@@ -26,22 +30,19 @@ export interface HostOptions {
   readonly cgroupParent: string
 }
 
-/** Starts the launcher while the daemon is still small, and opens what the libraries need of the host. */
-export async function openHost(options: HostOptions): Promise<Host> {
+/** Starts the launcher, while this process is still small, and what starts containers through it. */
+export async function openContainers(options: HostOptions): Promise<Containers> {
   mkdirSync(options.execRoot, { recursive: true, mode: 0o700 })
   const launcher = await startLauncher(options.helper)
   if (await livesInChroot(launcher)) {
     await launcher[Symbol.asyncDispose]()
     throw new EngineError('unsupported', 'the daemon runs in a chroot: containers could be left through it; enter the root with pivot_root(8) in a mount namespace of its own instead')
   }
-  const streams = await listenForStreams(`${options.execRoot}/streams.sock`)
   const cgroups = cgroupManager(options.cgroupParent)
   cgroups.prepare()
   const discarder = createDiscarder({ directory: `${options.execRoot}/trash`, onError: (name, cause) => log.warn('cannot remove', { name, cause }) })
   return {
     launcher,
-    streams,
-    trees: createTrees(launcher, streams),
     cgroups,
     discarder,
     factory: createFactory({ root: options.execRoot, launcher, cgroups, discarder }),
@@ -49,8 +50,22 @@ export async function openHost(options: HostOptions): Promise<Host> {
     helper: options.helper,
     async [Symbol.asyncDispose]() {
       discarder.flush()
-      await streams[Symbol.asyncDispose]()
       await launcher[Symbol.asyncDispose]()
+    },
+  }
+}
+
+/** Opens what the libraries need of the host. */
+export async function openHost(options: HostOptions): Promise<Host> {
+  const containers = await openContainers(options)
+  const streams = await listenForStreams(`${options.execRoot}/streams.sock`)
+  return {
+    ...containers,
+    streams,
+    trees: createTrees(containers.launcher, streams),
+    async [Symbol.asyncDispose]() {
+      await streams[Symbol.asyncDispose]()
+      await containers[Symbol.asyncDispose]()
     },
   }
 }

@@ -72,6 +72,12 @@ export async function joinStreams(client: Duplex, expected: ExpectedStream, opti
     shim.destroy()
     return
   }
+  // A short process may have said nothing and be gone already: its end has been told to nobody.
+  if (shim.readableEnded) {
+    shim.destroy()
+    client.end()
+    return
+  }
   shim.on('error', () => undefined)
   shim.on('close', () => resolve())
   shim.on('end', () => {

@@ -50,6 +50,8 @@ export interface Container {
   readonly execs: Map<string, ExecInstance>
   readonly waiters: Waiters
   removing: boolean
+  /** The running process's lack of memory has been told of. */
+  oomHeard: boolean
   /** Between the stop and the start of a restart: what would remove it at its end leaves it alone. */
   restarting: boolean
   /** Timings of the last start. */
@@ -68,6 +70,6 @@ export function isRunning(container: Container): boolean {
 /** Makes the live part of a record. */
 export function liveContainer(document: ContainerDocument, name: string, state: ContainerState): Container {
   return {
-    id: document.id, name, document, state, task: undefined, sandbox: undefined, waiting: [], execs: new Map(), waiters: { exit: new Set(), removal: new Set() }, removing: false, restarting: false, trace: () => [], tidy: Promise.resolve(), restartTimer: undefined,
+    id: document.id, name, document, state, task: undefined, sandbox: undefined, waiting: [], execs: new Map(), waiters: { exit: new Set(), removal: new Set() }, removing: false, oomHeard: false, restarting: false, trace: () => [], tidy: Promise.resolve(), restartTimer: undefined,
   }
 }

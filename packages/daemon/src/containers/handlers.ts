@@ -104,7 +104,7 @@ function viewHandlers(ports: ContainerHandlerPorts): Set<'container.list' | 'con
     'container.top': async ({ input }) => {
       const container = store.find(input.key)
       if (container.task === undefined) throw new EngineError('conflict', `container ${container.id} is not running`)
-      return processesOf(ports.start.supervisor.driver.processes(container.id), input.arguments)
+      return processesOf(await ports.start.supervisor.driver.processes(container.id), input.arguments)
     },
     'container.update': async ({ input }) => ({ warnings: await updateContainer(ports.update, store.find(input.key), input.request) }),
     'container.stats': async ({ input, stdio, signal }) => {

@@ -76,7 +76,7 @@ export function createLifecycle(ports: LifecyclePorts): Lifecycle {
     state.restarting = again
     const remove = container.document.hostConfig.AutoRemove && !again && !container.restarting
     if (!remove) ports.store.save(container)
-    if (exit.oomKilled) ports.emit(container, 'oom')
+    if (exit.oomKilled && !container.oomHeard) ports.emit(container, 'oom')
     ports.emit(container, 'die', { exitCode: String(exit.code), execDuration: String(Math.max(0, Math.floor(ranMs / 1000))) })
     for (const heard of [...container.waiters.exit]) heard(exit.code, '')
     container.waiters.exit.clear()
@@ -106,6 +106,11 @@ export function createLifecycle(ports: LifecyclePorts): Lifecycle {
 
   const watch = (container: Container, task: Task): void => {
     container.task = task
+    container.oomHeard = false
+    task.onOom(() => {
+      container.oomHeard = true
+      ports.emit(container, 'oom')
+    })
     const recorded = task.exited.then((exit) => finish(container, exit)).catch((cause: unknown) => log.error('cannot record an exit', { id: container.id, cause }))
     container.tidy = Promise.all([recorded, task.clean]).then(() => undefined)
     void task.clean.then(() => {

@@ -97,5 +97,6 @@ export async function explainStart(ports: StartPorts, container: Container): Pro
     undo.add('remove the files in /etc', () => ports.discard(directory))
     writeEtcFiles({ document: container.document, directory, address: sandbox.endpoints[0]?.address, gateway: sandbox.endpoints[0]?.gateway, dns: ports.dns, owner: ownerOf(ports, container) })
   }
-  return ports.supervisor.driver.explain(bundleOf(ports, container, image, sandbox))
+  // Awaited here: what was made for it is undone behind this line.
+  return await ports.supervisor.driver.explain(bundleOf(ports, container, image, sandbox))
 }

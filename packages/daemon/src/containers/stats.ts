@@ -107,16 +107,19 @@ function pause(ms: number, signal: AbortSignal): Promise<void> {
 
 /** Gives one reading a second until the client or the container has gone; just one, after a first that it is held against, without `stream`. */
 export async function streamStats(driver: ExecDriver, container: Container, options: { readonly stream: boolean; readonly oneShot: boolean }, write: (view: unknown) => Promise<void>, signal: AbortSignal): Promise<void> {
-  const take = (): Sample => ({ at: nowNanos(), system: systemCpu(), stats: driver.stats(container.id) })
+  const take = async (): Promise<Sample> => {
+    const stats = await driver.stats(container.id)
+    return { at: nowNanos(), system: systemCpu(), stats }
+  }
   if (container.task === undefined) return write(nothing(container))
   let before: Sample | undefined
   if (!options.stream && !options.oneShot) {
-    before = take()
+    before = await take()
     await pause(PERIOD_MS, signal)
   }
   while (!signal.aborted) {
     if (container.task === undefined) return options.stream ? undefined : write(nothing(container))
-    const now = take()
+    const now = await take()
     await write(statsView(container, now, before))
     before = now
     if (!options.stream) return

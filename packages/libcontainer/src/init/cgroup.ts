@@ -78,3 +78,29 @@ export function cloneProcess(p: ProgramBuilder, flags: number, entry: CgroupEntr
   if (entry.unified !== undefined) p.op('into the unified cgroup', 'store', [{ blob: blob.blob + 80, length: 8 }, entry.unified, 8])
   p.op('clone the process', 'clone', [blob, ARGS_BYTES, child], { to: pid })
 }
+
+const IN_MODIFY = 2
+const LINE_BYTES = 48
+
+/** A descriptor that is readable when the container runs out of its memory: an eventfd of version 1, an inotify of version 2. */
+export function watchMemory(p: ProgramBuilder, plan: StartPlan): Register | undefined {
+  const file = plan.cgroup.oomFile
+  if (file === undefined || plan.spec.linux.resources.memory?.limit === undefined) return undefined
+  const fd = p.register()
+  if (plan.cgroup.version === 2) {
+    p.call('watch for lack of memory', 'inotify_init1', [O.CLOEXEC | O.NONBLOCK], { to: fd })
+    p.call(`watch ${file}`, 'inotify_add_watch', [fd, p.text(file), IN_MODIFY])
+    return fd
+  }
+  p.scoped(() => {
+    const [control, length] = [p.register(), p.register()]
+    const [tail, line] = [p.room(LINE_BYTES), p.room(LINE_BYTES)]
+    p.call('watch for lack of memory', 'eventfd2', [0, O.CLOEXEC | O.NONBLOCK], { to: fd })
+    p.call(`open ${file}`, 'openat', [AT.FDCWD, p.text(file), O.RDONLY | O.CLOEXEC, 0], { to: control })
+    p.op('its number', 'format', [tail, LINE_BYTES, p.text(' '), control, p.text('')])
+    p.op('both numbers', 'format', [line, LINE_BYTES, p.text(''), fd, tail], { to: length })
+    p.op('register the watch', 'writeFile', [AT.FDCWD, p.text(file.replace(/[^/]*$/, 'cgroup.event_control')), line, length, 0])
+    p.call('close it', 'close', [control])
+  })
+  return fd
+}

@@ -1,5 +1,6 @@
 import { AT, CLONE, O, type ProgramBuilder, type Register, SOCKET, SOCKET_ADDRESS_BYTES, socketAddress, type SyscallProgram, syscallProgram, TIO } from '@gantry/linux'
 import type { OciProcess } from '../spec/oci.ts'
+import { watchMemory } from './cgroup.ts'
 import { hostNetwork, insideNetwork } from './network.ts'
 import type { ExecPlan, StartPlan } from './plan.ts'
 import { SHIM_REGISTERS } from './registers.ts'
@@ -136,12 +137,13 @@ export function externalProgram(plan: ExternalPlan): SyscallProgram {
     p.phase(plan.runtime.name)
     const stdio = makeProcess(p, plan, { process: plan.spec.process, stdio: plan.stdio }, ['create', '--bundle', plan.bundle], { pid: `${plan.bundle}/pid`, console: `${plan.bundle}/t` }, pid)
     p.call('hold the process', 'pidfd_open', [pid, 0], { to: SHIM_REGISTERS.init })
+    const lacking = watchMemory(p, plan)
     hostNetwork(p, plan, pid)
     networkInside(p, plan, pid)
     p.phase(plan.runtime.name)
     verb(p, plan, ['start', plan.id])
     p.op('report the start', 'report', [pid])
-    shimTail(p, plan, { pid, listener, table: processTable(0, pid, plan.spec.process, plan.stdio, stdio), cleanUp: () => verb(p, plan, ['delete', '--force', plan.id]) }, () => {
+    shimTail(p, plan, { pid, listener, lacking, table: processTable(0, pid, plan.spec.process, plan.stdio, stdio), cleanUp: () => verb(p, plan, ['delete', '--force', plan.id]) }, () => {
       p.place(failed)
       endProcess(p, pid)
       p.op('it is gone', 'move', [0], { to: pid })

@@ -1,4 +1,5 @@
 import { AT, CLONE, O, PR, type ProgramBuilder, type Register, SIGNALS, type SyscallProgram, syscallProgram, TIO } from '@gantry/linux'
+import { watchMemory } from './cgroup.ts'
 import { runProgram } from './child.ts'
 import { networkInside } from './external.ts'
 import { hostNetwork } from './network.ts'
@@ -123,6 +124,7 @@ export function lxcProgram(plan: LxcPlan): SyscallProgram {
     awaitFirst(p, ready, monitor)
     findInit(p, monitor, pid)
     p.call('hold the process', 'pidfd_open', [pid, 0], { to: SHIM_REGISTERS.init })
+    const lacking = watchMemory(p, plan)
     hostNetwork(p, plan, pid)
     networkInside(p, plan, pid)
     settings(p, plan)
@@ -140,7 +142,7 @@ export function lxcProgram(plan: LxcPlan): SyscallProgram {
     const tidy = (): void => {
       for (const path of plan.monitorCgroups) p.call(`remove ${path}`, 'rmdir', [p.text(path)], { ignore: true })
     }
-    shimTail(p, plan, { pid, listener, table: processTable(0, pid, plan.spec.process, plan.stdio, stdio), cleanUp: tidy }, () => {
+    shimTail(p, plan, { pid, listener, lacking, table: processTable(0, pid, plan.spec.process, plan.stdio, stdio), cleanUp: tidy }, () => {
       p.place(failed)
       endProcess(p, monitor)
       if (plan.cgroup.unified !== undefined) p.op('end what it has left', 'writeFile', [AT.FDCWD, p.text(`${plan.cgroup.unified}/cgroup.kill`), p.text('1'), 1, 0], { ignore: true })

@@ -1,6 +1,6 @@
 import { AT, CLONE, type Label, O, type ProgramBuilder, type Register, SOCKET, SOCKET_ADDRESS_BYTES, socketAddress, type SyscallProgram, syscallProgram } from '@gantry/linux'
 import type { OciLinux } from '../spec/oci.ts'
-import { attachDevicePolicy, cloneProcess, closeCgroup, makeCgroup, openCgroup } from './cgroup.ts'
+import { attachDevicePolicy, cloneProcess, closeCgroup, makeCgroup, openCgroup, watchMemory } from './cgroup.ts'
 import { runHooks } from './hooks.ts'
 import { setLimits } from './identity.ts'
 import { beforeMounts, CLONE_FLAGS, type GoPipe, holdNamespaces, initSide } from './init-side.ts'
@@ -101,11 +101,18 @@ function afterExit(p: ProgramBuilder, plan: StartPlan, oom: { readonly blob: num
   return { onExit, cleanUp }
 }
 
+const NAMED = 1n << 63n
+const NONE = (1n << 64n) - 1n
+/** Ten words behind the table of the init. */
+const TAIL_BYTES = 80
+
 /** What a shim needs to know of its container. */
 export interface ShimTail {
   readonly pid: Register
   readonly listener: Register
   readonly table: Buffer
+  /** Readable when memory has run out. */
+  readonly lacking?: Register | undefined
   /** Last of all, when the process is gone. */
   readonly cleanUp: () => void
 }
@@ -113,13 +120,13 @@ export interface ShimTail {
 /** Stays as the shim (`struct shim_table` in shim.h); `others` writes what is not the shim's, behind it. */
 export function shimTail(p: ProgramBuilder, plan: StartPlan, tail: ShimTail, others: () => void): void {
   const oom = p.room(OOM_BYTES)
-  const table = Buffer.concat([tail.table, Buffer.alloc(72)])
+  const table = Buffer.concat([tail.table, Buffer.alloc(TAIL_BYTES)])
   const tableAt = p.bytes(table)
   p.op('stay as the shim', 'shim', [tableAt])
   others()
   const { onExit, cleanUp } = afterExit(p, plan, oom, tail.cleanUp)
   const words = [
-    (1n << 63n) | BigInt(tail.listener.register),
+    NAMED | BigInt(tail.listener.register),
     BigInt(plan.log === undefined ? 0 : p.text(plan.log.path).blob),
     BigInt(p.text(plan.exitPath).blob),
     BigInt(onExit.at ?? 0),
@@ -128,9 +135,10 @@ export function shimTail(p: ProgramBuilder, plan: StartPlan, tail: ShimTail, oth
     BigInt(OOM_BYTES),
     BigInt(plan.log?.maxBytes ?? 0),
     BigInt(plan.log?.maxFiles ?? 0),
+    tail.lacking === undefined ? NONE : NAMED | BigInt(tail.lacking.register),
   ]
   words.forEach((value, index) => {
-    table.writeBigUInt64LE(value, table.length - 72 + index * 8)
+    table.writeBigUInt64LE(value, table.length - TAIL_BYTES + index * 8)
   })
   p.rewrite(tableAt, table)
 }
@@ -146,6 +154,7 @@ export function startProgram(plan: StartPlan): SyscallProgram {
     p.phase('cgroup')
     makeCgroup(p, plan)
     const entry = openCgroup(p, plan.cgroup)
+    const lacking = watchMemory(p, plan)
     attachDevicePolicy(p, plan, entry)
     p.phase('stdio')
     const listener = listenForDaemon(p, plan.socketPath)
@@ -180,7 +189,7 @@ export function startProgram(plan: StartPlan): SyscallProgram {
     p.call('close the go pipe', 'close', [pipes.goWrite])
     runHooks(p, 'poststart', plan.spec.hooks?.poststart, plan.hookState, 'running', pid)
     p.op('report the start', 'report', [pid])
-    shimTail(p, plan, { pid, listener, table: processTable(0, pid, plan.spec.process, plan.stdio, stdio), cleanUp: () => runHooks(p, 'poststop', plan.spec.hooks?.poststop, plan.hookState, 'stopped', pid) }, () => {
+    shimTail(p, plan, { pid, listener, lacking, table: processTable(0, pid, plan.spec.process, plan.stdio, stdio), cleanUp: () => runHooks(p, 'poststop', plan.spec.hooks?.poststop, plan.hookState, 'stopped', pid) }, () => {
       p.place(child)
       initSide(p, plan, entry, stdio, pipes, opened, held)
       p.place(failed)

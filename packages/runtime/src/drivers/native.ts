@@ -28,6 +28,7 @@ function asTask(process: InitProcess): Task {
     ...taskProcess(process),
     shimPid: process.shimPid,
     clean: process.clean,
+    onOom: (heard) => process.onOom(heard),
     get steps() {
       return process.timings.map((timing) => ({ phase: timing.step.phase, what: timing.step.what, side: timing.step.child ? ('init' as const) : ('shim' as const), endedAt: timing.at }))
     },
@@ -41,8 +42,8 @@ export function nativeDriver(factory: Factory, name: string = NATIVE): ExecDrive
   const options = (bundle: Bundle) => ({ spec: bundle.spec, root: bundle.root, network: bundle.network, stdio: bundle.stdio, init: bundle.init, ...(bundle.log && { log: bundle.log }) })
   return {
     name,
-    start: async (bundle) => asTask(await factory.start(bundle.id, options(bundle))),
-    explain: (bundle) => factory.program(bundle.id, options(bundle)).listing(),
+    start: async (bundle, signal) => asTask(await factory.start(bundle.id, options(bundle), signal)),
+    explain: async (bundle) => factory.program(bundle.id, options(bundle)).listing(),
     async adopt(id, cgroupsPath) {
       const found = await factory.adopt(id, cgroupsPath)
       if (found.status === 'running') return { status: 'running', task: asTask(found.process) }
@@ -51,7 +52,7 @@ export function nativeDriver(factory: Factory, name: string = NATIVE): ExecDrive
     forget: (id) => factory.forget(id),
     pause: (id, paused) => factory.pause(id, paused),
     update: (id, resources) => factory.update(id, resources),
-    stats: (id) => cgroupStats(factory.cgroups, id),
-    processes: (id) => factory.cgroups.processes(id),
+    stats: async (id) => cgroupStats(factory.cgroups, id),
+    processes: async (id) => factory.cgroups.processes(id),
   }
 }

@@ -11,13 +11,13 @@ export function byRuntime(drivers: readonly [ExecDriver, ...ExecDriver[]], runti
   const of = (id: string): ExecDriver => named(runtimeOf(id) ?? '')
   return {
     name: drivers[0].name,
-    start: (bundle) => named(bundle.runtime).start(bundle),
-    explain: (bundle) => named(bundle.runtime).explain(bundle),
-    adopt: (id, cgroupsPath) => of(id).adopt(id, cgroupsPath),
+    start: async (bundle, signal) => named(bundle.runtime).start(bundle, signal),
+    explain: async (bundle) => named(bundle.runtime).explain(bundle),
+    adopt: async (id, cgroupsPath) => of(id).adopt(id, cgroupsPath),
     forget: (id) => drivers[0].forget(id),
-    pause: (id, paused) => of(id).pause(id, paused),
-    update: (id, resources) => of(id).update(id, resources),
-    processes: (id) => of(id).processes(id),
-    stats: (id) => of(id).stats(id),
+    pause: async (id, paused) => of(id).pause(id, paused),
+    update: async (id, resources) => of(id).update(id, resources),
+    processes: async (id) => of(id).processes(id),
+    stats: async (id) => of(id).stats(id),
   }
 }
