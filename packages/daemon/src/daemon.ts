@@ -85,6 +85,7 @@ export async function startDaemon(config: DaemonConfig): Promise<Daemon> {
   const host = await openHost(config)
   writeFileSync(`${config.execRoot}/launcher`, processMark(host.launcher.pid))
   const db = openDatabase(`${config.dataRoot}/gantry.db`)
+  const ownId = daemonId(config.dataRoot)
   const events = createEvents()
   const graph = openGraph({ root: config.dataRoot, db, trees: host.trees, driver: config.storageDriver })
   const store = openContainerStore(db, graph.names)
@@ -108,7 +109,7 @@ export async function startDaemon(config: DaemonConfig): Promise<Daemon> {
     events.emit('container', action, container.id, { ...container.document.config.Labels, image: container.document.config.Image, name: container.name, ...attributes })
   const emitImage = (action: string, id: string, attributes: Readonly<Record<string, string>>): void => events.emit('image', action, id, attributes)
   const images = { graph, containers: () => store.list(), emit: emitImage }
-  const logPath = (container: Container): string => `${containerDirectory(container.id)}/${container.id}-json.log`
+  const logPath = (container: Container): string => `${containerDirectory(container.id)}/${container.id}-${container.document.hostConfig.LogConfig.Type === 'local' ? 'journal' : 'json'}.log`
   const removePorts: RemovePorts = { store, graph, supervisor, volumes, containerDirectory, emit, kill: (container) => lifecycle.kill(container, 'SIGKILL').catch(ignoreNotRunning) }
   const remove = (container: Container): Promise<void> => removeContainer(removePorts, container, { volumes: container.document.hostConfig.AutoRemove })
   const start: Omit<StartPorts, 'watch'> = {
@@ -139,7 +140,7 @@ export async function startDaemon(config: DaemonConfig): Promise<Daemon> {
     ...imageHandlers(images),
     ...systemHandlers({
       events, networks, volumes, bytesIn: (path) => graph.bytesIn(path), containers: () => store.list(), version: versionView, jobs: () => engine.jobs(),
-      info: () => infoView({ graph, config, events, limits, daemonId: daemonId(config.dataRoot), quarantined: store.quarantined, containers: () => store.list(), jobs: () => engine.jobs().length }),
+      info: () => infoView({ graph, config, events, limits, daemonId: ownId, quarantined: store.quarantined, containers: () => store.list(), jobs: () => engine.jobs().length }),
     }),
   })
 

@@ -1,4 +1,8 @@
-/* The container's log: one JSON object a line, {"log","stream","time"}, as Docker's json-file driver writes it. */
+/*
+ * The container's log. Format 0: one JSON object a line, {"log","stream","time"}, as Docker's json-file driver writes it.
+ * Format 1, the journal: {u32 magic, u32 length, u64 nanoseconds, u8 stream, u8[3]} message {u32 length}, so that it can be read
+ * from either end, and past a record that a crash has cut off. What cannot be written is kept, and nothing more is taken.
+ */
 #include "shim.h"
 
 #define LINE 16384
@@ -7,10 +11,17 @@ static int log_fd = -1;
 static u64 log_bytes, log_limit, log_files;
 static u8 line[2][LINE];
 static u32 line_length[2];
-static char text[65536 + 8192];
-static u32 text_length;
+#define JOURNAL_MAGIC 0x314a5247u /* GRJ1 */
+/* One entry at its longest: six bytes of JSON for each of the line's, and what stands around them. */
+#define ENTRY (LINE * 6 + 256)
+#define FLUSH_AT 32768
+static char text[FLUSH_AT + ENTRY];
+static u32 text_length, text_written;
+static u64 log_format;
+int log_stuck;
 
-void log_open(const char *path, u64 max_bytes, u64 max_files) {
+void log_open(const char *path, u64 max_bytes, u64 max_files, u64 format) {
+  log_format = format;
   put_str(log_path, 0, sizeof log_path - 16, path);
   log_limit = max_bytes;
   log_files = max_files;
@@ -37,6 +48,7 @@ static void rotate(void) {
   if (log_files <= 1) sys3(__NR_unlinkat, -100, log_path, 0);
 }
 
+/* Writes what there is; what the disk does not take now stays, and the next try goes on behind it. */
 static void flush_text(void) {
   if (!text_length) return;
   if (log_fd < 0) {
@@ -44,9 +56,16 @@ static void flush_text(void) {
     i64 size = log_fd < 0 ? 0 : sys3(__NR_lseek, log_fd, 0, 2);
     log_bytes = size > 0 ? (u64)size : 0;
   }
-  if (log_fd >= 0 && write_full(log_fd, text, text_length) >= 0) log_bytes += text_length;
-  text_length = 0;
-  if (log_fd >= 0 && log_limit && log_bytes >= log_limit) rotate();
+  log_stuck = log_fd < 0;
+  while (!log_stuck && text_written < text_length) {
+    i64 put = sys3(__NR_write, log_fd, text + text_written, text_length - text_written);
+    if (put == -EINTR) continue;
+    if (put <= 0) log_stuck = 1;
+    else text_written += (u32)put, log_bytes += (u64)put;
+  }
+  if (log_stuck) return;
+  text_length = text_written = 0;
+  if (log_limit && log_bytes >= log_limit) rotate();
 }
 
 /* RFC 3339 in UTC with nanoseconds. Days to civil date by the usual 400-year cycles. */
@@ -86,7 +105,6 @@ static u32 utf8_length(const u8 *s, u32 left) {
 static void put_escaped(const u8 *s, u32 length) {
   static const char hex[] = "0123456789abcdef";
   for (u32 i = 0; i < length;) {
-    if (text_length > sizeof text - 64) flush_text();
     u8 c = s[i];
     if (c >= 0x20 && c < 0x7f && c != '"' && c != '\\') {
       text[text_length++] = (char)c, i++;
@@ -117,29 +135,50 @@ static void put_escaped(const u8 *s, u32 length) {
   }
 }
 
-static void put_line(int stream, u64 when) {
-  /* A line is at most 6 bytes of JSON per byte: flush early so that one entry is one write. */
-  if (text_length && text_length + line_length[stream] * 2 > sizeof text / 2) flush_text();
+static void put_json(int stream, u64 when) {
   text_length = put_str(text, text_length, sizeof text, "{\"log\":\"");
   put_escaped(line[stream], line_length[stream]);
   text_length = put_str(text, text_length, sizeof text, stream ? "\",\"stream\":\"stderr\",\"time\":\"" : "\",\"stream\":\"stdout\",\"time\":\"");
   text_length = put_time(text, text_length, sizeof text, when);
   text_length = put_str(text, text_length, sizeof text, "\"}\n");
-  line_length[stream] = 0;
 }
 
-void log_add(int stream, const u8 *bytes, u32 length) {
-  if (!log_path[0]) return;
+static void put_record(int stream, u64 when) {
+  struct { u32 magic, length; u64 time; u8 stream, pad[7]; } head = {JOURNAL_MAGIC, line_length[stream], when, (u8)(stream + 1), {0}};
+  memcpy(text + text_length, &head, sizeof head);
+  memcpy(text + text_length + sizeof head, line[stream], head.length);
+  memcpy(text + text_length + sizeof head + head.length, &head.length, 4);
+  text_length += (u32)sizeof head + head.length + 4;
+}
+
+/* One entry is one write, or part of one. False: there is no room for it now. */
+static int put_line(int stream, u64 when) {
+  if (text_length > FLUSH_AT) flush_text();
+  if (text_length > FLUSH_AT) return 0;
+  if (log_format) put_record(stream, when);
+  else put_json(stream, when);
+  line_length[stream] = 0;
+  return 1;
+}
+
+u32 log_add(int stream, const u8 *bytes, u32 length) {
+  if (!log_path[0]) return length;
   u64 when = now_real();
   for (u32 i = 0; i < length; i++) {
     line[stream][line_length[stream]++] = bytes[i];
-    if (bytes[i] == '\n' || line_length[stream] == LINE) put_line(stream, when);
+    if ((bytes[i] == '\n' || line_length[stream] == LINE) && !put_line(stream, when)) {
+      line_length[stream]--;
+      return i;
+    }
   }
   flush_text();
+  return length;
 }
 
+void log_retry(void) { flush_text(); }
+
 void log_end(int stream) {
-  if (!log_path[0] || !line_length[stream]) return;
-  put_line(stream, now_real());
+  if (!log_path[0]) return;
+  if (line_length[stream]) put_line(stream, now_real());
   flush_text();
 }

@@ -44,7 +44,7 @@ static int process_add(const struct process_table *t) {
     p->ended = p->reported = p->status = 0;
     for (int s = 0; s < 2; s++) {
       p->out[s].fd = (int)(s ? t->err : t->out);
-      p->out[s].length = 0;
+      p->out[s].length = p->out[s].logged = 0;
       p->out[s].busy = 0;
       if (p->out[s].fd >= 0) set_nonblocking(p->out[s].fd);
     }
@@ -254,7 +254,7 @@ i64 shim_enter(struct program *p, const u64 *table) {
   if (own.listener >> 63 && own.listener != ~0ull) own.listener = (u64)regs[own.listener & (REGISTERS - 1)];
   for (int n = 0; n < MAX_CONNECTIONS; n++) connections[n].fd = -1;
   for (int n = 0; n < MAX_CONTROLS; n++) controls[n].fd = -1;
-  if (own.log_path) log_open((char *)program_blob(p) + own.log_path, own.log_max_bytes, own.log_max_files);
+  if (own.log_path) log_open((char *)program_blob(p) + own.log_path, own.log_max_bytes, own.log_max_files, own.log_format);
   process_add(&own.init);
   u64 child = 1ull << (SIGCHLD - 1), blocked = child | 1ull << (SIGPIPE - 1);
   sys4(__NR_rt_sigprocmask, SIG_BLOCK, &blocked, 0, 8);
@@ -264,10 +264,11 @@ i64 shim_enter(struct program *p, const u64 *table) {
     if (finish()) break;
     int count = collect(signals);
     struct __kernel_timespec wait = {0, 100000000};
-    int ended = 0;
+    int ended = log_stuck;
     for (int n = 0; n < MAX_PROCESSES; n++) ended |= processes[n].used && processes[n].ended && !processes[n].reported;
     i64 got = sys5(__NR_ppoll, polls, count, ended ? &wait : 0, 0, 0);
     if (got > 0) serve(count, signals);
+    if (log_stuck) output_retry();
   }
   sys_exit(0);
 }

@@ -17,12 +17,13 @@ struct process_table {
 
 struct shim_table {
   struct process_table init;
-  u64 listener, log_path, exit_path, on_exit, clean_up, oom_text, oom_capacity, log_max_bytes, log_max_files, lacking;
+  u64 listener, log_path, exit_path, on_exit, clean_up, oom_text, oom_capacity, log_max_bytes, log_max_files, lacking, log_format;
 };
 
 struct output {
   int fd;          /* -1 once it has ended */
   u32 length;      /* bytes of the chunk, header excluded */
+  u32 logged;      /* of which so many have gone to the log */
   u8 busy;         /* the chunk is still on its way to a reader */
   u8 head[8];
   u8 bytes[CHUNK];
@@ -59,10 +60,14 @@ extern struct process processes[MAX_PROCESSES];
 extern struct connection connections[MAX_CONNECTIONS];
 extern struct control controls[MAX_CONTROLS];
 
-void log_open(const char *path, u64 max_bytes, u64 max_files);
-/* Adds output of stream 0 (stdout) or 1 (stderr) to the log; `end` writes what lacks its line feed. */
-void log_add(int stream, const u8 *bytes, u32 length);
+void log_open(const char *path, u64 max_bytes, u64 max_files, u64 format);
+/* Adds output of stream 0 (stdout) or 1 (stderr) to the log and gives how much of it was taken; `end` writes what lacks its line feed. */
+u32 log_add(int stream, const u8 *bytes, u32 length);
 void log_end(int stream);
+/* The log cannot be written (a full disk): the container waits until a further try succeeds. */
+extern int log_stuck;
+void log_retry(void);
+void output_retry(void);
 
 int connection_add(int fd, int process, u32 flags);
 void connection_close(struct connection *c);

@@ -77,11 +77,23 @@ void output_settle(int process) {
   }
 }
 
-int process_wants_output(struct process *p, int stream) { return p->out[stream].fd >= 0 && !p->out[stream].busy; }
+int process_wants_output(struct process *p, int stream) {
+  struct output *o = &p->out[stream];
+  return o->fd >= 0 && !o->busy && o->logged == o->length && !(log_stuck && p == processes);
+}
+
+/* Tries the log again, then hands it what it had no room for. */
+void output_retry(void) {
+  log_retry();
+  for (int s = 0; s < 2 && !log_stuck; s++) {
+    struct output *o = &processes[0].out[s];
+    if (o->logged < o->length) o->logged += log_add(s, o->bytes + o->logged, o->length - o->logged);
+  }
+}
 
 void output_read(struct process *p, int stream) {
   struct output *o = &p->out[stream];
-  if (o->fd < 0 || o->busy) return;
+  if (o->fd < 0 || o->busy || o->logged < o->length) return;
   i64 got = sys3(__NR_read, o->fd, o->bytes, CHUNK);
   if (got == -EAGAIN || got == -EINTR) return;
   int index = (int)(p - processes);
@@ -100,7 +112,7 @@ void output_read(struct process *p, int stream) {
   memset(o->head, 0, 8);
   o->head[0] = (u8)(stream + 1);
   for (int n = 0; n < 4; n++) o->head[4 + n] = (u8)(o->length >> (24 - 8 * n));
-  if (index == 0) log_add(stream, o->bytes, o->length);
+  o->logged = index == 0 ? log_add(stream, o->bytes, o->length) : o->length;
   o->busy = 1;
   for (int n = 0; n < MAX_CONNECTIONS; n++)
     if (connections[n].fd >= 0 && connections[n].process == index) connections[n].done &= (u8)~(1 << stream);

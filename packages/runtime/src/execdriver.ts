@@ -10,7 +10,7 @@ export interface Bundle {
   readonly root: RootMount
   readonly network: { readonly host: readonly NetlinkBatch[]; readonly inside: readonly NetlinkBatch[]; readonly sysctls: readonly (readonly [string, string])[] }
   readonly stdio: StdioPlan
-  readonly log: { readonly path: string; readonly maxBytes: number; readonly maxFiles: number } | undefined
+  readonly log: { readonly path: string; readonly maxBytes: number; readonly maxFiles: number; readonly format: 'json' | 'journal' } | undefined
   readonly init: boolean
 }
 

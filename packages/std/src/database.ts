@@ -48,7 +48,8 @@ export function openDatabase(path: string): Database {
       return result
     } finally {
       depth--
-      if (!done) db.exec('ROLLBACK')
+      // SQLite has taken it back by itself where the disk is full.
+      if (!done && db.isTransaction) db.exec('ROLLBACK')
       if (options.durable === true) db.exec('PRAGMA synchronous=NORMAL')
     }
   }

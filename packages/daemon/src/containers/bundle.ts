@@ -72,7 +72,7 @@ export function bundleOf(ports: BundlePorts, container: Container, image: Image 
     root: ports.graph.driver.recipe(container.id, ports.graph.places(image), { volatile: hostConfig.AutoRemove }),
     network: sandbox.attachment,
     stdio: { openStdin: config.OpenStdin, stdinOnce: config.StdinOnce, streams: container.waiting.map((one) => one.plan) },
-    log: log.type === 'none' ? undefined : { path: ports.logPath(container), maxBytes: log.maxBytes, maxFiles: log.maxFiles },
+    log: log.type === 'none' ? undefined : { path: ports.logPath(container), maxBytes: log.maxBytes, maxFiles: log.maxFiles, format: log.type === 'local' ? 'journal' : 'json' },
     init: hostConfig.Init === true,
   }
 }

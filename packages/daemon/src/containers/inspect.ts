@@ -96,7 +96,7 @@ export async function inspectContainer(ports: ViewPorts, container: Container, v
     ResolvConfPath: started ? `${etc}/resolv.conf` : '',
     HostnamePath: started ? `${etc}/hostname` : '',
     HostsPath: started ? `${etc}/hosts` : '',
-    LogPath: document.hostConfig.LogConfig.Type === 'none' ? '' : ports.logPath(container),
+    LogPath: document.hostConfig.LogConfig.Type !== 'json-file' ? '' : ports.logPath(container),
     Name: `/${container.name}`,
     RestartCount: state.restartCount,
     Driver: ports.graph.driver.name,

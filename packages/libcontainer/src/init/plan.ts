@@ -36,6 +36,8 @@ export interface LogPlan {
   /** 0 = never rotated */
   readonly maxBytes: number
   readonly maxFiles: number
+  /** JSON lines, or the journal. */
+  readonly format: 'json' | 'journal'
 }
 
 /** Links and addresses: messages of the host's side and of the inside. */

@@ -103,8 +103,8 @@ function afterExit(p: ProgramBuilder, plan: StartPlan, oom: { readonly blob: num
 
 const NAMED = 1n << 63n
 const NONE = (1n << 64n) - 1n
-/** Ten words behind the table of the init. */
-const TAIL_BYTES = 80
+/** Eleven words behind the table of the init. */
+const TAIL_BYTES = 88
 
 /** What a shim needs to know of its container. */
 export interface ShimTail {
@@ -136,6 +136,7 @@ export function shimTail(p: ProgramBuilder, plan: StartPlan, tail: ShimTail, oth
     BigInt(plan.log?.maxBytes ?? 0),
     BigInt(plan.log?.maxFiles ?? 0),
     tail.lacking === undefined ? NONE : NAMED | BigInt(tail.lacking.register),
+    plan.log?.format === 'journal' ? 1n : 0n,
   ]
   words.forEach((value, index) => {
     table.writeBigUInt64LE(value, table.length - TAIL_BYTES + index * 8)

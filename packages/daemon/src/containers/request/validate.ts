@@ -56,6 +56,8 @@ const LOG_OPTIONS = new Set(['max-size', 'max-file'])
 /** A log never fills the disk unless it is asked to: 5 files of 100 MiB. `max-size=-1` keeps everything. */
 const DEFAULT_LOG_BYTES = 100 << 20
 const DEFAULT_LOG_FILES = 5
+/** `local` keeps 5 of 20 MiB, as Docker's does. */
+const LOCAL_LOG_BYTES = 20 << 20
 
 function checkModes(h: HostConfig): void {
   const check = (field: string, value: string, plain: readonly string[], container: boolean): void => {
@@ -97,16 +99,17 @@ export function checkUnsupportedFields(body: JsonObject): void {
 }
 
 /** Reads log options; those that no driver of ours knows are refused by name. */
-export function logSettings(config: HostConfig['LogConfig']): { readonly type: 'json-file' | 'none'; readonly maxBytes: number; readonly maxFiles: number } {
+export function logSettings(config: HostConfig['LogConfig']): { readonly type: 'json-file' | 'local' | 'none'; readonly maxBytes: number; readonly maxFiles: number } {
   const type = config.Type === '' ? 'json-file' : config.Type
-  if (type !== 'json-file' && type !== 'none') throw new EngineError('invalid', `logger: no log driver named '${type}' is registered`)
+  if (type !== 'json-file' && type !== 'local' && type !== 'none') throw new EngineError('invalid', `logger: no log driver named '${type}' is registered`)
   for (const key of Object.keys(config.Config)) if (!LOG_OPTIONS.has(key) || type === 'none') refuse(`unknown log opt '${key}' for ${type} log driver`)
   const maxSize = config.Config['max-size']
+  const size = type === 'local' ? LOCAL_LOG_BYTES : DEFAULT_LOG_BYTES
   const maxFile = config.Config['max-file']
-  const maxFiles = maxFile !== undefined ? Number(maxFile) : maxSize === undefined ? DEFAULT_LOG_FILES : 1
+  const maxFiles = maxFile !== undefined ? Number(maxFile) : maxSize === undefined || type === 'local' ? DEFAULT_LOG_FILES : 1
   if (!Number.isInteger(maxFiles) || maxFiles < 1 || maxFiles > 100) refuse(`invalid max-file: ${maxFile}: expected a number from 1 to 100`)
   if (maxFile !== undefined && maxFiles > 1 && maxSize === undefined) refuse('max-file cannot be set without max-size')
-  return { type, maxBytes: maxSize === undefined ? DEFAULT_LOG_BYTES : maxSize === '-1' ? 0 : parseBytes(maxSize), maxFiles }
+  return { type, maxBytes: maxSize === undefined ? size : maxSize === '-1' ? 0 : parseBytes(maxSize), maxFiles }
 }
 
 /** With the daemon's users remapped, a container has to opt out before it shares more with the host. */

@@ -1,0 +1,70 @@
+import { fstatSync, readSync } from 'node:fs'
+import { parseTimestamp } from '@gantry/std'
+import type { LogFormat, LogLine } from './read.ts'
+
+const BLOCK = 1 << 16
+
+function parseLine(text: string): LogLine | undefined {
+  try {
+    const record = JSON.parse(text) as { log?: string; stream?: string; time?: string }
+    if (typeof record.log !== 'string' || typeof record.time !== 'string') return undefined
+    const { time } = record
+    return {
+      stream: record.stream === 'stderr' ? 'stderr' : 'stdout',
+      text: record.log,
+      time,
+      get nanos() {
+        return parseTimestamp(time)
+      },
+    }
+  } catch (error) {
+    // A line that was cut off by a crash.
+    if (error instanceof SyntaxError) return undefined
+    throw error
+  }
+}
+
+/** Where the last `count` lines of a file begin, and how many there are of them. */
+function tailOffset(fd: number, count: number): { readonly offset: number; readonly seen: number } {
+  const { size } = fstatSync(fd)
+  if (count === 0 || size === 0) return { offset: size, seen: 0 }
+  const block = Buffer.alloc(BLOCK)
+  // The last line feed ends a line; every other one ends the line before.
+  let seen = 0
+  for (let end = size; end > 0; ) {
+    const start = Math.max(0, end - BLOCK)
+    const length = readSync(fd, block, 0, end - start, start)
+    for (let at = length - 1; at >= 0; at--) {
+      if (block[at] !== 10 || start + at === size - 1) continue
+      seen++
+      if (seen === count) return { offset: start + at + 1, seen }
+    }
+    end = start
+  }
+  return { offset: 0, seen: seen + 1 }
+}
+
+/** Lines of one file from an offset, as many at once as a block holds; gives the offset behind the last whole line. */
+function* linesOf(fd: number, from: number): Generator<readonly LogLine[], number> {
+  const block = Buffer.alloc(BLOCK)
+  let held = Buffer.alloc(0)
+  let at = from
+  for (;;) {
+    const length = readSync(fd, block, 0, BLOCK, at + held.length)
+    if (length === 0) return at
+    held = Buffer.concat([held, block.subarray(0, length)])
+    const lines: LogLine[] = []
+    let begin = 0
+    for (let end = held.indexOf(10); end >= 0; end = held.indexOf(10, begin)) {
+      const line = parseLine(held.toString('utf8', begin, end))
+      begin = end + 1
+      if (line !== undefined) lines.push(line)
+    }
+    held = held.subarray(begin)
+    at += begin
+    if (lines.length > 0) yield lines
+  }
+}
+
+/** The `json-file` driver: a JSON object a line. */
+export const JSON_LINES: LogFormat = { tailOffset, linesOf }
