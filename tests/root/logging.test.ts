@@ -69,6 +69,7 @@ describe('logs', { skip }, () => {
   })
   for (const driver of ['json-file', 'local']) {
     it(`a full disk holds the container back and loses nothing (${driver})`, async () => {
+      await until('nothing more is going to be removed', () => readdirSync(`${data}/trash`).length === 0)
       const { bavail, bsize } = statfsSync(data)
       writeFileSync(`${data}/filler`, Buffer.alloc(bavail * bsize - 1_000_000))
       await ok('run', '-d', '--name', 'full', '--log-driver', driver, 'busybox', 'sh', '-c', 'i=0; while [ $i -lt 100000 ]; do echo "line $i"; i=$((i+1)); done; exit 4')
