@@ -38,6 +38,8 @@ export async function openContainers(options: HostOptions): Promise<Containers> 
     await launcher[Symbol.asyncDispose]()
     throw new EngineError('unsupported', 'the daemon runs in a chroot: containers could be left through it; enter the root with pivot_root(8) in a mount namespace of its own instead')
   }
+  // What a shim that was killed leaves behind is reaped here; the host's first process may not care.
+  await launcher.adoptOrphans()
   const cgroups = cgroupManager(options.cgroupParent)
   cgroups.prepare()
   const discarder = createDiscarder({ directory: `${options.execRoot}/trash`, onError: (name, cause) => log.warn('cannot remove', { name, cause }) })
