@@ -89,3 +89,17 @@ export async function writePaced(stream: Writable, chunk: Uint8Array): Promise<v
     stream.once('close', closed)
   })
 }
+
+/** Writes and waits until the bytes have left this process: their memory may be used again. */
+export function writeWhole(stream: Writable, chunk: Uint8Array): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const closed = (): void => reject(Object.assign(new Error('the other side has closed'), { code: 'EPIPE' }))
+    if (stream.destroyed) return closed()
+    stream.once('close', closed)
+    stream.write(chunk, (error) => {
+      stream.off('close', closed)
+      if (error) reject(error)
+      else resolve()
+    })
+  })
+}

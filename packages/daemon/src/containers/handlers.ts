@@ -1,6 +1,6 @@
 import { versionNumber } from '@gantry/api'
 import type { StreamServer } from '@gantry/runtime'
-import { EngineError, parseTimestamp } from '@gantry/std'
+import { EngineError, parseTimestamp, writeWhole } from '@gantry/std'
 import type { Handlers } from '../engine/job.ts'
 import { tagImage, type ImagePorts } from '../images/images.ts'
 import { commitContainer } from '../images/make.ts'
@@ -152,7 +152,7 @@ function streamHandlers(ports: ContainerHandlerPorts): Set<'container.attach' | 
       const client = stdio.hijack?.(streamType(tty, input.apiVersion))
       if (client === undefined) throw new EngineError('invalid', 'attach needs a connection that can be taken over')
       ports.emit(container, 'attach')
-      if (input.logs) await streamLogs(ports.list.logPath(container), container, { tail: undefined, since: undefined, until: undefined, follow: false }, { ...input.choice, timestamps: false, details: false }, async (chunk) => void client.write(chunk), signal)
+      if (input.logs) await streamLogs(ports.list.logPath(container), container, { tail: undefined, since: undefined, until: undefined, follow: false }, { ...input.choice, timestamps: false, details: false }, (chunk) => writeWhole(client, chunk), signal)
       if (prepared === undefined) {
         client.end()
         return undefined

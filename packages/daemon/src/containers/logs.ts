@@ -1,7 +1,7 @@
-import { encodeStreamFrame } from '@gantry/api'
+import { STREAM } from '@gantry/api'
 import { JOURNAL } from '../logging/journal.ts'
 import { JSON_LINES } from '../logging/json-lines.ts'
-import { type LogQuery, readLog } from '../logging/read.ts'
+import { type LogLine, type LogQuery, readLog } from '../logging/read.ts'
 import type { Container } from './container.ts'
 
 /** How lines are shown. */
@@ -12,14 +12,54 @@ export interface LogFormat {
   readonly details: boolean
 }
 
-/** Writes a container's log as the API streams it: frames without a terminal, plain bytes with one. */
+const ROOM = 1 << 18
+/** One entry at its longest: 16 KiB of which each byte has become three, a time and a frame's head. */
+const ENTRY_MAX = 1 << 16
+const HEAD = 8
+
+/** Fills one piece of memory again and again: a gigabyte of log must not become a gigabyte of buffers. */
+function page(tty: boolean, format: LogFormat): { add(line: LogLine): void; readonly full: boolean; take(): Buffer } {
+  const room = Buffer.allocUnsafe(ROOM)
+  let length = 0
+  return {
+    add(line) {
+      const head = tty ? 0 : HEAD
+      const begin = length + head
+      let at = begin
+      if (format.timestamps) at += room.write(`${line.time} `, at)
+      if (format.details) at += room.write(' ', at)
+      at += room.write(line.text, at)
+      if (!tty) {
+        room.writeUInt32BE(STREAM[line.stream] << 24, length)
+        room.writeUInt32BE(at - begin, length + 4)
+      }
+      length = at
+    },
+    get full() {
+      return length > ROOM - ENTRY_MAX
+    },
+    take() {
+      const taken = room.subarray(0, length)
+      length = 0
+      return taken
+    },
+  }
+}
+
+/** Writes a container's log as the API streams it: frames without a terminal, plain bytes with one. `write` has let go of its bytes when it resolves. */
 export async function streamLogs(path: string, container: Container, query: LogQuery, format: LogFormat, write: (chunk: Uint8Array) => Promise<void>, signal: AbortSignal): Promise<void> {
-  const tty = container.document.config.Tty
-  for await (const lines of readLog(path, query, container.document.hostConfig.LogConfig.Type === 'local' ? JOURNAL : JSON_LINES, { ended: () => container.task === undefined, signal })) {
-    const chunks = lines.filter((line) => (line.stream === 'stdout' ? format.stdout : format.stderr)).map((line) => {
-      const text = Buffer.from(`${format.timestamps ? `${line.time} ` : ''}${format.details ? ' ' : ''}${line.text}`)
-      return tty ? text : encodeStreamFrame(line.stream, text)
-    })
-    if (chunks.length > 0) await write(Buffer.concat(chunks))
+  const { config, hostConfig } = container.document
+  const out = page(config.Tty, format)
+  const flush = async (): Promise<void> => {
+    const bytes = out.take()
+    if (bytes.length > 0) await write(bytes)
+  }
+  for await (const lines of readLog(path, query, hostConfig.LogConfig.Type === 'local' ? JOURNAL : JSON_LINES, { ended: () => container.task === undefined, signal })) {
+    for (const line of lines) {
+      if (!(line.stream === 'stdout' ? format.stdout : format.stderr)) continue
+      out.add(line)
+      if (out.full) await flush()
+    }
+    await flush()
   }
 }

@@ -46,21 +46,24 @@ function tailOffset(fd: number, count: number): { readonly offset: number; reado
 
 /** Lines of one file from an offset, as many at once as a block holds; gives the offset behind the last whole line. */
 function* linesOf(fd: number, from: number): Generator<readonly LogLine[], number> {
-  const block = Buffer.alloc(BLOCK)
-  let held = Buffer.alloc(0)
+  // One piece of memory for all of it; it grows only for a line that does not fit.
+  let block = Buffer.allocUnsafe(BLOCK)
+  let held = 0
   let at = from
   for (;;) {
-    const length = readSync(fd, block, 0, BLOCK, at + held.length)
+    if (held === block.length) block = Buffer.concat([block], block.length * 2)
+    const length = readSync(fd, block, held, block.length - held, at + held)
     if (length === 0) return at
-    held = Buffer.concat([held, block.subarray(0, length)])
+    const filled = held + length
     const lines: LogLine[] = []
     let begin = 0
-    for (let end = held.indexOf(10); end >= 0; end = held.indexOf(10, begin)) {
-      const line = parseLine(held.toString('utf8', begin, end))
+    for (let end = block.indexOf(10); end >= 0 && end < filled; end = block.indexOf(10, begin)) {
+      const line = parseLine(block.toString('utf8', begin, end))
       begin = end + 1
       if (line !== undefined) lines.push(line)
     }
-    held = held.subarray(begin)
+    block.copyWithin(0, begin, filled)
+    held = filled - begin
     at += begin
     if (lines.length > 0) yield lines
   }

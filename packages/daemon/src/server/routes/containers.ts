@@ -1,5 +1,5 @@
 import { versionNumber } from '@gantry/api'
-import { asBoolean, asInteger, asList, asObject, asString, asStrings, EngineError, isEngineError, parseTimestamp, writePaced } from '@gantry/std'
+import { asBoolean, asInteger, asList, asObject, asString, asStrings, EngineError, isEngineError, parseTimestamp, writePaced, writeWhole } from '@gantry/std'
 import { decodeConfig } from '../../containers/request/decode-config.ts'
 import { decodeHostConfig, decodeResources } from '../../containers/request/decode-host-config.ts'
 import { checkUnsupportedFields } from '../../containers/request/validate.ts'
@@ -94,7 +94,7 @@ async function logs(engine: DaemonEngine, request: ApiRequest): Promise<void> {
       query: { tail: /^\d+$/.test(tail) ? Number(tail) : undefined, since: time('since'), until: time('until'), follow: flag(query, 'follow') },
       stdout: flag(query, 'stdout'), stderr: flag(query, 'stderr'), timestamps: flag(query, 'timestamps'), details: flag(query, 'details'), onReady,
     },
-    { stdio: { write: (chunk) => writePaced(response, chunk) }, signal: request.signal },
+    { stdio: { write: (chunk) => writeWhole(response, chunk) }, signal: request.signal },
   )
   response.end()
 }
