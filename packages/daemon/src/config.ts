@@ -26,6 +26,8 @@ export interface DaemonConfig {
   /** The program `lxc-start`, where LXC is installed. */
   readonly lxcStart: string | undefined
   readonly defaultRuntime: string
+  /** Where descriptions of devices lie (CDI); later ones win. */
+  readonly cdiDirectories: readonly string[]
   /** Socket of a supervisor that is a process of its own; none: it lives in the daemon. */
   readonly containerd: string | undefined
   readonly startTimeoutMs: number

@@ -113,7 +113,7 @@ export async function startDaemon(config: DaemonConfig): Promise<Daemon> {
   const removePorts: RemovePorts = { store, graph, supervisor, volumes, containerDirectory, emit, kill: (container) => lifecycle.kill(container, 'SIGKILL').catch(ignoreNotRunning) }
   const remove = (container: Container): Promise<void> => removeContainer(removePorts, container, { volumes: container.document.hostConfig.AutoRemove })
   const start: Omit<StartPorts, 'watch'> = {
-    store, graph, networks, supervisor, knownCapabilities, cgroupVersion, users: config.users, execRoot: config.execRoot, dns: config.dns, emit, discard: (path) => host.discarder.discard(path),
+    store, graph, networks, supervisor, knownCapabilities, cgroupVersion, users: config.users, execRoot: config.execRoot, cdiDirectories: config.cdiDirectories, dns: config.dns, emit, discard: (path) => host.discarder.discard(path),
     logPath: (container) => {
       mkdirSync(containerDirectory(container.id), { recursive: true, mode: 0o710 })
       return logPath(container)

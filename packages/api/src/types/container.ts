@@ -45,6 +45,16 @@ export interface DeviceMapping {
   readonly CgroupPermissions: string
 }
 
+export interface DeviceRequest {
+  readonly Driver: string
+  /** -1: all. */
+  readonly Count: number
+  readonly DeviceIDs: readonly string[]
+  /** Any of the lists, all of one. */
+  readonly Capabilities: readonly (readonly string[])[]
+  readonly Options: Readonly<Record<string, string>>
+}
+/** One of `HostConfig.Ulimits`. */
 export interface Ulimit {
   readonly Name: string
   readonly Soft: number
@@ -90,7 +100,7 @@ export interface Resources {
   readonly CpusetMems: string
   readonly Devices: readonly DeviceMapping[]
   readonly DeviceCgroupRules: readonly string[] | null
-  readonly DeviceRequests: readonly unknown[] | null
+  readonly DeviceRequests: readonly DeviceRequest[] | null
   readonly MemoryReservation: number
   readonly MemorySwap: number
   readonly MemorySwappiness: number | null

@@ -21,6 +21,37 @@ const labelFile = (path: string): readonly string[] => readFileSync(path, 'utf8'
 
 const fromHere = (entry: string): readonly string[] => (entry.includes('=') ? [entry] : process.env[entry] === undefined ? [] : [`${entry}=${process.env[entry]}`])
 
+/** A name like `vendor.com/class=device`, of a device that is described on the host (CDI). */
+function isQualified(name: string): boolean {
+  return /^[A-Za-z0-9][\w.-]*\/[A-Za-z0-9][\w-]*=[A-Za-z0-9][\w.:-]*$/.test(name)
+}
+
+/** `all`, a number, `device=0,1`, or a list of such words. */
+function gpuRequest(text: string): unknown {
+  const request = { Driver: '', Count: 0, DeviceIDs: [] as string[], Capabilities: [['gpu']] as string[][], Options: {} }
+  for (const word of text.match(/"[^"]*"|[^,]+/g) ?? []) {
+    const [key = '', value] = word.replace(/^"|"$/g, '').split('=')
+    if (value === undefined) request.Count = key === 'all' ? -1 : wholeCount(key)
+    else if (key === 'device') request.DeviceIDs.push(...value.split(','))
+    else if (key === 'count') request.Count = value === 'all' ? -1 : wholeCount(value)
+    else if (key === 'driver') request.Driver = value
+    else if (key === 'capabilities') request.Capabilities = [['gpu', ...value.split(',').filter((one) => one !== 'gpu')]]
+    else throw new EngineError('invalid', `invalid argument "${text}" for "--gpus": unexpected key '${key}' in '${word}'`)
+  }
+  if (request.Count === 0 && request.DeviceIDs.length === 0) request.Count = 1
+  return request
+}
+
+function wholeCount(text: string): number {
+  if (!/^\d{1,4}$/.test(text)) throw new EngineError('invalid', `invalid argument "${text}" for "--gpus": count must be an integer or all`)
+  return Number(text)
+}
+
+function deviceRequests(named: readonly string[], gpus: string): readonly unknown[] | null {
+  const requests = [...(named.length === 0 ? [] : [{ Driver: 'cdi', Count: 0, DeviceIDs: named, Capabilities: [], Options: {} }]), ...(gpus === '' ? [] : [gpuRequest(gpus)])]
+  return requests.length === 0 ? null : requests
+}
+
 /** `key=value` words as a map. */
 export function keyValues(words: readonly string[]): Readonly<Record<string, string>> {
   return Object.fromEntries(words.map((word) => (word.includes('=') ? [word.slice(0, word.indexOf('=')), word.slice(word.indexOf('=') + 1)] : [word, ''])))
@@ -115,7 +146,7 @@ function hostConfig(parsed: Parsed): unknown {
     ShmSize: bytes(parsed.text('shm-size')), Ulimits: ulimits(parsed.list('ulimit')),
     ...(parsed.has('init') && { Init: parsed.bool('init') }),
     CapAdd: parsed.list('cap-add'), CapDrop: parsed.list('cap-drop'), Privileged: parsed.bool('privileged'), SecurityOpt: parsed.list('security-opt').map(securityOption),
-    Devices: devices(parsed.list('device')), GroupAdd: parsed.list('group-add'), ExtraHosts: parsed.list('add-host'), Dns: parsed.list('dns'), DnsSearch: parsed.list('dns-search'), DnsOptions: parsed.list('dns-option'),
+    Devices: devices(parsed.list('device').filter((one) => !isQualified(one))), DeviceRequests: deviceRequests(parsed.list('device').filter(isQualified), parsed.text('gpus')), GroupAdd: parsed.list('group-add'), ExtraHosts: parsed.list('add-host'), Dns: parsed.list('dns'), DnsSearch: parsed.list('dns-search'), DnsOptions: parsed.list('dns-option'),
     Sysctls: keyValues(parsed.list('sysctl')), Tmpfs: Object.fromEntries(parsed.list('tmpfs').map((spec) => [spec.split(':')[0], spec.split(':').slice(1).join(':')])),
     PidMode: parsed.text('pid'), IpcMode: parsed.text('ipc'), UTSMode: parsed.text('uts'), CgroupnsMode: parsed.text('cgroupns'),
     UsernsMode: parsed.text('userns'), Runtime: parsed.text('runtime'), VolumeDriver: parsed.text('volume-driver'), VolumesFrom: parsed.list('volumes-from'), Links: parsed.list('link'), CgroupParent: parsed.text('cgroup-parent'),

@@ -39,6 +39,7 @@ export const CREATE_FLAGS: readonly Flag[] = [
   { name: 'privileged', kind: 'bool', help: 'Give extended privileges to this container' },
   { name: 'security-opt', kind: 'list', help: 'Security Options' },
   { name: 'device', kind: 'list', help: 'Add a host device to the container' },
+  { name: 'gpus', kind: 'text', help: "GPU devices to add to the container ('all' to pass all GPUs)" },
   { name: 'group-add', kind: 'list', help: 'Add additional groups to join' },
   { name: 'add-host', kind: 'list', help: 'Add a custom host-to-IP mapping (host:ip)' },
   { name: 'dns', kind: 'list', help: 'Set custom DNS servers' },

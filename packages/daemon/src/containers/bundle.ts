@@ -3,6 +3,7 @@ import type { Graph, Image } from '@gantry/graph'
 import { type Bundle, type Identity, resolveUser } from '@gantry/runtime'
 import { EngineError } from '@gantry/std'
 import type { UserMaps } from '../subordinate-ids.ts'
+import { withDevices } from './cdi/devices.ts'
 import type { Container } from './container.ts'
 import { logSettings } from './request/validate.ts'
 import { etcDirectory } from './spec/etc-files.ts'
@@ -17,6 +18,7 @@ export interface BundlePorts {
   readonly cgroupVersion: 1 | 2
   readonly users: UserMaps | undefined
   readonly execRoot: string
+  readonly cdiDirectories: readonly string[]
   logPath(container: Container): string
 }
 
@@ -52,14 +54,14 @@ export function ownerOf(ports: BundlePorts, container: Container): readonly [num
 }
 
 /** Everything that the runtime needs to run a container. */
-export function bundleOf(ports: BundlePorts, container: Container, image: Image | undefined, sandbox: Sandbox): Bundle {
+export async function bundleOf(ports: BundlePorts, container: Container, image: Image | undefined, sandbox: Sandbox): Promise<Bundle> {
   const { document } = container
   const { hostConfig, config } = document
   const log = logSettings(hostConfig.LogConfig)
   return {
     id: container.id,
     runtime: hostConfig.Runtime,
-    spec: toSpec({
+    spec: await withDevices(ports.cdiDirectories, hostConfig.DeviceRequests ?? [], toSpec({
       document,
       identity: identityOf(ports, container, image, config.User),
       etcDirectory: etcDirectory(ports.execRoot, container.id),
@@ -68,7 +70,7 @@ export function bundleOf(ports: BundlePorts, container: Container, image: Image 
       cgroupVersion: ports.cgroupVersion,
       users: ports.users,
       pidOf: (key, namespace) => pidToJoin(ports.store.find(key), namespace),
-    }),
+    })),
     root: ports.graph.driver.recipe(container.id, ports.graph.places(image), { volatile: hostConfig.AutoRemove }),
     network: sandbox.attachment,
     stdio: { openStdin: config.OpenStdin, stdinOnce: config.StdinOnce, streams: container.waiting.map((one) => one.plan) },

@@ -69,7 +69,7 @@ export async function startContainer(ports: StartPorts, container: Container): P
   const directory = etcDirectory(ports.execRoot, container.id)
   writeEtcFiles({ document, directory, address: endpoint?.address, gateway: endpoint?.gateway, dns: ports.dns, owner: ownerOf(ports, container) })
   undo.add('remove the files in /etc', () => ports.discard(directory))
-  const bundle = bundleOf(ports, container, image, sandbox)
+  const bundle = await bundleOf(ports, container, image, sandbox)
   watch.lap('daemon', 'specification')
 
   const launchedAt = watch.elapsedUs()
@@ -98,5 +98,5 @@ export async function explainStart(ports: StartPorts, container: Container): Pro
     writeEtcFiles({ document: container.document, directory, address: sandbox.endpoints[0]?.address, gateway: sandbox.endpoints[0]?.gateway, dns: ports.dns, owner: ownerOf(ports, container) })
   }
   // Awaited here: what was made for it is undone behind this line.
-  return await ports.supervisor.driver.explain(bundleOf(ports, container, image, sandbox))
+  return await ports.supervisor.driver.explain(await bundleOf(ports, container, image, sandbox))
 }

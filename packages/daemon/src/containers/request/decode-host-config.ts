@@ -1,4 +1,4 @@
-import type { HostConfig, MountRequest, PortBinding, Resources } from '@gantry/api'
+import type { DeviceRequest, HostConfig, MountRequest, PortBinding, Resources } from '@gantry/api'
 import { asBoolean, asInteger, asList, asObject, asString, asStringMap, asStrings, EngineError, type JsonObject } from '@gantry/std'
 
 const stringsOrNull = (value: unknown, field: string): readonly string[] | null => (value === undefined || value === null ? null : asStrings(value, field))
@@ -34,7 +34,7 @@ export function decodeResources(body: JsonObject): Resources {
     CpusetMems: text('CpusetMems'),
     Devices: objects(body['Devices'], 'Devices', (o, field) => ({ PathOnHost: asString(o['PathOnHost'], `${field}.PathOnHost`), PathInContainer: asString(o['PathInContainer'], `${field}.PathInContainer`), CgroupPermissions: asString(o['CgroupPermissions'], `${field}.CgroupPermissions`) })),
     DeviceCgroupRules: stringsOrNull(body['DeviceCgroupRules'], 'DeviceCgroupRules'),
-    DeviceRequests: body['DeviceRequests'] === undefined || body['DeviceRequests'] === null ? null : asList(body['DeviceRequests'], 'DeviceRequests'),
+    DeviceRequests: body['DeviceRequests'] === undefined || body['DeviceRequests'] === null ? null : objects(body['DeviceRequests'], 'DeviceRequests', deviceRequest),
     MemoryReservation: integer('MemoryReservation'),
     MemorySwap: integer('MemorySwap'),
     MemorySwappiness: numberOrNull(body['MemorySwappiness'], 'MemorySwappiness'),
@@ -46,6 +46,10 @@ export function decodeResources(body: JsonObject): Resources {
     IOMaximumIOps: 0,
     IOMaximumBandwidth: 0,
   }
+}
+
+function deviceRequest(o: JsonObject, field: string): DeviceRequest {
+  return { Driver: asString(o['Driver'], `${field}.Driver`), Count: asInteger(o['Count'], `${field}.Count`), DeviceIDs: asStrings(o['DeviceIDs'], `${field}.DeviceIDs`), Capabilities: asList(o['Capabilities'], `${field}.Capabilities`).map((all, index) => asStrings(all, `${field}.Capabilities[${index}]`)), Options: asStringMap(o['Options'], `${field}.Options`) }
 }
 
 function decodeMount(o: JsonObject, field: string): MountRequest {

@@ -48,7 +48,12 @@ export function checkResources(r: Resources): void {
   checkCpuset(r.CpusetCpus, 'cpuset cpus', CPUS)
   checkCpuset(r.CpusetMems, 'cpuset mems', 1)
   if (!/^[\w./@:-]*$/.test(r.CgroupParent) || r.CgroupParent.split('/').includes('..')) refuse(`invalid cgroup parent: ${r.CgroupParent}: expected a path such as /jobs/batch`)
-  if (r.DeviceRequests !== null && r.DeviceRequests.length > 0) throw new EngineError('unsupported', 'could not select device driver: HostConfig.DeviceRequests is not supported')
+  for (const request of r.DeviceRequests ?? []) {
+    if (request.Driver === 'cdi' && request.DeviceIDs.length === 0) refuse('DeviceRequests: expected names of devices in DeviceIDs')
+    if (request.Driver === 'cdi' && (request.Count !== 0 || request.Capabilities.length > 0)) refuse('invalid CDI device request: Count and Capabilities cannot be set')
+    if (request.Count !== 0 && request.DeviceIDs.length > 0) refuse('cannot set both Count and DeviceIDs on device request')
+    if (Object.keys(request.Options).length > 0) throw new EngineError('unsupported', 'DeviceRequests: Options is not supported')
+  }
 }
 
 const RESTART = new Set(['', 'no', 'always', 'unless-stopped', 'on-failure'])

@@ -8,7 +8,8 @@ const major = (rdev: number): number => (rdev >> 8) & 0xfff
 const minor = (rdev: number): number => (rdev & 0xff) | ((rdev >> 12) & 0xfff00)
 const PERIOD_US = 100_000
 
-function hostDevice(path: string): { readonly type: 'c' | 'b'; readonly major: number; readonly minor: number; readonly mode: number; readonly uid: number; readonly gid: number } {
+/** A device node of the host. */
+export function hostDevice(path: string): { readonly type: 'c' | 'b'; readonly major: number; readonly minor: number; readonly mode: number; readonly uid: number; readonly gid: number } {
   const stats = statSync(path, { throwIfNoEntry: false })
   if (stats === undefined) throw new EngineError('invalid', `error gathering device information while adding custom device "${path}": no such file or directory`)
   if (!stats.isCharacterDevice() && !stats.isBlockDevice()) throw new EngineError('invalid', `error gathering device information while adding custom device "${path}": not a device node`)
