@@ -3,7 +3,7 @@ import type { Server } from 'node:http'
 import { openGraph } from '@gantry/graph'
 import { createController } from '@gantry/libnetwork'
 import { familiarString, parseReference } from '@gantry/registry'
-import { byRuntime, connectSupervisor, externalDriver, lxcDriver, NATIVE, capabilitiesOf, createSupervisor, nativeDriver, openHost, startTimeOf } from '@gantry/runtime'
+import { byRuntime, connectSupervisor, externalDriver, lxcDriver, NATIVE, prepareAppArmor, capabilitiesOf, createSupervisor, nativeDriver, openHost, startTimeOf } from '@gantry/runtime'
 import { EngineError, hasCode, keyedLock, logger, newId, openDatabase, readText, replaceFile } from '@gantry/std'
 import type { DaemonConfig } from './config.ts'
 import type { Container } from './containers/container.ts'
@@ -101,6 +101,8 @@ export async function startDaemon(config: DaemonConfig): Promise<Daemon> {
     ? createSupervisor(byRuntime([nativeDriver(host.factory), ...external], runtimeOf), { startTimeoutMs: config.startTimeoutMs })
     : await connectSupervisor({ address: config.containerd, runtimeOf, cgroupsPathOf: cgroupsPath })
   const knownCapabilities = capabilitiesOf(/^CapEff:\s*(\w+)/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1] ?? '0')
+  const apparmor = await prepareAppArmor()
+  if (apparmor.problem !== undefined) log.warn('containers run without an AppArmor profile', { problem: apparmor.problem })
   const cgroupVersion = host.cgroups.layout.version
   const limits = { version: cgroupVersion, supports: (file: string) => host.cgroups.supports(file) }
   const containerDirectory = (id: string): string => `${config.dataRoot}/containers/${id}`
@@ -113,7 +115,7 @@ export async function startDaemon(config: DaemonConfig): Promise<Daemon> {
   const removePorts: RemovePorts = { store, graph, supervisor, volumes, containerDirectory, emit, kill: (container) => lifecycle.kill(container, 'SIGKILL').catch(ignoreNotRunning) }
   const remove = (container: Container): Promise<void> => removeContainer(removePorts, container, { volumes: container.document.hostConfig.AutoRemove })
   const start: Omit<StartPorts, 'watch'> = {
-    store, graph, networks, supervisor, knownCapabilities, cgroupVersion, users: config.users, execRoot: config.execRoot, cdiDirectories: config.cdiDirectories, dns: config.dns, emit, discard: (path) => host.discarder.discard(path),
+    store, graph, networks, supervisor, knownCapabilities, apparmor: apparmor.enabled, cgroupVersion, users: config.users, execRoot: config.execRoot, cdiDirectories: config.cdiDirectories, dns: config.dns, emit, discard: (path) => host.discarder.discard(path),
     logPath: (container) => {
       mkdirSync(containerDirectory(container.id), { recursive: true, mode: 0o710 })
       return logPath(container)
@@ -121,16 +123,16 @@ export async function startDaemon(config: DaemonConfig): Promise<Daemon> {
     fillVolume: (container, mount, image) => fillVolume({ graph, trees: host.trees, volumes, execRoot: config.execRoot }, container, mount, image),
   }
   const lifecycle: Lifecycle = createLifecycle({ start, store, supervisor, lock: keyedLock(), execRoot: config.execRoot, emit, remove, discard: (path) => host.discarder.discard(path) })
-  const views = { graph, execRoot: config.execRoot, network: (name: string) => networks.network(name), logPath }
+  const views = { graph, apparmor: apparmor.enabled, execRoot: config.execRoot, network: (name: string) => networks.network(name), logPath }
   const engine: DaemonEngine = createEngine<DaemonJobs>({
     ...containerHandlers({
       store, streams: host.streams, lifecycle, start, remove: removePorts, images, emit,
       update: { store, driver: supervisor.driver, limits, emit },
-      create: { store, graph, volumes, knownCapabilities, limits, runtimes: new Set([NATIVE, ...external.map((one) => one.name)]), defaultRuntime: config.defaultRuntime, remapped: config.users !== undefined, emit, resolveImage: (name) => resolveImage(graph, name), hasNetwork: (name) => networks.network(name) !== undefined },
+      create: { store, graph, volumes, knownCapabilities, apparmor: apparmor.enabled, limits, runtimes: new Set([NATIVE, ...external.map((one) => one.name)]), defaultRuntime: config.defaultRuntime, remapped: config.users !== undefined, emit, resolveImage: (name) => resolveImage(graph, name), hasNetwork: (name) => networks.network(name) !== undefined },
       exec: {
         store, graph, supervisor, streams: host.streams, trees: host.trees, emit,
         specInput: (container, identity) => ({
-          document: container.document, identity, etcDirectory: etcDirectory(config.execRoot, container.id), mounts: container.document.mounts, knownCapabilities, cgroupVersion, users: config.users,
+          document: container.document, identity, etcDirectory: etcDirectory(config.execRoot, container.id), mounts: container.document.mounts, knownCapabilities, apparmor: apparmor.enabled, cgroupVersion, users: config.users,
           pidOf: (key) => store.find(key).task?.pid ?? 0,
         }),
       },
@@ -140,7 +142,7 @@ export async function startDaemon(config: DaemonConfig): Promise<Daemon> {
     ...imageHandlers(images),
     ...systemHandlers({
       events, networks, volumes, bytesIn: (path) => graph.bytesIn(path), containers: () => store.list(), version: versionView, jobs: () => engine.jobs(),
-      info: () => infoView({ graph, config, events, limits, daemonId: ownId, quarantined: store.quarantined, containers: () => store.list(), jobs: () => engine.jobs().length }),
+      info: () => infoView({ graph, apparmor: apparmor.enabled, config, events, limits, daemonId: ownId, quarantined: store.quarantined, containers: () => store.list(), jobs: () => engine.jobs().length }),
     }),
   })
 

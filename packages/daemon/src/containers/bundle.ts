@@ -15,6 +15,7 @@ export interface BundlePorts {
   readonly store: ContainerStore
   readonly graph: Graph
   readonly knownCapabilities: readonly string[]
+  readonly apparmor: boolean
   readonly cgroupVersion: 1 | 2
   readonly users: UserMaps | undefined
   readonly execRoot: string
@@ -67,6 +68,7 @@ export async function bundleOf(ports: BundlePorts, container: Container, image: 
       etcDirectory: etcDirectory(ports.execRoot, container.id),
       mounts: document.mounts,
       knownCapabilities: ports.knownCapabilities,
+      apparmor: ports.apparmor,
       cgroupVersion: ports.cgroupVersion,
       users: ports.users,
       pidOf: (key, namespace) => pidToJoin(ports.store.find(key), namespace),

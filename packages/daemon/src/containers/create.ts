@@ -22,6 +22,7 @@ export interface CreatePorts {
   readonly knownCapabilities: readonly string[]
   readonly limits: CgroupLimits
   /** Containers get users of their own unless they ask for the host's. */
+  readonly apparmor: boolean
   /** Names of the runtimes that there are. */
   readonly runtimes: ReadonlySet<string>
   readonly defaultRuntime: string
@@ -109,7 +110,7 @@ function checkRequest(ports: CreatePorts, config: ContainerConfig, hostConfig: H
   if (config.WorkingDir !== '' && !config.WorkingDir.startsWith('/')) throw new EngineError('invalid', `the working directory '${config.WorkingDir}' is invalid, it needs to be an absolute path`)
   if (config.StopSignal !== undefined) parseSignal(config.StopSignal)
   for (const entry of hostConfig.ExtraHosts ?? []) if (!isExtraHost(entry)) throw new EngineError('invalid', `invalid IP address in add-host: "${entry}"`)
-  settleSecurity(hostConfig, ports.knownCapabilities)
+  settleSecurity(hostConfig, ports.knownCapabilities, ports.apparmor)
   settleDevices(hostConfig)
   settleSysctls(hostConfig, mode !== 'host', hostConfig.IpcMode !== 'host', ports.remapped && hostConfig.UsernsMode !== 'host')
   portRequests(config, hostConfig)

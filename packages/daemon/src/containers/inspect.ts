@@ -2,6 +2,7 @@ import { versionNumber } from '@gantry/api'
 import type { Graph } from '@gantry/graph'
 import type { EndpointInfo, NetworkInfo } from '@gantry/libnetwork'
 import { formatNanos } from '@gantry/std'
+import { settleSecurity } from './spec/security.ts'
 import type { Container, ExecInstance } from './container.ts'
 import { mountPoint } from './record.ts'
 import { etcDirectory } from './spec/etc-files.ts'
@@ -12,6 +13,7 @@ export interface ViewPorts {
   readonly graph: Graph
   readonly execRoot: string
   network(name: string): NetworkInfo | undefined
+  readonly apparmor: boolean
   logPath(container: Container): string
 }
 
@@ -103,7 +105,7 @@ export async function inspectContainer(ports: ViewPorts, container: Container, v
     Platform: 'linux',
     MountLabel: '',
     ProcessLabel: '',
-    AppArmorProfile: '',
+    AppArmorProfile: settleSecurity(document.hostConfig, [], ports.apparmor).apparmor ?? (ports.apparmor ? 'unconfined' : ''),
     ExecIDs: container.execs.size === 0 ? null : [...container.execs.keys()],
     HostConfig: document.hostConfig,
     GraphDriver: { Data: ports.graph.driver.describe(container.id, places), Name: ports.graph.driver.name },

@@ -33,6 +33,7 @@ export interface InfoPorts {
   readonly graph: Graph
   readonly config: DaemonConfig
   readonly events: Events
+  readonly apparmor: boolean
   readonly limits: CgroupLimits
   readonly daemonId: string
   readonly quarantined: readonly string[]
@@ -67,7 +68,7 @@ export function infoView(ports: InfoPorts): unknown {
     IndexServerAddress: 'https://index.docker.io/v1/', RegistryConfig: { AllowNondistributableArtifactsCIDRs: null, AllowNondistributableArtifactsHostnames: null, InsecureRegistryCIDRs: ['127.0.0.0/8'], IndexConfigs: {}, Mirrors: config.registryMirrors },
     NCPU: cpus().length, MemTotal: hostMemoryBytes(), GenericResources: null, DockerRootDir: config.dataRoot, HttpProxy: '', HttpsProxy: '', NoProxy: '', Name: hostname(), Labels: [], ExperimentalBuild: false, ServerVersion: GANTRY_VERSION,
     Runtimes: { gantry: { path: 'gantry' }, ...(config.lxcStart !== undefined && { lxc: { path: config.lxcStart } }), ...Object.fromEntries(config.runtimes.map((one) => [one.name, { path: one.path, ...(one.args.length > 0 && { runtimeArgs: one.args }) }])) }, DefaultRuntime: config.defaultRuntime, Swarm: { NodeID: '', NodeAddr: '', LocalNodeState: 'inactive', ControlAvailable: false, Error: '', RemoteManagers: null }, LiveRestoreEnabled: true, Isolation: '', InitBinary: 'gantry-init',
-    ContainerdCommit: { ID: '', Expected: '' }, RuncCommit: { ID: '', Expected: '' }, InitCommit: { ID: '', Expected: '' }, SecurityOptions: [`name=seccomp,profile=builtin`, ...(version === 2 ? ['name=cgroupns'] : []), ...(config.users === undefined ? [] : ['name=userns'])],
+    ContainerdCommit: { ID: '', Expected: '' }, RuncCommit: { ID: '', Expected: '' }, InitCommit: { ID: '', Expected: '' }, SecurityOptions: [...(ports.apparmor ? ['name=apparmor'] : []), `name=seccomp,profile=builtin`, ...(version === 2 ? ['name=cgroupns'] : []), ...(config.users === undefined ? [] : ['name=userns'])],
     ProductLicense: '', DefaultAddressPools: null, FirewallBackend: { Driver: config.firewall ? 'nftables' : 'none' }, CDISpecDirs: config.cdiDirectories,
     Warnings: [...(swap ? [] : ['WARNING: No swap limit support']), ...ports.quarantined.map((id) => `WARNING: the record of container ${id} is damaged and was set aside`)],
   }

@@ -1,5 +1,5 @@
 import { release } from 'node:os'
-import { DEFAULT_PROFILE, DEFAULT_CAPABILITIES, type OciSeccomp, parseProfile, resolveProfile, tweakCapabilities } from '@gantry/runtime'
+import { DEFAULT_APPARMOR, DEFAULT_CAPABILITIES, DEFAULT_PROFILE, type OciSeccomp, parseProfile, resolveProfile, tweakCapabilities } from '@gantry/runtime'
 import type { HostConfig } from '@gantry/api'
 import { EngineError } from '@gantry/std'
 
@@ -9,16 +9,19 @@ export interface Security {
   readonly seccomp: OciSeccomp | undefined
   readonly noNewPrivileges: boolean
   readonly systemPathsConfined: boolean
+  /** Profile of AppArmor; none: unconfined, or the host has no AppArmor. */
+  readonly apparmor: string | undefined
 }
 
 interface Options {
   seccomp: string
   noNewPrivileges: boolean
   systemPaths: boolean
+  apparmor: string
 }
 
 function readOptions(list: readonly string[]): Options {
-  const options: Options = { seccomp: 'default', noNewPrivileges: false, systemPaths: true }
+  const options: Options = { seccomp: 'default', noNewPrivileges: false, systemPaths: true, apparmor: '' }
   for (const option of list) {
     const at = option.search(/[=:]/)
     const key = at < 0 ? option : option.slice(0, at)
@@ -36,9 +39,11 @@ function readOptions(list: readonly string[]): Options {
         options.systemPaths = false
         break
       case 'apparmor':
+        options.apparmor = value
+        break
       case 'label':
-        // This host has neither; only switching them off can be honoured.
-        if (value !== 'unconfined' && value !== 'disable' && value !== '') throw new EngineError('unsupported', `--security-opt ${option}: the host has no ${key === 'apparmor' ? 'AppArmor' : 'SELinux'}`)
+        // Contexts are not given by this daemon; only switching them off can be honoured.
+        if (value !== 'disable' && value !== '') throw new EngineError('unsupported', `--security-opt ${option}: SELinux is not enabled for this daemon`)
         break
       default:
         throw new EngineError('invalid', `invalid --security-opt 2: "${option}"`)
@@ -63,12 +68,15 @@ function seccompFor(option: string, capabilities: readonly string[]): OciSeccomp
 }
 
 /** Settles capabilities, filter and paths of a container. */
-export function settleSecurity(hostConfig: HostConfig, known: readonly string[]): Security {
+export function settleSecurity(hostConfig: HostConfig, known: readonly string[], confined = false): Security {
   const options = readOptions(hostConfig.SecurityOpt ?? [])
+  if (options.apparmor !== '' && options.apparmor !== 'unconfined' && !confined) throw new EngineError('unsupported', `--security-opt apparmor=${options.apparmor}: AppArmor is not enabled on the host`)
+  const profile = options.apparmor === '' ? (hostConfig.Privileged ? 'unconfined' : DEFAULT_APPARMOR) : options.apparmor
+  const apparmor = confined && profile !== 'unconfined' ? profile : undefined
   const base = hostConfig.Privileged ? known : DEFAULT_CAPABILITIES
   const capabilities = hostConfig.Privileged ? known : tweakCapabilities(base, hostConfig.CapAdd ?? [], hostConfig.CapDrop ?? [], known)
   const seccomp = hostConfig.Privileged ? undefined : seccompFor(options.seccomp, capabilities)
-  return { capabilities, seccomp, noNewPrivileges: options.noNewPrivileges, systemPathsConfined: options.systemPaths && !hostConfig.Privileged }
+  return { capabilities, seccomp, noNewPrivileges: options.noNewPrivileges, systemPathsConfined: options.systemPaths && !hostConfig.Privileged, apparmor }
 }
 
 const ALLOWED_SYSCTLS = /^(net\..+|kernel\.(msgmax|msgmnb|msgmni|sem|shmall|shmmax|shmmni|shm_rmid_forced)|fs\.mqueue\..+)$/

@@ -16,6 +16,8 @@ export interface SpecInput {
   readonly mounts: readonly SettledMount[]
   /** Capabilities that this host's root has. */
   readonly knownCapabilities: readonly string[]
+  /** The host enforces profiles of AppArmor. */
+  readonly apparmor: boolean
   readonly cgroupVersion: 1 | 2
   readonly users: UserMaps | undefined
   /** pid of the process whose namespace is joined, by container name or id. */
@@ -99,7 +101,7 @@ function mountsOf(input: SpecInput): readonly OciMount[] {
 /** The process of a container or of an exec in it. */
 export function processOf(input: SpecInput, over: { readonly args: readonly string[]; readonly env: readonly string[]; readonly cwd: string; readonly terminal: boolean; readonly size: readonly [number, number]; readonly privileged: boolean }): OciProcess {
   const { hostConfig } = input.document
-  const security = settleSecurity(over.privileged ? { ...hostConfig, Privileged: true } : hostConfig, input.knownCapabilities)
+  const security = settleSecurity(over.privileged ? { ...hostConfig, Privileged: true } : hostConfig, input.knownCapabilities, input.apparmor)
   const active = input.identity.uid === 0 ? security.capabilities : []
   return {
     terminal: over.terminal,
@@ -112,6 +114,7 @@ export function processOf(input: SpecInput, over: { readonly args: readonly stri
     noNewPrivileges: security.noNewPrivileges,
     oomScoreAdj: hostConfig.OomScoreAdj,
     rlimits: settleUlimits(hostConfig.Ulimits),
+    ...(security.apparmor !== undefined && { apparmorProfile: security.apparmor }),
   }
 }
 
@@ -124,7 +127,7 @@ export function toSpec(input: SpecInput): OciSpec {
   const users = usersOf(input)
   const cgroupsPath = cgroupsPathOf(document)
   const own = (type: OciNamespace['type']): boolean => spaces.some((one) => one.type === type && one.path === undefined)
-  const security = settleSecurity(hostConfig, input.knownCapabilities)
+  const security = settleSecurity(hostConfig, input.knownCapabilities, input.apparmor)
   const { devices, rules } = settleDevices(hostConfig)
   const args = [document.path, ...document.args]
   if (args[0] === '') throw new EngineError('invalid', 'no command specified')
