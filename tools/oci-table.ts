@@ -16,7 +16,7 @@ if (control === undefined || !existsSync(control)) {
 /** Names of the checks and how each ended, from TAP. */
 function results(runtime: string | undefined): ReadonlyMap<string, string> {
   const { OCI_RUNTIME: _, ...env } = process.env
-  const ran = spawnSync(`${root}/build/node`, ['--test', '--test-concurrency=1', '--test-reporter=tap', `${root}/tests/root/oci-runtime.test.ts`, `${root}/tests/root/oci-fields.test.ts`], { env: { ...env, ...(runtime !== undefined && { OCI_RUNTIME: runtime }) }, encoding: 'utf8', timeout: 300_000, maxBuffer: 64 << 20 })
+  const ran = spawnSync(`${root}/build/node`, ['--test', '--test-concurrency=1', '--test-reporter=tap', `${root}/tests/root/oci-runtime.test.ts`, `${root}/tests/root/oci-fields.test.ts`, `${root}/tests/root/oci-validation.test.ts`], { env: { ...env, ...(runtime !== undefined && { OCI_RUNTIME: runtime }) }, encoding: 'utf8', timeout: 300_000, maxBuffer: 64 << 20 })
   const lines = ran.stdout.matchAll(/^ {4,}(not ok|ok) \d+ - (.*?)(?: # (SKIP).*)?$/gm)
   return new Map([...lines].map((match) => [(match[2] ?? '').replaceAll('\\#', '#'), match[3] === 'SKIP' ? 'skipped' : match[1] === 'ok' ? 'passes' : 'fails']))
 }

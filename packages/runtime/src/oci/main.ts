@@ -19,10 +19,13 @@ const usage = (): string => `Usage: gantry-runtime [--root DIR] [--log FILE] [--
 async function main(words: readonly string[]): Promise<number> {
   const { globals, verb: name, rest } = split(words)
   const { values } = parseArgs({ args: [...globals], options: GLOBALS, strict: true })
+  const note = (level: 'error' | 'warning', message: string): void => {
+    const time = new Date().toISOString()
+    if (values.log !== '') appendFileSync(values.log, values['log-format'] === 'json' ? `${JSON.stringify({ level, msg: message, time })}\n` : `time="${time}" level=${level} msg=${JSON.stringify(message)}\n`)
+  }
   const fail = (error: unknown): number => {
     const message = messageOf(error)
-    const time = new Date().toISOString()
-    if (values.log !== '') appendFileSync(values.log, values['log-format'] === 'json' ? `${JSON.stringify({ level: 'error', msg: message, time })}\n` : `time="${time}" level=error msg=${JSON.stringify(message)}\n`)
+    note('error', message)
     process.stderr.write(`gantry-runtime: ${name === undefined ? '' : `${name}: `}${message}\n`)
     return 1
   }
@@ -41,7 +44,7 @@ async function main(words: readonly string[]): Promise<number> {
     if (values['systemd-cgroup'] === true) throw new EngineError('unsupported', '--systemd-cgroup is not supported by this runtime')
     const helper = process.env['GANTRY_HELPER'] ?? `${process.env['GANTRY_ROOT'] ?? '.'}/build/gantry-helper`
     const parsed = parseVerb(verb, rest)
-    return await verb.run(openOciRuntime({ root: values.root, helper }), parsed.values, parsed.rest)
+    return await verb.run(openOciRuntime({ root: values.root, helper, warn: (message) => note('warning', message) }), parsed.values, parsed.rest)
   } catch (error) {
     return fail(error)
   }

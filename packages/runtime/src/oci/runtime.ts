@@ -4,7 +4,7 @@ import { type CgroupManager, cgroupManager, createProgram, decodeConfig, type De
 import { startLauncher, startTimeOf, type SyscallProgram } from '@gantry/linux'
 import { checkDepth, EngineError, hasCode, undoStack } from '@gantry/std'
 import { withDefaults, withKnownMaps } from './defaults.ts'
-import { runHooks } from './hooks.ts'
+import { runLenient } from './hooks.ts'
 import { type KeptContainer, stateStore, type StateStore } from './state.ts'
 
 /** What a container is for somebody who asks (runtime.md, State). */
@@ -73,7 +73,7 @@ function readConfig(bundle: string): DecodedConfig {
 }
 
 /** Opens a runtime. The helper is started when an operation needs it and ends with it. */
-export function openOciRuntime({ root, helper }: { readonly root: string; readonly helper: string }): OciRuntime {
+export function openOciRuntime({ root, helper, warn }: { readonly root: string; readonly helper: string; readonly warn: (message: string) => void }): OciRuntime {
   const cgroups: CgroupManager = cgroupManager('/')
   const placed = (container: KeptContainer): KeptContainer => {
     cgroups.place(container.id, container.cgroupsPath)
@@ -153,7 +153,7 @@ export function openOciRuntime({ root, helper }: { readonly root: string; readon
       } finally {
         closeSync(gate)
       }
-      await runHooks('poststart', hooksOf(container).poststart ?? [], view(container, 'running'))
+      await runLenient('poststart', hooksOf(container).poststart ?? [], view(container, 'running'), warn)
     },
     state: (id) => view(store.load(id)),
     kill(id, signal, all) {
@@ -176,7 +176,7 @@ export function openOciRuntime({ root, helper }: { readonly root: string; readon
       await cgroups.destroy(id)
       const { poststop = [] } = statSync(`${container.bundle}/config.json`, { throwIfNoEntry: false }) === undefined ? {} : hooksOf(container)
       store.remove(id)
-      await runHooks('poststop', poststop, view(container, 'stopped'))
+      await runLenient('poststop', poststop, view(container, 'stopped'), warn)
     },
     async exec(id, oci, options) {
       const container = placed(store.load(id))
