@@ -264,7 +264,7 @@ i64 shim_enter(struct program *p, const u64 *table) {
     if (finish()) break;
     int count = collect(signals);
     struct __kernel_timespec wait = {0, 100000000};
-    int ended = log_stuck;
+    int ended = log_stuck | connections_judge();
     for (int n = 0; n < MAX_PROCESSES; n++) ended |= processes[n].used && processes[n].ended && !processes[n].reported;
     i64 got = sys5(__NR_ppoll, polls, count, ended ? &wait : 0, 0, 0);
     if (got > 0) serve(count, signals);

@@ -44,6 +44,7 @@ struct connection {
   int current;      /* the stream whose frame is half sent, or -1 */
   u32 sent;
   u8 stalled, at_end;
+  u64 stalled_since;
   u32 held, held_at; /* bytes on their way into the process */
   u8 hold[4096];
 };
@@ -77,6 +78,8 @@ void process_stdin_flush(struct process *p);
 int process_wants_output(struct process *p, int stream);
 void output_read(struct process *p, int stream);
 void output_settle(int process);
+/* Lets go of readers that take nothing while others of the same process wait for them. True while one is being watched. */
+int connections_judge(void);
 
 void control_accept(int listener);
 void control_read(struct control *c);

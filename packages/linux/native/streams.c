@@ -14,6 +14,7 @@ int connection_add(int fd, int process, u32 flags) {
     c->current = -1;
     c->sent = c->held = c->held_at = 0;
     c->stalled = c->at_end = 0;
+    c->stalled_since = 0;
     /* A chunk that is already on its way to others began before this reader came. */
     c->done = 0;
     for (int s = 0; s < 2; s++)
@@ -48,6 +49,7 @@ void connection_write(struct connection *c) {
     if (put == -EINTR) continue;
     if (put == -EAGAIN) {
       c->stalled = 1;
+      if (!c->stalled_since) c->stalled_since = now_mono();
       return;
     }
     if (put < 0) {
@@ -55,11 +57,32 @@ void connection_write(struct connection *c) {
       break;
     }
     c->sent += (u32)put;
+    c->stalled_since = 0;
     if (c->sent < total) continue;
     c->done |= (u8)(1 << c->current);
     c->current = -1;
   }
   output_settle(c->process);
+}
+
+#define PATIENCE_NS 5000000000ull
+
+/* One reader alone may hold its container back for as long as it likes; with others beside it, it has to take something now and then. */
+int connections_judge(void) {
+  int watched = 0;
+  for (int n = 0; n < MAX_CONNECTIONS; n++) {
+    struct connection *c = &connections[n];
+    if (c->fd < 0 || !c->stalled_since) continue;
+    int others = 0;
+    for (int m = 0; m < MAX_CONNECTIONS; m++) others |= m != n && connections[m].fd >= 0 && connections[m].process == c->process && !connections[m].stalled_since && (connections[m].flags & (ATTACH_STDOUT | ATTACH_STDERR));
+    if (!others) continue;
+    watched = 1;
+    if (now_mono() - c->stalled_since < PATIENCE_NS) continue;
+    int process = c->process;
+    connection_close(c);
+    output_settle(process);
+  }
+  return watched;
 }
 
 /* A chunk that every reader has had makes room for the next. */

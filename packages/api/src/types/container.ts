@@ -102,6 +102,7 @@ export interface Resources {
   readonly DeviceCgroupRules: readonly string[] | null
   readonly DeviceRequests: readonly DeviceRequest[] | null
   readonly MemoryReservation: number
+  readonly KernelMemoryTCP: number
   readonly MemorySwap: number
   readonly MemorySwappiness: number | null
   readonly OomKillDisable: boolean | null

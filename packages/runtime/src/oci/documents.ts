@@ -1,23 +1,25 @@
-import { CAPABILITIES, DEFAULT_CAPABILITIES } from '@gantry/libcontainer'
+import { CAPABILITIES, DEFAULT_CAPABILITIES, hasAppArmor, hasSelinux, HOOK_NAMES } from '@gantry/libcontainer'
 import { OCI_VERSION } from './runtime.ts'
 
 /** What this runtime honours (runtime-spec, features.md). */
 export function features(): unknown {
   return {
     ociVersionMin: '1.0.0', ociVersionMax: OCI_VERSION,
-    hooks: ['prestart', 'createRuntime', 'poststart', 'poststop'],
-    mountOptions: ['async', 'bind', 'defaults', 'dev', 'exec', 'noatime', 'nodev', 'nodiratime', 'noexec', 'nosuid', 'nosymfollow', 'private', 'rbind', 'relatime', 'ro', 'rprivate', 'rro', 'rshared', 'rslave', 'rw', 'shared', 'slave', 'strictatime', 'suid'],
+    hooks: HOOK_NAMES,
+    mountOptions: ['async', 'bind', 'defaults', 'dev', 'exec', 'noatime', 'nodev', 'nodiratime', 'noexec', 'nosuid', 'nosymfollow', 'private', 'rbind', 'relatime', 'ro', 'rprivate', 'rro', 'rshared', 'rslave', 'runbindable', 'rw', 'shared', 'slave', 'strictatime', 'suid', 'tmpcopyup', 'unbindable'],
     linux: {
-      namespaces: ['cgroup', 'ipc', 'mount', 'network', 'pid', 'time', 'uts'],
+      namespaces: ['cgroup', 'ipc', 'mount', 'network', 'pid', 'time', 'user', 'uts'],
       capabilities: CAPABILITIES,
-      cgroup: { v1: true, v2: true, systemd: false, systemdUser: false, rdma: false },
+      cgroup: { v1: true, v2: true, systemd: false, systemdUser: false, rdma: true },
       seccomp: {
         enabled: true,
         actions: ['SCMP_ACT_ALLOW', 'SCMP_ACT_ERRNO', 'SCMP_ACT_KILL', 'SCMP_ACT_KILL_PROCESS', 'SCMP_ACT_KILL_THREAD', 'SCMP_ACT_LOG', 'SCMP_ACT_TRACE', 'SCMP_ACT_TRAP'],
         operators: ['SCMP_CMP_EQ', 'SCMP_CMP_GE', 'SCMP_CMP_GT', 'SCMP_CMP_LE', 'SCMP_CMP_LT', 'SCMP_CMP_MASKED_EQ', 'SCMP_CMP_NE'],
+        knownFlags: ['SECCOMP_FILTER_FLAG_TSYNC', 'SECCOMP_FILTER_FLAG_LOG', 'SECCOMP_FILTER_FLAG_SPEC_ALLOW'],
+        supportedFlags: ['SECCOMP_FILTER_FLAG_TSYNC', 'SECCOMP_FILTER_FLAG_LOG', 'SECCOMP_FILTER_FLAG_SPEC_ALLOW'],
         archs: ['SCMP_ARCH_AARCH64', 'SCMP_ARCH_ARM', 'SCMP_ARCH_X32', 'SCMP_ARCH_X86', 'SCMP_ARCH_X86_64'],
       },
-      apparmor: { enabled: false }, selinux: { enabled: false }, intelRdt: { enabled: false },
+      apparmor: { enabled: hasAppArmor() }, selinux: { enabled: hasSelinux() }, intelRdt: { enabled: false }, mountExtensions: { idmap: { enabled: true } }, netDevices: { enabled: false },
     },
   }
 }

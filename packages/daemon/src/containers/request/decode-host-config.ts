@@ -36,6 +36,7 @@ export function decodeResources(body: JsonObject): Resources {
     DeviceCgroupRules: stringsOrNull(body['DeviceCgroupRules'], 'DeviceCgroupRules'),
     DeviceRequests: body['DeviceRequests'] === undefined || body['DeviceRequests'] === null ? null : objects(body['DeviceRequests'], 'DeviceRequests', deviceRequest),
     MemoryReservation: integer('MemoryReservation'),
+    KernelMemoryTCP: integer('KernelMemoryTCP'),
     MemorySwap: integer('MemorySwap'),
     MemorySwappiness: numberOrNull(body['MemorySwappiness'], 'MemorySwappiness'),
     OomKillDisable: body['OomKillDisable'] === undefined || body['OomKillDisable'] === null ? null : asBoolean(body['OomKillDisable'], 'OomKillDisable'),

@@ -25,6 +25,7 @@ const DISCARDED: readonly Limit[] = [
   limit('MemorySwappiness', ['memory.swappiness'], [], null, 'memory swappiness capabilities or the cgroup is not mounted. Memory swappiness discarded.'),
   limit('MemorySwap', ['memory.memsw.limit_in_bytes'], ['memory.swap.max'], 0, 'swap limit capabilities or the cgroup is not mounted. Memory limited without swap.'),
   limit('MemoryReservation', ['memory.soft_limit_in_bytes'], ['memory.low'], 0, 'memory soft limit capabilities or the cgroup is not mounted. Limitation discarded.'),
+  limit('KernelMemoryTCP', ['memory.kmem.tcp.limit_in_bytes'], [], 0, 'kernel memory TCP limits or the cgroup is not mounted. Kernel memory TCP limit discarded.'),
   limit('PidsLimit', ['pids.max'], ['pids.max'], null, 'PIDs limit capabilities or the cgroup is not mounted. PIDs limit discarded.'),
   limit('CpuShares', ['cpu.shares'], ['cpu.weight'], 0, 'CPU shares or the cgroup is not mounted. Shares discarded.'),
   limit('CpuPeriod', ['cpu.cfs_period_us'], ['cpu.max'], 0, 'CPU CFS scheduler. Period discarded.'),

@@ -100,7 +100,7 @@ export function checkUnsupportedFields(body: JsonObject): void {
   for (const [network, endpoint] of Object.entries(endpoints)) {
     for (const field of ['IPAMConfig', 'Links', 'Aliases', 'MacAddress', 'DriverOpts', 'GwPriority']) refuseField(`EndpointsConfig.${network}.${field}`, asObject(endpoint, network)[field])
   }
-  for (const field of ['KernelMemory', 'KernelMemoryTCP']) refuseField(`HostConfig.${field}`, asObject(body['HostConfig'], 'HostConfig')[field])
+  for (const field of ['KernelMemory']) refuseField(`HostConfig.${field}`, asObject(body['HostConfig'], 'HostConfig')[field])
 }
 
 /** Reads log options; those that no driver of ours knows are refused by name. */

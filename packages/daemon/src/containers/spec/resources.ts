@@ -65,6 +65,7 @@ export function settleResources(r: Resources, rules: readonly OciDeviceRule[]): 
   const memory = {
     ...(r.Memory > 0 && { limit: r.Memory }),
     ...(r.MemorySwap !== 0 && { swap: r.MemorySwap }),
+    ...(r.KernelMemoryTCP > 0 && { kernelTCP: r.KernelMemoryTCP }),
     ...(r.MemoryReservation > 0 && { reservation: r.MemoryReservation }),
     ...(r.MemorySwappiness !== null && r.MemorySwappiness >= 0 && { swappiness: r.MemorySwappiness }),
     ...(r.OomKillDisable === true && { disableOOMKiller: true }),

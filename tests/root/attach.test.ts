@@ -1,0 +1,65 @@
+/** Readers of one container: one that never reads must not hold the others back; alone it holds the container back, as with Docker. */
+import assert from 'node:assert/strict'
+import { connect, type Socket } from 'node:net'
+import { after, before, describe, it } from 'node:test'
+import { NOTHING, settledCensus } from '../census.ts'
+import { ownClient, sleep, type TestDaemon, testDaemon, until } from '../harness.ts'
+
+const skip = process.getuid?.() !== 0 ? 'needs root' : false
+
+describe('attached readers', { skip }, () => {
+  let daemon: TestDaemon
+  const { ok } = ownClient(() => daemon)
+  before(async () => {
+    daemon = await testDaemon()
+  })
+  after(async () => {
+    for (const id of (await ok('ps', '-aq')).split('\n').filter((one) => one !== '')) await ok('rm', '-f', id)
+    const left = await settledCensus(daemon)
+    await daemon.dispose()
+    assert.deepEqual(left, NOTHING)
+  })
+  const attach = (name: string): Socket => {
+    const socket = connect(daemon.host.slice('unix://'.length))
+    socket.write(`POST /containers/${name}/attach?stream=1&stdout=1 HTTP/1.1\r\nHost: d\r\nUpgrade: tcp\r\nConnection: Upgrade\r\n\r\n`)
+    return socket
+  }
+
+  it('one that never reads is let go when another is waiting', async () => {
+    await ok('run', '-d', '--name', 'talks', '--log-driver', 'none', 'busybox', 'yes')
+    const [deaf, reader] = [attach('talks'), attach('talks')]
+    deaf.pause()
+    let got = 0
+    reader.on('data', (chunk: Buffer) => {
+      got += chunk.length
+    })
+    await until('the output flows again', async () => {
+      const before = got
+      await sleep(300)
+      return got - before > 1 << 20
+    }, 15_000)
+    deaf.destroy()
+    reader.destroy()
+    await ok('rm', '-f', 'talks')
+  })
+  it('twenty that read all get the same', async () => {
+    await ok('run', '-d', '--name', 'many', '-i', 'busybox', 'sh', '-c', 'read go; i=0; while [ $i -lt 2000 ]; do echo "line $i"; i=$((i+1)); done')
+    const texts = Array.from({ length: 20 }, () => '')
+    const sockets = texts.map((_, n) => {
+      const socket = attach('many')
+      socket.on('data', (chunk: Buffer) => {
+        texts[n] += chunk.toString('latin1')
+      })
+      return socket
+    })
+    await until('all are attached', () => texts.every((text) => text.includes('101')))
+    const input = connect(daemon.host.slice('unix://'.length))
+    input.write('POST /containers/many/attach?stream=1&stdin=1 HTTP/1.1\r\nHost: d\r\nUpgrade: tcp\r\nConnection: Upgrade\r\n\r\n')
+    input.resume()
+    await sleep(300)
+    input.write('go\n')
+    await until('it has ended', () => sockets.every((socket) => socket.readableEnded || socket.destroyed))
+    for (const text of texts) assert.equal(text.match(/line \d+/g)?.length, 2000)
+    input.destroy()
+  })
+})
