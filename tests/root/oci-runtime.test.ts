@@ -156,7 +156,7 @@ describe('gantry-runtime', { skip }, () => {
   it('what it does not honour is refused by name', { skip: process.env['OCI_RUNTIME'] === undefined ? false : 'another runtime honours other things' }, async () => {
     for (const [change, words] of [
       [(config: Config) => void Object.assign(config.linux, { intelRdt: { closID: 'x' } }), /linux\.intelRdt is not supported/],
-      [(config: Config) => void Object.assign(config.process, { apparmorProfile: 'x' }), /process\.apparmorProfile: "x" cannot be applied: AppArmor is not enabled/],
+      [(config: Config) => void Object.assign(config.process, { apparmorProfile: 'x' }), /process\.apparmorProfile: "x" cannot be applied: AppArmor is not enabled|AppArmor profile x: /],
       [(config: Config) => void config.linux.namespaces.push({ type: 'dream' }), /namespace "dream" is not supported/],
       [(config: Config) => void Object.assign(config, { ociVersion: '2.0.0' }), /ociVersion: expected 1\.x\.y/],
       [(config: Config) => void Object.assign(config.process, { cwd: 'relative' }), /process\.cwd: expected an absolute path/],

@@ -1,6 +1,6 @@
 /** Further checks of the kind that the public validation suite makes, each from the text of the specification. */
 import assert from 'node:assert/strict'
-import { existsSync, mkdirSync, readFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs'
 import { after, before, describe, it } from 'node:test'
 import { until } from '../harness.ts'
 import { ociBundle } from '../oci-bundle.ts'
@@ -8,6 +8,9 @@ import { ociBundle } from '../oci-bundle.ts'
 const skip = process.getuid?.() !== 0 ? 'needs root' : false
 const ours = process.env['OCI_RUNTIME'] === undefined
 const version = existsSync('/sys/fs/cgroup/cgroup.controllers') ? 2 : 1
+
+/** Some block device that there is. */
+const disk = readdirSync('/sys/block').map((name) => readFileSync(`/sys/block/${name}/dev`, 'utf8').trim().split(':').map(Number)).find((numbers): numbers is [number, number] => numbers.length === 2)
 
 describe('validation', { skip }, () => {
   const { runtime, leaving, ok, configure, script, run, ...bundle } = ociBundle()
@@ -52,7 +55,7 @@ describe('validation', { skip }, () => {
   })
   it('limits of memory, processors, processes and block devices arrive (config-linux.md, Control groups)', async () => {
     script('sleep 100', (config) => {
-      config.linux.resources = { memory: { limit: 50 << 20, reservation: 20 << 20 }, cpu: { shares: 512, quota: 20_000, period: 100_000, cpus: '0' }, pids: { limit: 33 }, blockIO: { throttleReadBpsDevice: [{ major: 254, minor: 0, rate: 1 << 20 }] } }
+      config.linux.resources = { memory: { limit: 50 << 20, reservation: 20 << 20 }, cpu: { shares: 512, quota: 20_000, period: 100_000, cpus: '0' }, pids: { limit: 33 }, ...(disk && { blockIO: { throttleReadBpsDevice: [{ major: disk[0], minor: disk[1], rate: 1 << 20 }] } }) }
     })
     await ok('create', '--bundle', home, 'box')
     const { pid } = JSON.parse(await ok('state', 'box')) as { pid: number }

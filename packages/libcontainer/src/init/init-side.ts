@@ -124,13 +124,13 @@ export function initSide(p: ProgramBuilder, plan: StartPlan, entry: CgroupEntry,
   p.call('descriptors close on exec', 'close_range', [3, 0xffffffff, 4])
   for (let n = 0; n < (plan.preserveFds ?? 0); n++) p.call(`descriptor ${3 + n} is the program’s`, 'dup3', [4 + n, 3 + n, 0])
   p.call(`go to ${process.cwd}`, 'chdir', [p.text(process.cwd)])
+  setAttributes(p, process, linux, hostProc)
   if (hold !== undefined) {
     findProgram(p, process)
     p.op('ready', 'syncWrite', [hold.ready])
     p.call('close the ready pipe', 'close', [hold.ready])
     p.op('wait for the start', 'syncRead', [hold.gate])
   }
-  setAttributes(p, process, linux, hostProc)
   becomeUser(p, process, linux.seccomp, plan.lastCapability, hold === undefined)
   runHooks(p, 'startContainer', hooks?.startContainer, plan.hookState, 'created', ownPid)
   if (plan.init) p.op('stay as the reaper', 'init', [])
