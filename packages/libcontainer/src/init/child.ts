@@ -1,4 +1,4 @@
-import { AT, ERRNO, O, type ProgramBuilder } from '@gantry/linux'
+import { AT, ERRNO, O, type ProgramBuilder, type Register } from '@gantry/linux'
 import type { StdioRegisters } from './stdio.ts'
 
 /** A program of the host that a start runs beside the container, or steps that only a child may do. */
@@ -6,11 +6,23 @@ export type ChildWork =
   | { readonly path: string; readonly args: readonly string[]; readonly env: readonly string[]; readonly stdio?: StdioRegisters['process'] }
   | { readonly inside: () => void }
 
+/** Waits for a child; an end that is not well is a failure of the program. */
+export function awaitWell(p: ProgramBuilder, what: string, child: Register): void {
+  p.scoped(() => {
+    const [ended, result, good] = [p.room(8), p.register(), p.label()]
+    p.call(`wait for ${what}`, 'wait4', [child, ended, 0, 0])
+    p.op('how it ended', 'load', [ended, 4], { to: result })
+    p.op('is it well', 'jumpIfZero', [result, good])
+    p.op(what, 'fail', [ERRNO.ECHILD])
+    p.place(good)
+  })
+}
+
 /** Runs it in a child and waits; an end that is not well is a failure of the program. */
 export function runProgram(p: ProgramBuilder, what: string, work: ChildWork): void {
   p.scoped(() => {
-    const [child, result] = [p.register(), p.register()]
-    const [begin, on, good] = [p.label(), p.label(), p.label()]
+    const child = p.register()
+    const [begin, on] = [p.label(), p.label()]
     p.op(`start ${what}`, 'fork', [begin], { to: child })
     p.op('go on', 'jump', [on])
     p.place(begin)
@@ -26,11 +38,6 @@ export function runProgram(p: ProgramBuilder, what: string, work: ChildWork): vo
       p.op(`${what}: ${work.path}`, 'exec', [p.strings([work.path]), 1, p.pointers(work.args), work.args.length, p.pointers(work.env), work.env.length])
     }
     p.place(on)
-    const ended = p.room(8)
-    p.call(`wait for ${what}`, 'wait4', [child, ended, 0, 0])
-    p.op('how it ended', 'load', [ended, 4], { to: result })
-    p.op('is it well', 'jumpIfZero', [result, good])
-    p.op(what, 'fail', [ERRNO.ECHILD])
-    p.place(good)
+    awaitWell(p, what, child)
   })
 }

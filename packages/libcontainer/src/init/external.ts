@@ -1,4 +1,4 @@
-import { AT, CLONE, O, type ProgramBuilder, type Register, SOCKET, SOCKET_ADDRESS_BYTES, socketAddress, type SyscallProgram, syscallProgram, TIO } from '@gantry/linux'
+import { AT, CLONE, O, type ProgramBuilder, type Register, SOCKET, SOCKET_ADDRESS_BYTES, socketAddress, type SyscallProgram, syscallProgram } from '@gantry/linux'
 import type { OciProcess } from '../spec/oci.ts'
 import { watchMemory } from './cgroup.ts'
 import { hostNetwork, insideNetwork } from './network.ts'
@@ -6,7 +6,7 @@ import type { ExecPlan, StartPlan } from './plan.ts'
 import { SHIM_REGISTERS } from './registers.ts'
 import { mountRoot, ownMounts } from './rootfs.ts'
 import { endProcess, listenForDaemon, shimTail, undo } from './start.ts'
-import { closeProcessEnds, dialStreams, openStdio, processTable, type StdioRegisters } from './stdio.ts'
+import { closeProcessEnds, dialStreams, openStdio, processTable, setSize, type StdioRegisters } from './stdio.ts'
 import { runProgram } from './child.ts'
 
 const NUMBER_BYTES = 32
@@ -70,10 +70,7 @@ function takeTerminal(p: ProgramBuilder, console: Console, process: OciProcess, 
     p.call('close the connection', 'close', [connection])
     p.call('close the console socket', 'close', [console.listener])
     p.call('remove the console socket', 'unlink', [p.text(console.path)])
-    const size = Buffer.alloc(8)
-    size.writeUInt16LE(process.consoleSize?.height ?? 0, 0)
-    size.writeUInt16LE(process.consoleSize?.width ?? 0, 2)
-    p.call('size of the terminal', 'ioctl', [master, TIO.CSWINSZ, p.bytes(size)])
+    setSize(p, process, master)
   })
 }
 

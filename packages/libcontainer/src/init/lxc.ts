@@ -7,7 +7,7 @@ import type { StartPlan } from './plan.ts'
 import { SHIM_REGISTERS } from './registers.ts'
 import { mountRoot, ownMounts } from './rootfs.ts'
 import { endProcess, listenForDaemon, shimTail, undo } from './start.ts'
-import { closeProcessEnds, dialStreams, openStdio, processTable, type StdioRegisters } from './stdio.ts'
+import { closeProcessEnds, dialStreams, openStdio, processTable, setSize, type StdioRegisters } from './stdio.ts'
 
 const S_IFIFO = 0o010000
 const NUMBER_BYTES = 64
@@ -31,13 +31,10 @@ export interface LxcPlan extends StartPlan {
 function hostTerminal(p: ProgramBuilder, plan: LxcPlan): StdioRegisters {
   const streams = dialStreams(p, plan.stdio)
   const [master, slave] = [p.register(), p.register()]
-  const size = Buffer.alloc(8)
-  size.writeUInt16LE(plan.spec.process.consoleSize?.height ?? 0, 0)
-  size.writeUInt16LE(plan.spec.process.consoleSize?.width ?? 0, 2)
   p.call('open a terminal', 'openat', [AT.FDCWD, p.text('/dev/ptmx'), O.RDWR | O.NOCTTY | O.CLOEXEC, 0], { to: master })
   p.call('unlock the terminal', 'ioctl', [master, TIO.CSPTLCK, p.bytes(Buffer.alloc(4))])
   p.call('open its other side', 'ioctl', [master, TIO.CGPTPEER, O.RDWR | O.NOCTTY | O.CLOEXEC], { to: slave })
-  p.call('size of the terminal', 'ioctl', [slave, TIO.CSWINSZ, p.bytes(size)])
+  setSize(p, plan.spec.process, slave)
   return { shim: { in: master, out: master }, process: { in: slave, out: slave, err: slave }, streams }
 }
 

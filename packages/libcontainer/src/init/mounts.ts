@@ -1,8 +1,9 @@
 import { statSync } from 'node:fs'
 import { EngineError } from '@gantry/std'
-import { AT, type Blob, CLONE, ERRNO, MOUNT_ATTR, MS, O, type ProgramBuilder, type Register, TREE, WANT } from '@gantry/linux'
+import { AT, type Blob, CLONE, MOUNT_ATTR, MS, O, type ProgramBuilder, type Register, TREE, WANT } from '@gantry/linux'
 import type { CgroupPlan } from '../cgroups/manager.ts'
 import type { OciLinux, OciMount } from '../spec/oci.ts'
+import { awaitWell } from './child.ts'
 import { openPipe } from './stdio.ts'
 import { devptsOwner } from './user-namespace.ts'
 
@@ -127,8 +128,8 @@ const LABELLED: ReadonlySet<string> = new Set(['tmpfs', 'mqueue', 'devpts'])
 function copyUp(p: ProgramBuilder, root: Register, mountPoint: string, into: Register): void {
   p.scoped(() => {
     const { read, write } = openPipe(p, 'pipe for the copy')
-    const [place, source, child, result] = [p.register(), p.register(), p.register(), p.register()]
-    const [reader, on, good] = [p.label(), p.label(), p.label()]
+    const [place, source, child] = [p.register(), p.register(), p.register()]
+    const [reader, on] = [p.label(), p.label()]
     p.op(`resolve ${mountPoint}`, 'openIn', [root, p.text(mountPoint), WANT.directory, 0o755], { to: place })
     p.call('open it', 'openat', [place, p.text('.'), O.RDONLY | O.DIRECTORY | O.CLOEXEC, 0], { to: source })
     p.call('close its place', 'close', [place])
@@ -142,12 +143,7 @@ function copyUp(p: ProgramBuilder, root: Register, mountPoint: string, into: Reg
     p.call('only write', 'close', [write])
     p.call('go to the new file system', 'fchdir', [into])
     p.op(`copy ${mountPoint}`, 'treeWrite', [read, 0])
-    const ended = p.room(8)
-    p.call('wait for the reader', 'wait4', [child, ended, 0, 0])
-    p.op('how it ended', 'load', [ended, 4], { to: result })
-    p.op('is it well', 'jumpIfZero', [result, good])
-    p.op(`read ${mountPoint}`, 'fail', [ERRNO.ECHILD])
-    p.place(good)
+    awaitWell(p, `reading ${mountPoint}`, child)
     p.call('mask for new files', 'umask', [0o022])
     for (const fd of [read, source]) p.call('close it', 'close', [fd])
   })

@@ -26,6 +26,14 @@ export function openPipe(p: ProgramBuilder, what: string, readingEnd = 'its read
   return { read, write }
 }
 
+/** Gives a terminal the size that was asked for (struct winsize, `asm-generic/termios.h`). */
+export function setSize(p: ProgramBuilder, process: OciProcess, terminal: Register): void {
+  const size = Buffer.alloc(8)
+  size.writeUInt16LE(process.consoleSize?.height ?? 0, 0)
+  size.writeUInt16LE(process.consoleSize?.width ?? 0, 2)
+  p.call('size of the terminal', 'ioctl', [terminal, TIO.CSWINSZ, p.bytes(size)])
+}
+
 /** A terminal in the container's devpts. */
 export function openTerminal(p: ProgramBuilder, process: OciProcess): { readonly master: Register; readonly slave: Register } {
   const master = p.register()
@@ -33,10 +41,7 @@ export function openTerminal(p: ProgramBuilder, process: OciProcess): { readonly
   p.call('open a terminal in the container’s devpts', 'openat', [SHIM_REGISTERS.devpts, p.text('ptmx'), O.RDWR | O.NOCTTY | O.CLOEXEC, 0], { to: master })
   p.call('unlock the terminal', 'ioctl', [master, TIO.CSPTLCK, p.bytes(Buffer.alloc(4))])
   p.call('open its other side', 'ioctl', [master, TIO.CGPTPEER, O.RDWR | O.NOCTTY | O.CLOEXEC], { to: slave })
-  const size = Buffer.alloc(8)
-  size.writeUInt16LE(process.consoleSize?.height ?? 0, 0)
-  size.writeUInt16LE(process.consoleSize?.width ?? 0, 2)
-  p.call('size of the terminal', 'ioctl', [slave, TIO.CSWINSZ, p.bytes(size)])
+  setSize(p, process, slave)
   return { master, slave }
 }
 
