@@ -26,6 +26,7 @@ export interface DaemonConfig {
   /** The program `lxc-start`, where LXC is installed. */
   readonly lxcStart: string | undefined
   readonly defaultRuntime: string
+  readonly experimental: boolean
   /** Where descriptions of devices lie (CDI); later ones win. */
   readonly cdiDirectories: readonly string[]
   /** Socket of a supervisor that is a process of its own; none: it lives in the daemon. */

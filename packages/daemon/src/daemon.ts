@@ -129,6 +129,7 @@ export async function startDaemon(config: DaemonConfig): Promise<Daemon> {
       store, streams: host.streams, lifecycle, start, remove: removePorts, images, emit,
       update: { store, driver: supervisor.driver, limits, emit },
       create: { store, graph, volumes, knownCapabilities, apparmor: apparmor.enabled, limits, runtimes: new Set([NATIVE, ...external.map((one) => one.name)]), defaultRuntime: config.defaultRuntime, remapped: config.users !== undefined, emit, resolveImage: (name) => resolveImage(graph, name), hasNetwork: (name) => networks.network(name) !== undefined },
+      checkpoints: { start, containerDirectory },
       exec: {
         store, graph, supervisor, streams: host.streams, trees: host.trees, emit,
         specInput: (container, identity) => ({

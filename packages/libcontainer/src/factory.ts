@@ -3,10 +3,10 @@ import { type Discarder, EngineError, exists, messageOf, readText } from '@gantr
 import { type Exit, type Launcher, nextFrameId, ProgramError, type Step, type SyscallProgram } from '@gantry/linux'
 import type { CgroupManager } from './cgroups/manager.ts'
 import { execProgram } from './init/exec.ts'
-import { externalSide, RuntimeFailure } from './external-side.ts'
+import { checkpoint, type CheckpointOptions, fromCheckpoint, restoreFailure } from './criu.ts'
+import { externalSide } from './external-side.ts'
 import type { ExternalRuntime } from './init/external.ts'
 import { type LxcRuntime, lxcSide } from './lxc-side.ts'
-import { describeHookFailure } from './init/hooks.ts'
 import type { LogPlan, NetworkPlan, RootMount, StdioPlan, StreamPlan } from './init/plan.ts'
 import { startProgram } from './init/start.ts'
 import { connectShim, type ShimClient } from './shim-client.ts'
@@ -20,6 +20,8 @@ export interface StartOptions {
   readonly stdio: StdioPlan
   readonly log?: LogPlan
   readonly init: boolean
+  /** A directory of a checkpoint: the start goes on where that ended. */
+  readonly restoreFrom?: string
 }
 
 /** One step of a start and when it ended, nanoseconds after the program was taken up. */
@@ -68,6 +70,8 @@ export interface Factory {
   start(id: string, options: StartOptions, signal?: AbortSignal): Promise<InitProcess>
   /** Finds a container again that an earlier daemon started; `ended` when its shim has left only the exit status. */
   adopt(id: string, cgroupsPath?: string): Promise<Adopted>
+  /** Writes its processes into a directory (CRIU). */
+  checkpoint(id: string, options: CheckpointOptions): Promise<void>
   /** Pauses, goes on, or takes other limits; with another runtime that does it. */
   pause(id: string, paused: boolean): Promise<void>
   update(id: string, resources: OciResources): Promise<void>
@@ -111,6 +115,10 @@ export function createFactory({ root, launcher, cgroups, discarder, external }: 
   const outside = external === undefined ? undefined : 'lxcStart' in external ? lxcSide(external, { mountPoint, directory, cgroups }) : externalSide(external, { launcher, mountPoint, directory, cgroups })
   const program = (id: string, options: StartOptions): SyscallProgram => {
     const plan = { ...options, mountPoint, cgroup: cgroups.plan(id, options.spec.linux.resources), socketPath: `${directory(id)}/s`, exitPath: `${directory(id)}/exit`, hookState: { ociVersion: OCI_VERSION, id, bundle: directory(id) }, lastCapability }
+    if (options.restoreFrom !== undefined) {
+      if (outside !== undefined) throw new EngineError('unsupported', 'restore: only with the runtime gantry')
+      return fromCheckpoint(plan, options.restoreFrom)
+    }
     return outside === undefined ? startProgram(plan) : outside.program(id, plan)
   }
   const readExit = (id: string): Exit | undefined => {
@@ -226,6 +234,7 @@ export function createFactory({ root, launcher, cgroups, discarder, external }: 
         },
       }, signal).catch(async (error: unknown) => {
         if (outside !== undefined || signal?.aborted === true) await cgroups.destroy(id)
+        if (options.restoreFrom !== undefined && error instanceof ProgramError) throw restoreFailure(options.restoreFrom, error)
         throw outside?.explain(id, error) ?? error
       })
       // Only the names of the steps stay: the program itself is 100 KB a container.
@@ -266,6 +275,10 @@ export function createFactory({ root, launcher, cgroups, discarder, external }: 
         return exit === undefined ? { status: 'lost' } : { status: 'ended', exit }
       }
     },
+    async checkpoint(id, options) {
+      if (outside !== undefined) throw new EngineError('unsupported', 'checkpoint: only with the runtime gantry')
+      await checkpoint(launcher, cgroups.plan(id, options.spec.linux.resources), options)
+    },
     pause: (id, paused) => outside?.pause?.(id, paused) ?? cgroups.freeze(id, paused),
     update: async (id, resources) => (outside?.update === undefined ? cgroups.update(id, resources) : outside.update(id, resources)),
     forget: (id) => discarder.discard(directory(id)),
@@ -276,16 +289,4 @@ export function createFactory({ root, launcher, cgroups, discarder, external }: 
     if (cgroups.exists(id)) await cgroups.destroy(id)
     state.clean.resolve()
   }
-}
-
-/** The error of a start or exec in the words that Docker's clients look for, with the exit code that belongs to it. */
-export function describeStartFailure(error: unknown): { readonly message: string; readonly exitCode: number } | undefined {
-  const hook = error instanceof ProgramError ? describeHookFailure(error) : undefined
-  if (hook !== undefined) return { message: hook, exitCode: 128 }
-  if (error instanceof RuntimeFailure) return { message: error.message, exitCode: error.exitCode }
-  if (!(error instanceof ProgramError) || error.step?.what.startsWith('exec: ') !== true) return undefined
-  const name = error.step.what.replace(/^exec: /, '')
-  const plain = JSON.parse(name) as string
-  if (error.errno === 2) return { message: plain.includes('/') ? `${error.step.what}: stat ${plain}: no such file or directory` : `${error.step.what}: executable file not found in $PATH`, exitCode: 127 }
-  return { message: error.message, exitCode: 126 }
 }

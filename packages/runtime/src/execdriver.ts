@@ -1,4 +1,4 @@
-import type { CgroupStats, OciProcess, OciResources, OciSpec, RootMount, StdioPlan, StreamPlan } from '@gantry/libcontainer'
+import type { CgroupStats, CheckpointOptions, OciProcess, OciResources, OciSpec, RootMount, StdioPlan, StreamPlan } from '@gantry/libcontainer'
 import type { NetlinkBatch } from '@gantry/linux'
 
 /** A container as a command to run. */
@@ -12,6 +12,8 @@ export interface Bundle {
   readonly stdio: StdioPlan
   readonly log: { readonly path: string; readonly maxBytes: number; readonly maxFiles: number; readonly format: 'json' | 'journal' } | undefined
   readonly init: boolean
+  /** Directory of a checkpoint to go on from. */
+  readonly restoreFrom?: string
 }
 
 /** How a process ended, in the words of a shell. */
@@ -62,6 +64,8 @@ export interface ExecDriver {
   explain(bundle: Bundle): Promise<string>
   adopt(id: string, cgroupsPath?: string): Promise<AdoptedTask>
   forget(id: string): void
+  /** Writes a container's processes into a directory; `spec` is what it was started with. */
+  checkpoint(id: string, options: CheckpointOptions): Promise<void>
   pause(id: string, paused: boolean): Promise<void>
   update(id: string, resources: OciResources): Promise<void>
   processes(id: string): Promise<readonly number[]>

@@ -121,7 +121,7 @@ async function start(context: Context, parsed: Parsed): Promise<number> {
     return attached(context, name, { tty: Config.Tty, stdin: parsed.bool('interactive') && Config.OpenStdin, condition: 'next-exit', detachKeys: parsed.text('detach-keys'), start: true })
   }
   return each(parsed.rest, async (one) => {
-    await context.api.send('POST', `/containers/${one}/start`)
+    await context.api.send('POST', `/containers/${one}/start`, { query: { checkpoint: parsed.text('checkpoint'), 'checkpoint-dir': parsed.text('checkpoint-dir') } })
     return one
   })
 }
@@ -149,7 +149,7 @@ export const RUN_COMMANDS: readonly Command[] = [
   },
   {
     names: ['start', 'container start'], usage: 'start [OPTIONS] CONTAINER [CONTAINER...]', help: 'Start one or more stopped containers', minimum: 1,
-    flags: [{ name: 'attach', short: 'a', kind: 'bool', help: 'Attach STDOUT/STDERR and forward signals' }, { name: 'interactive', short: 'i', kind: 'bool', help: "Attach container's STDIN" }, DETACH_KEYS], run: start,
+    flags: [{ name: 'attach', short: 'a', kind: 'bool', help: 'Attach STDOUT/STDERR and forward signals' }, { name: 'interactive', short: 'i', kind: 'bool', help: "Attach container's STDIN" }, { name: 'checkpoint', kind: 'text', help: 'Restore from this checkpoint' }, { name: 'checkpoint-dir', kind: 'text', help: 'Use a custom checkpoint storage directory' }, DETACH_KEYS], run: start,
   },
   { names: ['attach', 'container attach'], usage: 'attach [OPTIONS] CONTAINER', help: 'Attach to a running container', minimum: 1, flags: [{ name: 'no-stdin', kind: 'bool', help: 'Do not attach STDIN' }, DETACH_KEYS], run: attach },
   {

@@ -17,6 +17,7 @@ import { streamLogs } from './logs.ts'
 import { removeOnRequest, type RemovePorts } from './remove.ts'
 import { identityOf } from './bundle.ts'
 import { explainStart, type StartPorts } from './start.ts'
+import { checkpointPath, type CheckpointPorts, createCheckpoint, listCheckpoints, removeCheckpoint } from './checkpoints.ts'
 import type { ContainerStore } from './store.ts'
 import { processesOf } from './top.ts'
 import { waitFor } from './wait.ts'
@@ -32,11 +33,20 @@ export interface ContainerHandlerPorts {
   readonly update: UpdatePorts
   readonly start: Omit<StartPorts, 'watch'>
   readonly remove: RemovePorts
+  readonly checkpoints: CheckpointPorts
   readonly exec: ExecPorts
   readonly list: ListPorts
   readonly archive: ArchivePorts
   readonly images: ImagePorts
   emit(container: Container, action: string, attributes?: Readonly<Record<string, string>>): void
+}
+
+function checkpointHandlers({ store, checkpoints }: ContainerHandlerPorts): Set<'container.checkpoints' | 'container.checkpoint' | 'container.remove-checkpoint'> {
+  return {
+    'container.checkpoints': async ({ input }) => listCheckpoints(checkpoints, store.find(input.key), input.directory),
+    'container.checkpoint': async ({ input }) => (await createCheckpoint(checkpoints, store.find(input.key), input), undefined),
+    'container.remove-checkpoint': async ({ input }) => (removeCheckpoint(checkpoints, store.find(input.key), input.name, input.directory), undefined),
+  }
 }
 
 type Set<Names extends keyof ContainerJobs> = Pick<Handlers<ContainerJobs>, Names>
@@ -63,7 +73,10 @@ export function streamType(tty: boolean, apiVersion: number): string {
 function lifecycleHandlers(ports: ContainerHandlerPorts): Set<'container.start' | 'container.stop' | 'container.restart' | 'container.kill' | 'container.pause' | 'container.unpause' | 'container.wait' | 'container.remove' | 'container.rename' | 'container.resize'> {
   const { store, lifecycle } = ports
   return {
-    'container.start': async ({ input }) => ({ changed: await lifecycle.start(store.find(input.key)) }),
+    'container.start': async ({ input }) => {
+      const container = store.find(input.key)
+      return { changed: await lifecycle.start(container, input.checkpoint === '' ? undefined : checkpointPath(ports.checkpoints, container, input.checkpoint, input.checkpointDirectory)) }
+    },
     'container.stop': async ({ input }) => ({ changed: await lifecycle.stop(store.find(input.key), input) }),
     'container.restart': async ({ input }) => void (await lifecycle.restart(store.find(input.key), input)),
     'container.kill': async ({ input }) => void (await lifecycle.kill(store.find(input.key), input.signal)),
@@ -239,5 +252,5 @@ async function* noBytes(): AsyncGenerator<Uint8Array> {}
 
 /** All container jobs. */
 export function containerHandlers(ports: ContainerHandlerPorts): Handlers<ContainerJobs> {
-  return { ...lifecycleHandlers(ports), ...viewHandlers(ports), ...streamHandlers(ports), ...fileHandlers(ports) }
+  return { ...lifecycleHandlers(ports), ...checkpointHandlers(ports), ...viewHandlers(ports), ...streamHandlers(ports), ...fileHandlers(ports) }
 }

@@ -23,7 +23,7 @@ export interface LifecyclePorts {
 /** Starts, stops and watches containers. One change of one container at a time. */
 export interface Lifecycle {
   /** false when it already ran. */
-  start(container: Container): Promise<boolean>
+  start(container: Container, restoreFrom?: string): Promise<boolean>
   stop(container: Container, options: { readonly timeoutSeconds?: number; readonly signal?: string }): Promise<boolean>
   kill(container: Container, signal: string): Promise<void>
   restart(container: Container, options: { readonly timeoutSeconds?: number; readonly signal?: string }): Promise<void>
@@ -135,7 +135,7 @@ export function createLifecycle(ports: LifecyclePorts): Lifecycle {
     throw new EngineError('invalid', `failed to create task for container: failed to create shim task: OCI runtime create failed: unable to start container process: ${message}: unknown`, { cause: error })
   }
 
-  const start = (container: Container): Promise<boolean> =>
+  const start = (container: Container, restoreFrom?: string): Promise<boolean> =>
     ports.lock.run(container.id, async () => {
       if (isRunning(container)) {
         if (container.state.paused) throw new EngineError('conflict', 'cannot start a paused container, try unpause instead')
@@ -143,7 +143,7 @@ export function createLifecycle(ports: LifecyclePorts): Lifecycle {
       }
       if (container.removing) throw new EngineError('conflict', 'container is marked for removal and cannot be started')
       try {
-        await startContainer({ ...ports.start, watch }, container)
+        await startContainer({ ...ports.start, watch }, container, restoreFrom)
         return true
       } catch (error) {
         return failed(container, error)

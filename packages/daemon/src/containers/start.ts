@@ -39,8 +39,8 @@ export async function joinNetwork(ports: StartPorts, container: Container): Prom
   return ports.networks.join({ containerId: container.id, network: networkMode, ports: networkMode === 'bridge' ? portRequests(config, hostConfig) : [] })
 }
 
-/** Brings a created container to life. Read it as the list of what `start` does. */
-export async function startContainer(ports: StartPorts, container: Container): Promise<void> {
+/** Brings a created container to life, or one that was frozen in a checkpoint. Read it as the list of what `start` does. */
+export async function startContainer(ports: StartPorts, container: Container, restoreFrom?: string): Promise<void> {
   await using undo = undoStack()
   const watch = stopwatch()
   const { document, state } = container
@@ -69,7 +69,7 @@ export async function startContainer(ports: StartPorts, container: Container): P
   const directory = etcDirectory(ports.execRoot, container.id)
   writeEtcFiles({ document, directory, address: endpoint?.address, gateway: endpoint?.gateway, dns: ports.dns, owner: ownerOf(ports, container) })
   undo.add('remove the files in /etc', () => ports.discard(directory))
-  const bundle = await bundleOf(ports, container, image, sandbox)
+  const bundle = { ...(await bundleOf(ports, container, image, sandbox)), ...(restoreFrom !== undefined && { restoreFrom }) }
   watch.lap('daemon', 'specification')
 
   const launchedAt = watch.elapsedUs()

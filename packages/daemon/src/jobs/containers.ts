@@ -27,9 +27,13 @@ export interface ContainerJobs {
   'container.list': { input: { readonly all: boolean; readonly size: boolean; readonly limit: number; readonly filters: Filters }; output: readonly unknown[] }
   /** Makes a container from a local image; starts nothing. */
   'container.create': { input: CreateRequest; output: { readonly id: string; readonly warnings: readonly string[] } }
+  'container.checkpoints': { input: Key & { readonly directory: string }; output: readonly { readonly Name: string }[] }
+  'container.checkpoint': { input: Key & { readonly name: string; readonly directory: string; readonly exit: boolean }; output: Nothing }
+  'container.remove-checkpoint': { input: Key & { readonly name: string; readonly directory: string }; output: Nothing }
   'container.inspect': { input: Key & { readonly apiVersion: number; readonly size: boolean }; output: unknown }
   /** `changed: false` when it already ran: an answer (HTTP 304), not an error. */
-  'container.start': { input: Key; output: { readonly changed: boolean } }
+  /** `checkpoint` names where to go on. */
+  'container.start': { input: Key & { readonly checkpoint: string; readonly checkpointDirectory: string }; output: { readonly changed: boolean } }
   'container.stop': { input: StopOptions; output: { readonly changed: boolean } }
   'container.restart': { input: StopOptions; output: Nothing }
   'container.kill': { input: Key & { readonly signal: string }; output: Nothing }

@@ -27,7 +27,7 @@ const listening = (server: Server, start: () => void): Promise<void> =>
 async function openHost(config: DaemonConfig, host: string, router: Router, accepted: Promise<void>): Promise<readonly Server[]> {
   if (host.startsWith('unix://')) return [await openUnix(config, host.slice('unix://'.length), router, accepted)]
   if (host.startsWith('tcp://')) return [await openTcp(config, host.slice('tcp://'.length), router, accepted)]
-  if (host.startsWith('fd://')) return openInherited(router, accepted)
+  if (host.startsWith('fd://')) return openInherited(config, router, accepted)
   throw new EngineError('invalid', `Invalid bind address format: ${host}: expected unix://, tcp:// or fd://`)
 }
 
@@ -55,7 +55,7 @@ async function openUnix(config: DaemonConfig, path: string, router: Router, acce
     if (await answers(path)) throw new EngineError('conflict', `another daemon listens on ${path}`)
     rmSync(path)
   }
-  const server = createApiServer({ router, accepted, guarded: false })
+  const server = createApiServer({ router, accepted, experimental: config.experimental, guarded: false })
   const before = process.umask(0o177)
   try {
     await listening(server, () => server.listen(path, 1024))
@@ -75,18 +75,18 @@ async function openTcp(config: DaemonConfig, address: string, router: Router, ac
   const host = (match[1] ?? '').replace(/^\[|\]$/g, '')
   const tls = config.tls === undefined ? undefined : { key: readFileSync(config.tls.key), cert: readFileSync(config.tls.cert), requestCert: config.tls.verify, ...(config.tls.verify && { ca: readFileSync(config.tls.ca) }) }
   if (tls === undefined || !tls.requestCert) log.warn('this TCP socket asks for no proof: whoever reaches it is root on this host', { address })
-  const server = createApiServer({ router, accepted, guarded: tls === undefined, ...(tls && { tls }) })
+  const server = createApiServer({ router, accepted, experimental: config.experimental, guarded: tls === undefined, ...(tls && { tls }) })
   await listening(server, () => server.listen(Number(match[2]), host === '' ? '127.0.0.1' : host))
   return server
 }
 
 /** Sockets that systemd opened (sd_listen_fds(3)). */
-async function openInherited(router: Router, accepted: Promise<void>): Promise<readonly Server[]> {
+async function openInherited(config: DaemonConfig, router: Router, accepted: Promise<void>): Promise<readonly Server[]> {
   const count = Number(process.env['LISTEN_FDS'] ?? 0)
   if (count < 1 || Number(process.env['LISTEN_PID'] ?? process.pid) !== process.pid) throw new EngineError('invalid', 'fd://: no sockets found via socket activation: make sure the service was started by systemd')
   const servers: Server[] = []
   for (let fd = FIRST_INHERITED; fd < FIRST_INHERITED + count; fd++) {
-    const server = createApiServer({ router, accepted, guarded: false })
+    const server = createApiServer({ router, accepted, experimental: config.experimental, guarded: false })
     await listening(server, () => server.listen({ fd }))
     servers.push(server)
   }

@@ -24,9 +24,11 @@ export interface ServerOptions {
   readonly tls?: SecureContextOptions & { readonly requestCert: boolean }
   /** Browsers must not reach a socket that needs no proof: requests with an Origin are refused. */
   readonly guarded: boolean
+  /** Clients offer what they call experimental (checkpoints) only to daemons that say so. */
+  readonly experimental: boolean
 }
 
-const COMMON: Readonly<Record<string, string>> = { 'Api-Version': MAX_API_VERSION, Ostype: 'linux', Server: `Gantry/${GANTRY_VERSION} (linux)`, 'Docker-Experimental': 'false' }
+const COMMON: Readonly<Record<string, string>> = { 'Api-Version': MAX_API_VERSION, Ostype: 'linux', Server: `Gantry/${GANTRY_VERSION} (linux)` }
 
 function clientGone(message: IncomingMessage, response: ServerResponse): AbortSignal {
   const controller = new AbortController()
@@ -37,15 +39,16 @@ function clientGone(message: IncomingMessage, response: ServerResponse): AbortSi
 }
 
 /** The head of a raw stream: 101 when the client asked for the change, else 200. */
-function hijackHead(upgrade: boolean, contentType: string): string {
+function hijackHead(upgrade: boolean, contentType: string, common: Readonly<Record<string, string>>): string {
   const lines = upgrade ? ['HTTP/1.1 101 UPGRADED', `Content-Type: ${contentType}`, 'Connection: Upgrade', 'Upgrade: tcp'] : ['HTTP/1.1 200 OK', `Content-Type: ${contentType}`]
-  return `${[...lines, ...Object.entries(COMMON).map(([name, value]) => `${name}: ${value}`)].join('\r\n')}\r\n\r\n`
+  return `${[...lines, ...Object.entries(common).map(([name, value]) => `${name}: ${value}`)].join('\r\n')}\r\n\r\n`
 }
 
 /** Makes the HTTP server of one listener. */
 export function createApiServer(options: ServerOptions): Server {
+  const always = { ...COMMON, 'Docker-Experimental': String(options.experimental) }
   const serve = async (message: IncomingMessage, response: ServerResponse, hijack: (contentType: string) => Duplex): Promise<void> => {
-    for (const [name, value] of Object.entries(COMMON)) response.setHeader(name, value)
+    for (const [name, value] of Object.entries(always)) response.setHeader(name, value)
     try {
       await options.accepted
       if (options.guarded && message.headers.origin !== undefined) throw new EngineError('forbidden', 'requests with an Origin are refused on this socket')
@@ -65,7 +68,7 @@ export function createApiServer(options: ServerOptions): Server {
       response.detachSocket(socket)
       socket.removeAllListeners('timeout')
       socket.setTimeout(0)
-      socket.write(hijackHead(false, contentType))
+      socket.write(hijackHead(false, contentType, always))
       return socket
     })
   }
@@ -80,7 +83,7 @@ export function createApiServer(options: ServerOptions): Server {
     message.socket.setTimeout(0)
     void serve(message, response, (contentType) => {
       response.detachSocket(socket as Socket)
-      socket.write(hijackHead(true, contentType))
+      socket.write(hijackHead(true, contentType, always))
       return socket
     })
   }

@@ -88,6 +88,14 @@ export interface Hold {
   readonly gate: Register
 }
 
+/** Standard input from the container's own /dev/null: a file of the host's would be from nowhere in there. */
+function ownNothing(p: ProgramBuilder): void {
+  const fd = p.register()
+  p.call('its own /dev/null', 'openat', [AT.FDCWD, p.text('/dev/null'), O.RDONLY | O.CLOEXEC, 0], { to: fd, ignore: true })
+  p.call('as standard input', 'dup3', [fd, 0, 0], { ignore: true })
+  p.call('close it', 'close', [fd], { ignore: true })
+}
+
 /** What the init does, from its first moment to the user's program. With `hold` it outlives its parent and waits in between. */
 export function initSide(p: ProgramBuilder, plan: StartPlan, entry: CgroupEntry, stdio: StdioRegisters | undefined, pipes: GoPipe, opened: OpenedAhead, held: HeldNamespaces, hold?: Hold): void {
   const { process, linux, hooks } = plan.spec
@@ -121,6 +129,7 @@ export function initSide(p: ProgramBuilder, plan: StartPlan, entry: CgroupEntry,
   lockDown(p, plan, proc)
   p.phase('process')
   if (stdio !== undefined) placeStdio(p, process, stdio)
+  if (stdio !== undefined && !process.terminal && !plan.stdio.openStdin) p.scoped(() => ownNothing(p))
   p.call('descriptors close on exec', 'close_range', [3, 0xffffffff, 4])
   for (let n = 0; n < (plan.preserveFds ?? 0); n++) p.call(`descriptor ${3 + n} is the program’s`, 'dup3', [4 + n, 3 + n, 0])
   p.call(`go to ${process.cwd}`, 'chdir', [p.text(process.cwd)])

@@ -2,6 +2,7 @@ import { AT, CLONE, O, PR, type ProgramBuilder, type Register, SIGNALS, type Sys
 import { watchMemory } from './cgroup.ts'
 import { runProgram } from './child.ts'
 import { networkInside } from './external.ts'
+import { holdDevpts } from './mounts.ts'
 import { hostNetwork } from './network.ts'
 import type { StartPlan } from './plan.ts'
 import { SHIM_REGISTERS } from './registers.ts'
@@ -128,11 +129,7 @@ export function lxcProgram(plan: LxcPlan): SyscallProgram {
     p.phase('lxc')
     endProcess(p, monitor)
     p.op('it is gone', 'move', [0], { to: monitor })
-    p.scoped(() => {
-      const path = p.room(40)
-      p.op('path of its devpts', 'format', [path, 40, p.text('/proc/'), pid, p.text('/root/dev/pts')])
-      p.call('hold its devpts', 'openat', [AT.FDCWD, path, O.PATH | O.DIRECTORY | O.CLOEXEC, 0], { to: SHIM_REGISTERS.devpts, ignore: true })
-    })
+    holdDevpts(p, pid)
     p.op('let it go on', 'syncWrite', [gate])
     for (const fd of [gate, ready]) p.call('close it', 'close', [fd])
     p.op('report the start', 'report', [pid])

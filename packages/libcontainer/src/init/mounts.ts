@@ -4,6 +4,7 @@ import { AT, type Blob, CLONE, MOUNT_ATTR, MS, O, type ProgramBuilder, type Regi
 import type { CgroupPlan } from '../cgroups/manager.ts'
 import type { OciLinux, OciMount } from '../spec/oci.ts'
 import { awaitWell } from './child.ts'
+import { SHIM_REGISTERS } from './registers.ts'
 import { openPipe } from './stdio.ts'
 import { devptsOwner } from './user-namespace.ts'
 
@@ -165,6 +166,13 @@ export function newFileSystem(p: ProgramBuilder, root: Register, mount: OciMount
 /** The devpts that the shim made before the process existed. */
 export function attachDevpts(p: ProgramBuilder, root: Register, devpts: Register, mountPoint: string): void {
   attachAt(p, root, devpts, mountPoint, 'devpts', WANT.directory)
+}
+
+/** The devpts that a container has, for the terminals of execs; without one they fail. */
+export function holdDevpts(p: ProgramBuilder, pid: Register): void {
+  const path = p.room(40)
+  p.op('path of its devpts', 'format', [path, 40, p.text('/proc/'), pid, p.text('/root/dev/pts')])
+  p.call('hold its devpts', 'openat', [AT.FDCWD, path, O.PATH | O.DIRECTORY | O.CLOEXEC, 0], { to: SHIM_REGISTERS.devpts, ignore: true })
 }
 
 /** Makes a detached devpts in the shim. */

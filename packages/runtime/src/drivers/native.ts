@@ -39,7 +39,7 @@ function asTask(process: InitProcess): Task {
 
 /** The house's own driver: libcontainer. `name` is how it is asked for. */
 export function nativeDriver(factory: Factory, name: string = NATIVE): ExecDriver {
-  const options = (bundle: Bundle) => ({ spec: bundle.spec, root: bundle.root, network: bundle.network, stdio: bundle.stdio, init: bundle.init, ...(bundle.log && { log: bundle.log }) })
+  const options = (bundle: Bundle) => ({ spec: bundle.spec, root: bundle.root, network: bundle.network, stdio: bundle.stdio, init: bundle.init, ...(bundle.log && { log: bundle.log }), ...(bundle.restoreFrom !== undefined && { restoreFrom: bundle.restoreFrom }) })
   return {
     name,
     start: async (bundle, signal) => asTask(await factory.start(bundle.id, options(bundle), signal)),
@@ -50,6 +50,7 @@ export function nativeDriver(factory: Factory, name: string = NATIVE): ExecDrive
       return found.status === 'ended' ? { status: 'ended', exit: taskExit(found.exit) } : found
     },
     forget: (id) => factory.forget(id),
+    checkpoint: (id, options) => factory.checkpoint(id, options),
     pause: (id, paused) => factory.pause(id, paused),
     update: (id, resources) => factory.update(id, resources),
     stats: async (id) => cgroupStats(factory.cgroups, id),

@@ -15,6 +15,7 @@ export function byRuntime(drivers: readonly [ExecDriver, ...ExecDriver[]], runti
     explain: async (bundle) => named(bundle.runtime).explain(bundle),
     adopt: async (id, cgroupsPath) => of(id).adopt(id, cgroupsPath),
     forget: (id) => drivers[0].forget(id),
+    checkpoint: async (id, options) => of(id).checkpoint(id, options),
     pause: async (id, paused) => of(id).pause(id, paused),
     update: async (id, resources) => of(id).update(id, resources),
     processes: async (id) => of(id).processes(id),

@@ -157,6 +157,7 @@ export async function remoteSupervisor(options: RemoteOptions): Promise<Supervis
     explain: async (bundle) => (await call<{ text: string }>('explain', encodeBundle(bundle))).text,
     adopt: (id) => adopt(id),
     forget: (id) => void call('forget', container(id)).catch((cause: unknown) => log.warn('cannot forget', { id, cause })),
+    checkpoint: (id, { pid, spec, directory, leaveRunning }) => call('checkpoint', { container: container(id), pid, spec: jsonOf(spec), directory, leaveRunning }),
     pause: (id, paused) => call('pause', { container: container(id), paused }),
     update: (id, resources) => call('update', { container: container(id), resources: jsonOf(resources) }),
     processes: async (id) => (await call<{ pids: readonly number[] }>('processes', container(id))).pids,

@@ -45,6 +45,7 @@ export interface BundleMessage {
   readonly stdio?: StdioMessage
   readonly log?: NonNullable<Bundle['log']>
   readonly init: boolean
+  readonly restoreFrom: string
 }
 export interface BatchMessage {
   readonly what: string
@@ -87,7 +88,7 @@ const unbatched = (list: readonly BatchMessage[]): Bundle['network']['host'] => 
 export function encodeBundle(bundle: Bundle): BundleMessage {
   return {
     id: bundle.id, runtime: bundle.runtime, spec: json(bundle.spec), root: bundle.root, host: batches(bundle.network.host), inside: batches(bundle.network.inside),
-    sysctls: bundle.network.sysctls.map(([path, value]) => ({ path, value })), stdio: bundle.stdio, ...(bundle.log && { log: bundle.log }), init: bundle.init,
+    sysctls: bundle.network.sysctls.map(([path, value]) => ({ path, value })), stdio: bundle.stdio, ...(bundle.log && { log: bundle.log }), init: bundle.init, restoreFrom: bundle.restoreFrom ?? '',
   }
 }
 
@@ -97,7 +98,7 @@ export function decodeBundle(message: BundleMessage): Bundle {
   return {
     id: message.id, runtime: message.runtime, spec: parse<OciSpec>(message.spec), root: message.root,
     network: { host: unbatched(message.host), inside: unbatched(message.inside), sysctls: message.sysctls.map((one) => [one.path, one.value]) },
-    stdio: message.stdio, log: message.log, init: message.init,
+    stdio: message.stdio, log: message.log, init: message.init, ...(message.restoreFrom !== '' && { restoreFrom: message.restoreFrom }),
   }
 }
 

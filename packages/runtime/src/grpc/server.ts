@@ -22,6 +22,10 @@ interface Request {
   readonly paused: boolean
   readonly resources: Uint8Array
   readonly fromSequence: bigint
+  readonly pid: number
+  readonly spec: Uint8Array
+  readonly directory: string
+  readonly leaveRunning: boolean
 }
 
 /** What the server stands on; `runtimes` remembers which driver a container belongs to. */
@@ -92,6 +96,7 @@ export function supervisorMethods({ supervisor, runtimes }: ServerPorts): Readon
       return {}
     },
     pause: async ({ container, paused }: Request) => (await supervisor.driver.pause(remember(container), paused), {}),
+    checkpoint: async ({ container, pid, spec, directory, leaveRunning }: Request) => (await supervisor.driver.checkpoint(remember(container), { pid, spec: specOf(spec), directory, leaveRunning }), {}),
     update: async ({ container, resources }: Request) => (await supervisor.driver.update(remember(container), resourcesOf(resources)), {}),
     forget: async (container: ContainerMessage) => {
       supervisor.driver.forget(remember(container))

@@ -43,7 +43,7 @@ function stopOptions(request: ApiRequest): { readonly key: string; readonly time
 }
 
 async function start(engine: DaemonEngine, request: ApiRequest): Promise<void> {
-  const { changed } = await engine.run('container.start', key(request))
+  const { changed } = await engine.run('container.start', { ...key(request), checkpoint: request.query.get('checkpoint') ?? '', checkpointDirectory: request.query.get('checkpoint-dir') ?? '' })
   sendEmpty(request.response, changed ? 204 : 304)
 }
 
@@ -267,6 +267,22 @@ export function containerRoutes(engine: DaemonEngine): readonly Route[] {
     },
     { method: 'GET', path: '/containers/{id}/logs', handle: (request) => logs(engine, request) },
     { method: 'POST', path: '/containers/{id}/attach', handle: (request) => attachGuarded(engine, request) },
+    { method: 'GET', path: '/containers/{id}/checkpoints', handle: async (request) => sendJson(request.response, 200, await engine.run('container.checkpoints', { ...key(request), directory: request.query.get('dir') ?? '' })) },
+    {
+      method: 'POST', path: '/containers/{id}/checkpoints',
+      handle: async (request) => {
+        const body = await jsonBody(request)
+        await engine.run('container.checkpoint', { ...key(request), name: asString(body['CheckpointID'], 'CheckpointID'), directory: asString(body['CheckpointDir'], 'CheckpointDir'), exit: asBoolean(body['Exit'], 'Exit') })
+        sendEmpty(request.response, 201)
+      },
+    },
+    {
+      method: 'DELETE', path: '/containers/{id}/checkpoints/{name}',
+      handle: async (request) => {
+        await engine.run('container.remove-checkpoint', { ...key(request), name: param(request, 'name'), directory: request.query.get('dir') ?? '' })
+        sendEmpty(request.response, 204)
+      },
+    },
     { method: 'GET', path: '/containers/{id}/trace', handle: async (request) => sendJson(request.response, 200, await engine.run('container.trace', key(request))) },
     { method: 'GET', path: '/containers/{id}/explain', handle: async (request) => sendJson(request.response, 200, await engine.run('container.explain', key(request))) },
     ...lifeRoutes(engine),
