@@ -56,9 +56,9 @@ async function atOnce(engine: Engine, count: number): Promise<number> {
   return (count * 1000) / (performance.now() - began)
 }
 
-function shimBytes(): number {
+function shimBytes(kind: 'Rss' | 'Pss'): number {
   const pids = readdirSync('/proc').filter((name) => /^\d+$/.test(name) && comm(name) === 'gantry-shim')
-  return median(pids.map((pid) => Number(/^Rss:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8'))?.[1] ?? 0) * 1024))
+  return median(pids.map((pid) => Number(new RegExp(`^${kind}:\\s+(\\d+)`, 'm').exec(readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8'))?.[1] ?? 0) * 1024))
 }
 
 function comm(pid: string): string {
@@ -93,7 +93,10 @@ async function measure(engine: Engine): Promise<Figures> {
   put(`ps, ${many} containers`, median(await timedClient(engine, rounds, 'ps')))
   put(`daemon, ${many} containers`, engine.memory() / 1e6, 'MB')
   put('daemon, no container', before / 1e6, 'MB')
-  if (engine.name === 'gantry') put('shim of one container', shimBytes() / 1e6, 'MB')
+  if (engine.name === 'gantry') {
+    put('shim of one container', shimBytes('Rss') / 1e6, 'MB')
+    put('shim of one container, its share (PSS)', shimBytes('Pss') / 1e6, 'MB')
+  }
   const ids = (await client(engine, 'ps', '-aq')).trim().split('\n')
   const began = performance.now()
   for (let at = 0; at < ids.length; at += 50) await client(engine, 'rm', '-f', ...ids.slice(at, at + 50))

@@ -70,6 +70,15 @@ describe('validation', { skip }, () => {
     assert.equal(read('pids', 'pids.max', 'pids.max'), '33')
     await ok('delete', '--force', 'box')
   })
+  it('huge pages and files by their names, or a clear error (config-linux.md, Huge page limits, Unified)', { skip: ours ? false : 'runc leaves out what is not mounted' }, async () => {
+    const hugetlb = version === 2 && readFileSync('/sys/fs/cgroup/cgroup.controllers', 'utf8').includes('hugetlb')
+    const huge = await run('cat /sys/fs/cgroup/hugetlb.2MB.max', (config) => void (config.linux.resources = { hugepageLimits: [{ pageSize: '2MB', limit: 4 << 20 }] }))
+    if (hugetlb) assert.equal(huge.out.trim(), String(4 << 20), huge.err)
+    else assert.match(huge.err, /linux\.resources\.hugepageLimits: the hugetlb cgroup is not mounted/)
+    const unified = await run('cat /sys/fs/cgroup/memory.high', (config) => void (config.linux.resources = { unified: { 'memory.high': '33554432' } }))
+    if (version === 2) assert.equal(unified.out.trim(), '33554432', unified.err)
+    else assert.match(unified.err, /linux\.resources\.unified: files of cgroup version 2/)
+  })
   it('umask, no new privileges, score, further groups (config.md, User, Process)', async () => {
     const ran = await run('umask; grep NoNewPrivs /proc/self/status | cut -f2; cat /proc/self/oom_score_adj; id -G', (config) => {
       Object.assign(config.process, { user: { uid: 5, gid: 6, umask: 0o77, additionalGids: [9, 10] }, noNewPrivileges: true, oomScoreAdj: 123 })

@@ -67,6 +67,7 @@ describe('a supervisor of its own', { skip }, () => {
     await ended()
     assert.match(await ok('ps', '--format', '{{.Names}} {{.Status}}'), /^long Up/)
     await startSupervisor()
+    await until('it watches the container again, though nobody has asked', () => parseEvents(readFileSync(`${place.home}/x/events.log`, 'utf8')).some((event) => event.type === 'adopt'))
     await until('execs work again', async () => (await gantry('exec', 'long', 'true')).code === 0)
     assert.equal((await gantry('stop', '-t', '0', 'long')).code, 0)
     assert.equal(await ok('inspect', '-f', '{{.State.Status}} {{.State.ExitCode}}', 'long'), 'exited 137')

@@ -98,7 +98,7 @@ export async function startDaemon(config: DaemonConfig): Promise<Daemon> {
     return container && cgroupsPathOf(container.document)
   }
   const supervisor = config.containerd === undefined
-    ? createSupervisor(byRuntime([nativeDriver(host.factory), ...external], runtimeOf), { startTimeoutMs: config.startTimeoutMs })
+    ? createSupervisor(byRuntime([nativeDriver(host.factory), ...external], runtimeOf), { startTimeoutMs: config.startTimeoutMs, stateDirectory: `${config.execRoot}/c` })
     : await connectSupervisor({ address: config.containerd, runtimeOf, cgroupsPathOf: cgroupsPath })
   const knownCapabilities = capabilitiesOf(/^CapEff:\s*(\w+)/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1] ?? '0')
   const apparmor = await prepareAppArmor()

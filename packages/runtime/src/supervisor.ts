@@ -2,6 +2,7 @@ import { EngineError, logger, messageOf } from '@gantry/std'
 import { type EventLog, openEventLog } from './event-log.ts'
 import type { AdoptedTask, Bundle, ExecDriver, Task, TaskProcess } from './execdriver.ts'
 import { createMetrics, type Metrics } from './metrics.ts'
+import { keepState } from './task-state.ts'
 
 const log = logger('runtime.supervisor')
 
@@ -28,6 +29,8 @@ export interface SupervisorOptions {
   /** A start that takes longer is given up, and what it has made is taken back; 0: it may take as long as it likes. */
   readonly startTimeoutMs?: number
   readonly eventLog?: EventLog
+  /** Where containers have their directories; their state is kept there. */
+  readonly stateDirectory?: string
 }
 
 export const DEFAULT_WORKERS = 10
@@ -127,6 +130,7 @@ export function createSupervisor(driver: ExecDriver, options: SupervisorOptions 
       return queue.run(async () => {
         const task = await metrics.time('start', () => startNow(bundle))
         events.add({ type: 'start', id: bundle.id, pid: task.pid })
+        if (options.stateDirectory !== undefined) keepState(options.stateDirectory, { id: bundle.id, runtime: bundle.runtime, pid: task.pid, shimPid: task.shimPid, cgroupsPath: bundle.spec.linux.cgroupsPath ?? '', startedAt: Date.now() })
         return watch(bundle.id, task)
       })
     },

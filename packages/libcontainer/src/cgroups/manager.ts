@@ -138,6 +138,7 @@ export function cgroupManager(parent: string, layout: CgroupLayout = readLayout(
     },
     placeOf: (id) => `/${places.get(id) ?? `${base}/${id}`}`,
     plan(id, resources) {
+      for (const [field, controller] of needed(resources)) if (hierarchyOf(controller)?.controllers.includes(controller) !== true) throw new EngineError('unsupported', `linux.resources.${field}: the ${controller} cgroup is not mounted`)
       const directories = all.map((hierarchy) => ({ path: at(hierarchy, id), controllers: hierarchy.controllers, writes: [...inheritedCpuset(hierarchy, id), ...writesFor(hierarchy, resources)] }))
       const memory = path(id, 'memory')
       return {
@@ -210,6 +211,16 @@ export function cgroupManager(parent: string, layout: CgroupLayout = readLayout(
       for (const hierarchy of all) removeDirectory(`${hierarchy.mountPoint}/${base}`)
     },
   }
+}
+
+/** Limits whose controllers few hosts have: never passed over in silence. */
+function needed(resources: OciResources): readonly (readonly [field: string, controller: string])[] {
+  return [
+    ...((resources.hugepageLimits ?? []).length > 0 ? [['hugepageLimits', 'hugetlb'] as const] : []),
+    ...(Object.keys(resources.rdma ?? {}).length > 0 ? [['rdma', 'rdma'] as const] : []),
+    ...(resources.network?.classID === undefined ? [] : [['network.classID', 'net_cls'] as const]),
+    ...((resources.network?.priorities ?? []).length > 0 ? [['network.priorities', 'net_prio'] as const] : []),
+  ]
 }
 
 const MEMORY = 'memory.limit_in_bytes'

@@ -11,6 +11,7 @@ import { byRuntime } from '../drivers/table.ts'
 import { DEFAULT_RETAIN, openEventLog } from '../event-log.ts'
 import { openContainers } from '../host.ts'
 import { createSupervisor, DEFAULT_START_TIMEOUT_MS, DEFAULT_WORKERS, parseStartTimeout } from '../supervisor.ts'
+import { keptStates } from '../task-state.ts'
 import { protoText } from './protocol.ts'
 import { serveSupervisor } from './server.ts'
 
@@ -61,11 +62,17 @@ async function main(words: readonly string[]): Promise<void> {
   mkdirSync(dirname(path), { recursive: true, mode: 0o711 })
   const containers = await openContainers({ helper, execRoot: values['exec-root'], cgroupParent: values['cgroup-parent'] })
   const named = new Map<string, string>()
+  const directory = `${values['exec-root']}/c`
   const lxcStart = findProgram('lxc-start', search)
   const drivers = [...runtimes.map((one) => externalDriver(containers, one, `${values['exec-root']}/runtimes`)), ...(lxcStart === undefined ? [] : [lxcDriver(containers, lxcStart)])]
   const supervisor = createSupervisor(byRuntime([nativeDriver(containers.factory), ...drivers], (id) => named.get(id)), {
-    workers: whole(values.workers, 'workers'), startTimeoutMs: parseStartTimeout(values['start-timeout']), eventLog: openEventLog({ path: `${values['exec-root']}/events.log`, retain: whole(values['retain-count'], 'retain-count') }),
+    workers: whole(values.workers, 'workers'), startTimeoutMs: parseStartTimeout(values['start-timeout']), stateDirectory: directory, eventLog: openEventLog({ path: `${values['exec-root']}/events.log`, retain: whole(values['retain-count'], 'retain-count') }),
   })
+  // What an earlier supervisor has left running is watched again, whether or not somebody asks for it.
+  for (const state of keptStates(directory)) {
+    named.set(state.id, state.runtime)
+    await supervisor.adopt(state.id, state.cgroupsPath === '' ? undefined : state.cgroupsPath)
+  }
   const server = await serveSupervisor({ supervisor, runtimes: named }, path)
   log.info('ready', { address: path, drivers: ['gantry', ...drivers.map((one) => one.name)] })
   const ended = await Promise.race([

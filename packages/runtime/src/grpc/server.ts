@@ -51,7 +51,9 @@ export function supervisorMethods({ supervisor, runtimes }: ServerPorts): Readon
     if (found === undefined) throw new EngineError('not-found', `no such exec: ${key}`)
     return found
   }
-  const followed = (id: string, task: Task): void => {
+  const followed = new WeakSet<Task>()
+  const follow = (id: string, task: Task): void => {
+    followed.add(task)
     task.onOom(() => notices.add(notice('oom', id, '', task.pid)))
     void task.exited.then((exit) => notices.add({ ...notice('exit', id, '', task.pid), exit }))
     void task.clean.then(() => notices.add(notice('clean', id, '', task.pid)))
@@ -66,16 +68,19 @@ export function supervisorMethods({ supervisor, runtimes }: ServerPorts): Readon
       const bundle = decodeBundle(message)
       runtimes.set(bundle.id, bundle.runtime)
       const task = await supervisor.start(bundle)
-      followed(bundle.id, task)
+      follow(bundle.id, task)
       return { pid: task.pid, shimPid: task.shimPid, steps: task.steps }
     },
     explain: async (message: BundleMessage) => ({ text: await supervisor.driver.explain(decodeBundle(message)) }),
     adopt: async (container: ContainerMessage) => {
       const id = remember(container)
       const running = supervisor.task(id)
-      if (running !== undefined) return { status: 'running', pid: running.pid }
+      if (running !== undefined) {
+        if (!followed.has(running)) follow(id, running)
+        return { status: 'running', pid: running.pid }
+      }
       const found = await supervisor.adopt(id, container.cgroupsPath === '' ? undefined : container.cgroupsPath)
-      if (found.status === 'running') followed(id, found.task)
+      if (found.status === 'running') follow(id, found.task)
       return { status: found.status, pid: found.status === 'running' ? found.task.pid : 0, ...(found.status === 'ended' && { exit: found.exit }) }
     },
     exec: async (message: ExecMessage): Promise<StartedMessage> => {
