@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import { connect, type Socket } from 'node:net'
 import { after, before, describe, it } from 'node:test'
+import { streamFrameDecoder } from '../../packages/api/src/index.ts'
 import { NOTHING, settledCensus } from '../census.ts'
 import { ownClient, sleep, type TestDaemon, testDaemon, until } from '../harness.ts'
 
@@ -45,21 +46,33 @@ describe('attached readers', { skip }, () => {
   it('twenty that read all get the same', async () => {
     await ok('run', '-d', '--name', 'many', '-i', 'busybox', 'sh', '-c', 'read go; i=0; while [ $i -lt 2000 ]; do echo "line $i"; i=$((i+1)); done')
     const texts = Array.from({ length: 20 }, () => '')
+    let attached = 0
     const sockets = texts.map((_, n) => {
       const socket = attach('many')
+      const decode = streamFrameDecoder((_, payload) => {
+        texts[n] += payload.toString()
+      })
+      let head = Buffer.alloc(0)
+      let upgraded = false
       socket.on('data', (chunk: Buffer) => {
-        texts[n] += chunk.toString('latin1')
+        if (upgraded) return decode(chunk)
+        head = Buffer.concat([head, chunk])
+        const end = head.indexOf('\r\n\r\n')
+        if (end < 0) return undefined
+        upgraded = true
+        attached++
+        return decode(head.subarray(end + 4))
       })
       return socket
     })
-    await until('all are attached', () => texts.every((text) => text.includes('101')))
+    await until('all are attached', () => attached === 20)
     const input = connect(daemon.host.slice('unix://'.length))
     input.write('POST /containers/many/attach?stream=1&stdin=1 HTTP/1.1\r\nHost: d\r\nUpgrade: tcp\r\nConnection: Upgrade\r\n\r\n')
     input.resume()
     await sleep(300)
     input.write('go\n')
     await until('it has ended', () => sockets.every((socket) => socket.readableEnded || socket.destroyed))
-    for (const text of texts) assert.equal(text.match(/line \d+/g)?.length, 2000)
+    for (const text of texts) assert.equal(text, Array.from({ length: 2000 }, (_, i) => `line ${i}\n`).join(''))
     input.destroy()
   })
 })

@@ -17,7 +17,7 @@ describe('a supervisor of its own', { skip }, () => {
   const { gantry, ok } = ownClient(() => daemon)
   const socket = (): string => `${place.home}/s`
   const startSupervisor = async (): Promise<void> => {
-    const log = openSync(`${place.home}-supervisor.log`, 'a')
+    const log = openSync(`${place.home}-supervisor.log`, 'w')
     child = spawn('nsenter', ['--net', '-t', String(place.holder), `${root}/build/node`, `${root}/build/gantry-supervisor.cjs`, '-l', socket(), '--exec-root', `${place.home}/x`, '--cgroup-parent', place.cgroupParent, '--retain-count', '40'], { stdio: ['ignore', log, log], env: { ...process.env, GANTRY_ROOT: root } })
     closeSync(log)
     await until('it serves', () => existsSync(socket()) && readFileSync(`${place.home}-supervisor.log`, 'utf8').includes('ready'))

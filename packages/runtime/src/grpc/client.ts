@@ -3,7 +3,7 @@ import type { DescService } from '@bufbuild/protobuf'
 import { type Client, createClient } from '@connectrpc/connect'
 import { createGrpcTransport } from '@connectrpc/connect-node'
 import { type CgroupStats, RuntimeFailure } from '@gantry/libcontainer'
-import { EngineError, logger } from '@gantry/std'
+import { EngineError, logger, messageOf } from '@gantry/std'
 import { connect } from 'node:net'
 import type { AdoptedTask, Bundle, ExecDriver, StartStep, Task, TaskExit, TaskProcess } from '../execdriver.ts'
 import { type EventLog, openEventLog, type SupervisorEvent } from '../event-log.ts'
@@ -135,7 +135,7 @@ export async function remoteSupervisor(options: RemoteOptions): Promise<Supervis
           }
         }
       } catch (error) {
-        if (!closing.signal.aborted) log.warn('the supervisor does not answer; trying again', { address: path, cause: fromWire(error).error.message })
+        if (!closing.signal.aborted) log.warn('the supervisor does not answer; trying again', { address: path, cause: messageOf(error) })
       }
       present = Promise.withResolvers<void>()
       if (!closing.signal.aborted) await new Promise((resolve) => setTimeout(resolve, RETRY_MS))
@@ -146,10 +146,23 @@ export async function remoteSupervisor(options: RemoteOptions): Promise<Supervis
     closing.abort()
     throw error
   })
-  const history = (async () => {
-    const stream = (client as unknown as Record<string, (request: unknown, options: { signal: AbortSignal }) => AsyncIterable<SupervisorEvent>>)['events']?.({ fromSequence: 0n }, { signal: closing.signal })
-    for await (const { type, id, pid, code, message } of stream ?? []) events.add({ type, id, pid, code, message })
-  })().catch((error: unknown) => log.debug('the event stream has ended', { cause: fromWire(error).error.message }))
+  let sequence = 0n
+  /** The log of events, from where it was left when the other process went away. */
+  const followEvents = async (): Promise<void> => {
+    while (!closing.signal.aborted) {
+      try {
+        const stream = (client as unknown as Record<string, (request: unknown, options: { signal: AbortSignal }) => AsyncIterable<Omit<SupervisorEvent, 'sequence'> & { readonly sequence: bigint }>>)['events']?.({ fromSequence: sequence + 1n }, { signal: closing.signal })
+        for await (const event of stream ?? []) {
+          sequence = event.sequence
+          events.add({ type: event.type, id: event.id, pid: event.pid, code: event.code, message: event.message })
+        }
+      } catch (error) {
+        log.debug('the stream of events has ended', { cause: messageOf(error) })
+      }
+      if (!closing.signal.aborted) await new Promise((resolve) => setTimeout(resolve, RETRY_MS))
+    }
+  }
+  const history = followEvents()
 
   const driver: ExecDriver = {
     name: 'remote',
