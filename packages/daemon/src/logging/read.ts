@@ -1,5 +1,5 @@
 import { closeSync, existsSync, fstatSync, openSync, statSync, watch } from 'node:fs'
-import { hasCode } from '@gantry/std'
+import { hasCode, parseTimestamp } from '@gantry/std'
 
 /** One line of a container's log. */
 export interface LogLine {
@@ -7,8 +7,13 @@ export interface LogLine {
   readonly text: string
   /** RFC 3339 with nanoseconds. */
   readonly time: string
-  /** Worked out only when somebody asks. */
-  readonly nanos: bigint
+  /** Left out: only the text is known, and worked out when somebody asks (`nanosOf`). */
+  readonly nanos?: bigint
+}
+
+/** When a line was written, nanoseconds since 1970. */
+export function nanosOf(line: LogLine): bigint {
+  return line.nanos ?? parseTimestamp(line.time)
 }
 
 /** What of a log is wanted. */
@@ -64,7 +69,7 @@ function open(path: string): number | undefined {
 
 /** Reads a log, many lines at once, and follows it until the container has ended and everything has been read. */
 export async function* readLog(path: string, query: LogQuery, { tailOffset, linesOf }: LogFormat, state: { readonly ended: () => boolean; readonly signal: AbortSignal }): AsyncGenerator<readonly LogLine[]> {
-  const wanted = (line: LogLine): boolean => (query.since === undefined || line.nanos >= query.since) && (query.until === undefined || line.nanos <= query.until)
+  const wanted = (line: LogLine): boolean => (query.since === undefined || nanosOf(line) >= query.since) && (query.until === undefined || nanosOf(line) <= query.until)
   const current = open(path)
   let offset = 0
   let fd = current
@@ -87,7 +92,7 @@ export async function* readLog(path: string, query: LogQuery, { tailOffset, line
           }
           yield next.value.filter(wanted)
           const last = next.value.at(-1)
-          if (query.until !== undefined && last !== undefined && last.nanos > query.until) return
+          if (query.until !== undefined && last !== undefined && nanosOf(last) > query.until) return
         }
         if (statSync(path, { throwIfNoEntry: false })?.ino !== fstatSync(fd).ino) {
           closeSync(fd)
