@@ -6,7 +6,7 @@ import { exec, root } from '../harness.ts'
 const have = async (program: string): Promise<boolean> => (await exec('sh', ['-c', `command -v ${program}`])).code === 0
 const skip = process.getuid?.() !== 0 ? 'needs root' : !(await have('qemu-system-x86_64')) || !(await have('modprobe')) || !(await have('cpio')) ? 'needs qemu-system-x86, kmod and cpio' : process.arch !== 'x64' ? 'the machine is x86-64' : false
 
-for (const files of [['limits'], ['security'], ['runtimes'], ['apparmor'], ['oci-runtime', 'oci-fields', 'oci-validation']]) {
+for (const files of [['limits'], ['security'], ['runtimes'], ['apparmor', 'checkpoint'], ['oci-runtime', 'oci-fields', 'oci-validation']]) {
   it(`${files.join(', ')} on a kernel with cgroup version 2`, { skip, timeout: 600_000 }, async () => {
     const ran = await exec('sh', [`${root}/tools/vm.sh`, `${root}/build/node`, '--test', '--test-concurrency=1', '--test-reporter=tap', ...files.map((file) => `${root}/tests/root/${file}.test.ts`)])
     assert.equal(ran.code, 0, ran.out.slice(-4000) + ran.err)
