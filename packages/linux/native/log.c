@@ -1,6 +1,6 @@
 /*
  * The container's log. Format 0: one JSON object a line, {"log","stream","time"}, as Docker's json-file driver writes it.
- * Format 1, the journal: {u32 magic, u32 length, u64 nanoseconds, u8 stream, u8[3]} message {u32 length}, so that it can be read
+ * Format 1, the journal: {u32 magic, u32 length, u64 nanoseconds, u8 stream, u8[7]} message {u32 length}, so that it can be read
  * from either end, and past a record that a crash has cut off. What cannot be written is kept, and nothing more is taken.
  */
 #include "shim.h"

@@ -45,6 +45,7 @@ export interface DeviceMapping {
   readonly CgroupPermissions: string
 }
 
+/** One of `HostConfig.DeviceRequests`. */
 export interface DeviceRequest {
   readonly Driver: string
   /** -1: all. */
@@ -54,6 +55,7 @@ export interface DeviceRequest {
   readonly Capabilities: readonly (readonly string[])[]
   readonly Options: Readonly<Record<string, string>>
 }
+
 /** One of `HostConfig.Ulimits`. */
 export interface Ulimit {
   readonly Name: string

@@ -21,11 +21,11 @@ export interface CreatePorts {
   readonly volumes: Volumes
   readonly knownCapabilities: readonly string[]
   readonly limits: CgroupLimits
-  /** Containers get users of their own unless they ask for the host's. */
   readonly apparmor: boolean
   /** Names of the runtimes that there are. */
   readonly runtimes: ReadonlySet<string>
   readonly defaultRuntime: string
+  /** Containers get users of their own unless they ask for the host's. */
   readonly remapped: boolean
   resolveImage(name: string): Image
   hasNetwork(name: string): boolean

@@ -1,6 +1,9 @@
 import { AT, ERRNO, O, type ProgramBuilder, type Register } from '@gantry/linux'
 import type { StdioRegisters } from './stdio.ts'
 
+/** Environment of a host's program (CRIU, LXC, another runtime): nothing of the engine's own reaches it. */
+export const HOST_ENVIRONMENT = ['PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin']
+
 /** A program of the host that a start runs beside the container, or steps that only a child may do. */
 export type ChildWork =
   | { readonly path: string; readonly args: readonly string[]; readonly env: readonly string[]; readonly stdio?: StdioRegisters['process'] }

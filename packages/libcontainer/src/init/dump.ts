@@ -1,11 +1,9 @@
 import { type SyscallProgram, syscallProgram } from '@gantry/linux'
 import { EngineError } from '@gantry/std'
 import type { OciSpec } from '../spec/oci.ts'
-import { runProgram } from './child.ts'
+import { HOST_ENVIRONMENT, runProgram } from './child.ts'
 import type { StartPlan } from './plan.ts'
 
-/** What CRIU is told of its surroundings. */
-export const CRIU_ENVIRONMENT = ['PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin']
 /** Flags of both ways: cgroups are ours, established connections, outside sockets and locks are kept. */
 export const CRIU_FLAGS = ['--manage-cgroups=ignore', '--tcp-established', '--ext-unix-sk', '--file-locks', '-v2'] as const
 
@@ -54,5 +52,5 @@ export function dumpProgram(plan: DumpPlan): SyscallProgram {
     ...plan.external.flatMap(([destination]) => ['--external', `mnt[${destination}]:${keyOf(destination)}`]),
     ...(plan.leaveRunning ? ['--leave-running'] : []),
   ]
-  return syscallProgram((p) => runProgram(p, 'criu dump', { path: criu, args, env: CRIU_ENVIRONMENT }))
+  return syscallProgram((p) => runProgram(p, 'criu dump', { path: criu, args, env: HOST_ENVIRONMENT }))
 }

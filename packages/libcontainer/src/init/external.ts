@@ -7,10 +7,9 @@ import { SHIM_REGISTERS } from './registers.ts'
 import { mountRoot, ownMounts } from './rootfs.ts'
 import { endProcess, listenForDaemon, shimTail, undo } from './start.ts'
 import { closeProcessEnds, dialStreams, openStdio, processTable, setSize, type StdioRegisters } from './stdio.ts'
-import { runProgram } from './child.ts'
+import { HOST_ENVIRONMENT, runProgram } from './child.ts'
 
 const NUMBER_BYTES = 32
-const ENVIRONMENT = ['PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin']
 
 /** Another OCI runtime: its command line is the interface (runc's flags). */
 export interface ExternalRuntime {
@@ -44,7 +43,7 @@ type Target = Pick<ExternalPlan, 'runtime' | 'bundle' | 'id'>
 function verb(p: ProgramBuilder, target: Target, words: readonly string[], stdio?: StdioRegisters['process']): void {
   const { runtime, bundle } = target
   const args = [runtime.path, ...runtime.args, '--root', runtime.stateRoot, '--log', `${bundle}/runtime.log`, '--log-format', 'json', ...words]
-  runProgram(p, `${runtime.name} ${words[0] ?? ''}`, { path: runtime.path, args, env: ENVIRONMENT, ...(stdio && { stdio }) })
+  runProgram(p, `${runtime.name} ${words[0] ?? ''}`, { path: runtime.path, args, env: HOST_ENVIRONMENT, ...(stdio && { stdio }) })
 }
 
 /** A program of one verb alone, for the launcher. */

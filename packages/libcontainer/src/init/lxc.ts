@@ -1,6 +1,6 @@
 import { AT, CLONE, O, PR, type ProgramBuilder, type Register, SIGNALS, type SyscallProgram, syscallProgram, TIO } from '@gantry/linux'
 import { watchMemory } from './cgroup.ts'
-import { runProgram } from './child.ts'
+import { HOST_ENVIRONMENT, runProgram } from './child.ts'
 import { networkInside } from './external.ts'
 import { holdDevpts } from './mounts.ts'
 import { hostNetwork } from './network.ts'
@@ -13,7 +13,6 @@ import { closeProcessEnds, dialStreams, openStdio, processTable, setSize, type S
 const S_IFIFO = 0o010000
 const NUMBER_BYTES = 64
 const POLLIN = 1
-const ENVIRONMENT = ['PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin']
 
 /** A container whose inside LXC builds from a generated configuration. */
 export interface LxcPlan extends StartPlan {
@@ -48,7 +47,7 @@ function launch(p: ProgramBuilder, plan: LxcPlan, stdio: StdioRegisters, monitor
   p.call('own signals', 'rt_sigprocmask', [2, p.bytes(Buffer.alloc(8)), 0, 8])
   p.call('die with the shim', 'prctl', [PR.SET_PDEATHSIG, SIGNALS['KILL'] ?? 9, 0, 0, 0])
   for (const [fd, end] of [stdio.process.in, stdio.process.out, stdio.process.err].entries()) p.call(`descriptor ${fd}`, 'dup3', [end, fd, 0])
-  p.op(`lxc-start: ${plan.lxcStart}`, 'exec', [p.strings([plan.lxcStart]), 1, p.pointers(args), args.length, p.pointers(ENVIRONMENT), ENVIRONMENT.length])
+  p.op(`lxc-start: ${plan.lxcStart}`, 'exec', [p.strings([plan.lxcStart]), 1, p.pointers(args), args.length, p.pointers(HOST_ENVIRONMENT), HOST_ENVIRONMENT.length])
   p.place(on)
 }
 

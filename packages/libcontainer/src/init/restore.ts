@@ -1,7 +1,7 @@
 import { AT, CLONE, O, PR, type ProgramBuilder, type Register, type SyscallProgram, syscallProgram } from '@gantry/linux'
 import { attachDevicePolicy, type CgroupEntry, cloneProcess, closeCgroup, enterCgroup, makeCgroup, openCgroup, watchMemory } from './cgroup.ts'
-import { awaitWell } from './child.ts'
-import { CRIU_ENVIRONMENT, CRIU_FLAGS, type ExternalMounts, keyOf } from './dump.ts'
+import { awaitWell, HOST_ENVIRONMENT } from './child.ts'
+import { CRIU_FLAGS, type ExternalMounts, keyOf } from './dump.ts'
 import { networkInside } from './external.ts'
 import { holdDevpts } from './mounts.ts'
 import { hostNetwork } from './network.ts'
@@ -59,7 +59,7 @@ function runCriu(p: ProgramBuilder, plan: RestorePlan, entry: CgroupEntry, stdio
   // What CRIU makes is born where CRIU is.
   enterCgroup(p, entry)
   for (const [fd, end] of [stdio.process.in, stdio.process.out, stdio.process.err, ...(network ? [network] : [])].entries()) p.call(`descriptor ${FIRST_FD + fd}`, 'dup3', [end, FIRST_FD + fd, 0])
-  p.op(`criu restore: ${plan.criu}`, 'exec', [p.strings([plan.criu]), 1, p.pointers(args), args.length, p.pointers(CRIU_ENVIRONMENT), CRIU_ENVIRONMENT.length])
+  p.op(`criu restore: ${plan.criu}`, 'exec', [p.strings([plan.criu]), 1, p.pointers(args), args.length, p.pointers(HOST_ENVIRONMENT), HOST_ENVIRONMENT.length])
   p.place(on)
   awaitWell(p, 'criu restore', child)
 }
