@@ -71,6 +71,19 @@ describe('checkpoints', { skip }, () => {
     await ok('rm', '-f', 'tty')
   })
   const docker = dockerClient()
+  it('start -a: what comes after is shown, the exit code is told; so on a second start, too', async () => {
+    await ok('run', '-d', '--name', 'finite', 'busybox', 'sh', '-c', 'i=0; while [ $i -lt 20 ]; do echo tick $i; i=$((i+1)); sleep 0.1; done; exit 7')
+    await until('it counts', async () => (await ticks('finite')).length > 3)
+    await ok('checkpoint', 'create', 'finite', 'one')
+    const rest = await gantry('start', '-a', '--checkpoint', 'one', 'finite')
+    assert.equal(rest.code, 7, rest.err)
+    assert.match(rest.out, /^tick [1-9]\d*\n[^]*tick 19\n$/)
+    const again = await gantry('start', '-a', 'finite')
+    assert.equal(again.code, 7, again.err)
+    assert.match(again.out, /^tick 0\n[^]*tick 19\n$/)
+    await ok('rm', 'finite')
+  })
+
   it('the genuine client makes and uses them', { skip: docker === undefined ? 'needs the docker client' : false }, async () => {
     const run = async (...words: readonly string[]): Promise<string> => {
       const ran = await exec(docker ?? '', ['-H', daemon.host, ...words])

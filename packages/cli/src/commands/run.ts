@@ -45,14 +45,17 @@ function forwardSignals(context: Context, id: string): () => void {
   }
 }
 
-/** Attach, then start, then wait: nothing of the output can be missed. */
-async function attached(context: Context, id: string, options: { readonly tty: boolean; readonly stdin: boolean; readonly condition: string; readonly detachKeys: string; readonly start: boolean }): Promise<number> {
+/** Query of `/containers/{id}/start`. */
+type StartQuery = Readonly<Record<string, string>>
+
+/** Attach, then start (where `start` is given), then wait: nothing of the output can be missed. */
+async function attached(context: Context, id: string, options: { readonly tty: boolean; readonly stdin: boolean; readonly condition: string; readonly detachKeys: string; readonly start: StartQuery | undefined }): Promise<number> {
   const stream = await context.api.hijack(`/containers/${id}/attach`, { query: { stream: true, stdout: true, stderr: true, stdin: options.stdin, detachKeys: options.detachKeys } })
   const ended = await waiting(context, id, options.condition)
   const done = connect(stream, options)
   const stopSignals = options.tty ? () => undefined : forwardSignals(context, id)
   try {
-    if (options.start) await context.api.send('POST', `/containers/${id}/start`)
+    if (options.start !== undefined) await context.api.send('POST', `/containers/${id}/start`, { query: options.start })
   } catch (error) {
     stream.destroy()
     stopSignals()
@@ -85,7 +88,7 @@ async function run(context: Context, parsed: Parsed): Promise<number> {
       process.stdout.write(`${id}\n`)
       return 0
     }
-    return await attached(context, id, { tty: parsed.bool('tty'), stdin: parsed.bool('interactive'), condition: parsed.bool('rm') ? 'removed' : 'next-exit', detachKeys: parsed.text('detach-keys'), start: true })
+    return await attached(context, id, { tty: parsed.bool('tty'), stdin: parsed.bool('interactive'), condition: parsed.bool('rm') ? 'removed' : 'next-exit', detachKeys: parsed.text('detach-keys'), start: {} })
   } catch (error) {
     process.stderr.write(`gantry: Error response from daemon: ${messageOf(error)}\n\nRun 'gantry run --help' for more information\n`)
     return startFailureCode(error instanceof EngineError && error.kind === 'invalid' ? error.message : '')
@@ -112,24 +115,27 @@ async function exec(context: Context, parsed: Parsed): Promise<number> {
 
 interface Inspected {
   readonly Config: { readonly Tty: boolean; readonly OpenStdin: boolean }
+  readonly State: { readonly Running: boolean }
 }
 
 async function start(context: Context, parsed: Parsed): Promise<number> {
   const [name = ''] = parsed.rest
+  const query = { checkpoint: parsed.text('checkpoint'), 'checkpoint-dir': parsed.text('checkpoint-dir') }
   if (parsed.bool('attach') || parsed.bool('interactive')) {
     const { Config } = await context.api.json<Inspected>('GET', `/containers/${name}/json`)
-    return attached(context, name, { tty: Config.Tty, stdin: parsed.bool('interactive') && Config.OpenStdin, condition: 'next-exit', detachKeys: parsed.text('detach-keys'), start: true })
+    return attached(context, name, { tty: Config.Tty, stdin: parsed.bool('interactive') && Config.OpenStdin, condition: 'next-exit', detachKeys: parsed.text('detach-keys'), start: query })
   }
   return each(parsed.rest, async (one) => {
-    await context.api.send('POST', `/containers/${one}/start`, { query: { checkpoint: parsed.text('checkpoint'), 'checkpoint-dir': parsed.text('checkpoint-dir') } })
+    await context.api.send('POST', `/containers/${one}/start`, { query })
     return one
   })
 }
 
 async function attach(context: Context, parsed: Parsed): Promise<number> {
   const [name = ''] = parsed.rest
-  const { Config } = await context.api.json<Inspected>('GET', `/containers/${name}/json`)
-  return attached(context, name, { tty: Config.Tty, stdin: !parsed.bool('no-stdin') && Config.OpenStdin, condition: 'not-running', detachKeys: parsed.text('detach-keys'), start: false })
+  const { Config, State } = await context.api.json<Inspected>('GET', `/containers/${name}/json`)
+  if (!State.Running) throw new EngineError('conflict', 'cannot attach to a stopped container, start it first')
+  return attached(context, name, { tty: Config.Tty, stdin: !parsed.bool('no-stdin') && Config.OpenStdin, condition: 'not-running', detachKeys: parsed.text('detach-keys'), start: undefined })
 }
 
 const DETACH_KEYS = { name: 'detach-keys', kind: 'text', help: 'Override the key sequence for detaching a container' } as const

@@ -156,7 +156,8 @@ function streamHandlers(ports: ContainerHandlerPorts): Set<'container.attach' | 
       const { Tty: tty, OpenStdin: openStdin } = container.document.config
       const keys = input.choice.stdin && tty ? parseDetachKeys(input.detachKeys) : undefined
       const choice = { ...input.choice, stdin: input.choice.stdin && openStdin }
-      const live = input.stream && (container.task !== undefined || container.state.status !== 'exited')
+      // An ended container may be started again (`start -a`): the stream waits for it, unless only what it has said is asked for.
+      const live = input.stream && (container.task !== undefined || container.state.status !== 'exited' || !input.logs)
       const prepared = live ? prepareStream(ports.streams, choice) : undefined
       if (prepared !== undefined) {
         if (container.task === undefined) waitForStart(container, prepared)
