@@ -10,7 +10,7 @@ const skip = process.getuid?.() !== 0 ? 'needs root' : false
 
 describe('attached readers', { skip }, () => {
   let daemon: TestDaemon
-  const { ok } = ownClient(() => daemon)
+  const { gantry, ok } = ownClient(() => daemon)
   before(async () => {
     daemon = await testDaemon()
   })
@@ -25,6 +25,17 @@ describe('attached readers', { skip }, () => {
     socket.write(`POST /containers/${name}/attach?stream=1&stdout=1 HTTP/1.1\r\nHost: d\r\nUpgrade: tcp\r\nConnection: Upgrade\r\n\r\n`)
     return socket
   }
+
+  it('start -a of an ended container shows its output and tells its exit code, every time', async () => {
+    await ok('create', '--name', 'again', 'busybox', 'sh', '-c', 'echo said; exit 7')
+    for (const _ of [1, 2, 3]) {
+      const { code, out, err } = await gantry('start', '-a', 'again')
+      assert.deepEqual({ code, out }, { code: 7, out: 'said\n' }, err)
+    }
+    const refused = await gantry('attach', 'again')
+    assert.equal(refused.code, 1)
+    assert.match(refused.err, /cannot attach to a stopped container, start it first/)
+  })
 
   it('one that never reads is let go when another is waiting', async () => {
     await ok('run', '-d', '--name', 'talks', '--log-driver', 'none', 'busybox', 'yes')
