@@ -140,7 +140,7 @@ describe('the supervisor in the daemon', { skip }, () => {
     assert.equal((await gantry('run', '--rm', 'busybox', 'true')).code, 0)
   })
   it('lack of memory is told of while the container goes on', async () => {
-    const events = spawn(`${root}/build/node`, [`${root}/build/gantry.cjs`, '-H', daemon.host, 'events', '--filter', 'event=oom'], { stdio: ['ignore', 'pipe', 'ignore'] })
+    const events = spawn(`${root}/build/node`, [`${root}/build/gantry.cjs`, '-H', daemon.host, 'events', '--since', '1m', '--filter', 'event=oom'], { stdio: ['ignore', 'pipe', 'ignore'] })
     let told = ''
     events.stdout.on('data', (chunk: Buffer) => {
       told += chunk.toString()
