@@ -23,13 +23,6 @@ function* file(path: string, content: Buffer): Generator<Buffer> {
 const hex = (digest: string): string => digest.slice('sha256:'.length)
 const blob = (digest: string): string => `blobs/sha256/${hex(digest)}`
 
-/** Bytes of a layer's tar stream, counted by reading it once: tar wants the size first. */
-async function layerSize(layers: LayerStore, chainId: string): Promise<number> {
-  let size = 0
-  for await (const chunk of layers.tar(chainId)) size += chunk.length
-  return size
-}
-
 /** Writes images as an OCI layout that also carries Docker's manifest.json, so that every tool reads it. */
 export async function* saveArchive(saved: readonly SavedImage[], images: ImageStore, layers: LayerStore): AsyncGenerator<Buffer> {
   const written = new Set<string>()
@@ -42,7 +35,7 @@ export async function* saveArchive(saved: readonly SavedImage[], images: ImageSt
     for (const layer of chain) {
       if (written.has(layer.diffId)) continue
       written.add(layer.diffId)
-      const size = await layerSize(layers, layer.chainId)
+      const size = layer.tarBytes
       sizes.set(layer.diffId, size)
       yield encodeHeader(entry(blob(layer.diffId), size))
       for await (const chunk of layers.tar(layer.chainId)) yield chunk

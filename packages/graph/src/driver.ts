@@ -18,8 +18,10 @@ export interface GraphDriver {
   readonly name: 'overlay2' | 'vfs'
   /** What `info` shows of it. */
   status(): readonly (readonly [string, string])[]
-  /** Prepares an empty layer above its parent. Gives the directory that is filled, and how whiteouts are kept in it. */
-  create(place: LayerPlace, parents: readonly LayerPlace[]): Promise<{ readonly path: string; readonly whiteouts: 'overlay' | 'apply' }>
+  /** A layer is a whole tree with its parent's files in it, so that layers have to be made in their order. */
+  readonly stacked: boolean
+  /** Prepares a layer above its parent. Gives the directory that is filled: empty, or where layers are stacked a copy of the parent. */
+  create(place: LayerPlace, parents: readonly LayerPlace[]): Promise<{ readonly path: string; readonly stacked: boolean }>
   /** Prepares the read-write layer of a container; topmost parent first. */
   createContainer(id: string, parents: readonly LayerPlace[]): Promise<void>
   /** How the container's root is mounted. */

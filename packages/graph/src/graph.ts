@@ -111,7 +111,7 @@ export function openGraph({ root, db, trees, driver: driverName }: GraphOptions)
     importLayer: async (source, parent) => layers.register(await decompressed(source), parent),
     discard: (path) => trash.discard(path),
     sweep(containerIds) {
-      const known = new Set(layers.list().map((layer) => layer.place.cacheId))
+      const known = layers.sweep()
       for (const id of driver.list()) {
         if (known.has(id) || containerIds.has(id)) continue
         log.warn('removing files that no record names', { id })

@@ -1,11 +1,12 @@
-import { createReadStream, mkdirSync, readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs'
-import { zstdCompressSync, zstdDecompressSync } from 'node:zlib'
+import { mkdirSync, rmSync } from 'node:fs'
 import { createHash } from 'node:crypto'
-import { type Database, digester, EngineError, keyedLock, newId, type Row, undoStack } from '@gantry/std'
+import { type Database, EngineError, keyedLock, newId, type Row, undoStack, writePaced } from '@gantry/std'
 import type { Trees } from '@gantry/linux'
+import { layerWriter, type LayerTarget, type WrittenLayer } from './apply/layer-writer.ts'
+import { skeletonTar } from './apply/skeleton-tar.ts'
+import { skeletonWriter } from './apply/skeleton.ts'
 import type { GraphDriver, LayerPlace } from './driver.ts'
 import { feedTar } from './tar-stream.ts'
-import type { TarObserver } from './tar-reader.ts'
 
 /** A read-only layer. Its chain id names it together with everything below it (image-spec, config.md, "Layer ChainID"). */
 export interface Layer {
@@ -15,6 +16,22 @@ export interface Layer {
   readonly place: LayerPlace
   /** Bytes of file content. */
   readonly bytes: number
+  /** Bytes of its archive. */
+  readonly tarBytes: number
+}
+
+/** Room for a layer that is being written. */
+export interface StagedLayer {
+  readonly place: LayerPlace
+  readonly target: LayerTarget
+}
+
+/** A layer that is complete but stands above nothing yet. */
+export interface SettledLayer {
+  readonly place: LayerPlace
+  readonly diffId: string
+  readonly bytes: number
+  readonly tarBytes: number
 }
 
 /** Layers with their references. A layer that nobody refers to is removed, with its parents. */
@@ -24,53 +41,30 @@ export interface LayerStore {
   chain(chainId: string): readonly Layer[]
   /** Unpacks a tar stream above a parent and checks its digest when one is given. Adds one reference. */
   register(tar: AsyncIterable<Uint8Array>, parent: string | undefined, expected?: string): Promise<Layer>
+  /** Room for a layer that somebody else writes. Only where the driver's layers stand alone. */
+  stage(): Promise<StagedLayer>
+  /** Takes what was written as complete; kept, over a restart too, until it is adopted. `key` finds it again. */
+  settle(staged: StagedLayer, written: WrittenLayer, key: string): Promise<SettledLayer>
+  settled(key: string): SettledLayer | undefined
+  /** Puts a settled layer above a parent. Adds one reference. To be called inside a transaction with what names it. */
+  adopt(key: string, parent: string | undefined): Layer
+  /** Forgets room that was not needed in the end. */
+  unstage(place: LayerPlace): void
   retain(chainId: string): void
   release(chainId: string): readonly string[]
   /** The layer's tar stream, byte for byte as it came. */
-  tar(chainId: string): AsyncGenerator<Buffer>
+  tar(chainId: string): AsyncIterable<Buffer>
   list(): readonly Layer[]
+  /** Ids of everything that is kept, layers that nobody adopted for a day left out: they are forgotten. */
+  sweep(): ReadonlySet<string>
 }
 
 const MAX_LAYERS = 127
+const SETTLED_LIFE_MS = 24 * 3600 * 1000
 
 /** Chain id of a layer above a parent. */
 export function chainIdOf(parent: string | undefined, diffId: string): string {
   return parent === undefined ? diffId : `sha256:${createHash('sha256').update(`${parent} ${diffId}`).digest('hex')}`
-}
-
-/** One part of a layer's skeleton: bytes as they came, or the content of a file. */
-type Segment = { readonly raw: string } | { readonly file: string; readonly size: number }
-
-/** Notes everything of an archive but the content of its files, so that it can be put together again. */
-function skeletonRecorder(): { readonly observer: TarObserver; bytes(): Buffer } {
-  const segments: Segment[] = []
-  let raw: Buffer[] = []
-  const flush = (): void => {
-    if (raw.length > 0) segments.push({ raw: Buffer.concat(raw).toString('base64') })
-    raw = []
-  }
-  return {
-    observer: {
-      raw: (bytes) => {
-        raw.push(Buffer.from(bytes))
-      },
-      file: (entry) => {
-        flush()
-        segments.push({ file: Buffer.from(entry.path, 'latin1').toString('base64'), size: entry.size })
-      },
-    },
-    bytes() {
-      flush()
-      return zstdCompressSync(Buffer.from(JSON.stringify(segments)))
-    },
-  }
-}
-
-async function* digested(source: AsyncIterable<Uint8Array>, update: (chunk: Uint8Array) => void): AsyncGenerator<Uint8Array> {
-  for await (const chunk of source) {
-    update(chunk)
-    yield chunk
-  }
 }
 
 /** Opens the layer store. */
@@ -78,16 +72,21 @@ export function openLayers(db: Database, root: string, driver: GraphDriver, tree
   db.migrate('layers', [
     `CREATE TABLE layer (chain_id TEXT PRIMARY KEY, diff_id TEXT NOT NULL, parent TEXT REFERENCES layer, cache_id TEXT NOT NULL UNIQUE,
        bytes INTEGER NOT NULL, refs INTEGER NOT NULL) STRICT, WITHOUT ROWID;`,
+    `ALTER TABLE layer ADD COLUMN tar_bytes INTEGER NOT NULL DEFAULT 0;
+     CREATE TABLE settled (key TEXT PRIMARY KEY, diff_id TEXT NOT NULL, cache_id TEXT NOT NULL, bytes INTEGER NOT NULL, tar_bytes INTEGER NOT NULL, at INTEGER NOT NULL) STRICT, WITHOUT ROWID;`,
   ])
-  const skeletons = `${root}/layers`
-  mkdirSync(skeletons, { recursive: true, mode: 0o700 })
+  const home = `${root}/layers`
+  mkdirSync(home, { recursive: true, mode: 0o700 })
+  const skeletonOf = (place: LayerPlace): string => `${home}/${place.cacheId}.skeleton`
   const lock = keyedLock()
+  const placeOf = (cacheId: string): LayerPlace => ({ cacheId, link: cacheId })
   const fromRow = (row: Row): Layer => ({
     chainId: String(row['chain_id']),
     diffId: String(row['diff_id']),
     parent: row['parent'] === null ? undefined : String(row['parent']),
-    place: { cacheId: String(row['cache_id']), link: String(row['cache_id']) },
+    place: placeOf(String(row['cache_id'])),
     bytes: Number(row['bytes']),
+    tarBytes: Number(row['tar_bytes']),
   })
   const get = (chainId: string): Layer | undefined => {
     const row = db.get('SELECT * FROM layer WHERE chain_id = ?', chainId)
@@ -106,40 +105,69 @@ export function openLayers(db: Database, root: string, driver: GraphDriver, tree
   const retain = (chainId: string): void => {
     if (db.run('UPDATE layer SET refs = refs + 1 WHERE chain_id = ?', chainId) === 0) throw new EngineError('not-found', `layer ${chainId} does not exist`)
   }
-  const unpack = async (tar: AsyncIterable<Uint8Array>, parent: string | undefined, expected: string | undefined): Promise<Layer> => {
-    await using undo = undoStack()
+  const removePlace = (place: LayerPlace): void => {
+    driver.remove(place.cacheId)
+    rmSync(skeletonOf(place), { force: true })
+  }
+  const checkDepth = (parent: string | undefined): readonly Layer[] => {
     const parents = parent === undefined ? [] : chain(parent)
     if (parents.length >= MAX_LAYERS) throw new EngineError('invalid', `max depth exceeded: an image has at most ${MAX_LAYERS} layers`)
-    const cacheId = newId().slice(0, 26)
-    const place = { cacheId, link: cacheId }
-    undo.add('remove layer', () => driver.remove(cacheId))
-    const target = await driver.create(place, parents.map((layer) => layer.place))
-    const digest = digester()
-    const skeleton = skeletonRecorder()
-    let bytes = 0
-    await trees.write({ kind: 'directory', path: target.path }, '/', { strict: false }, async (socket) => {
-      const source = digested(tar, (chunk) => digest.update(chunk))
-      const applied = await feedTar(source, socket, target.whiteouts, { observer: skeleton.observer })
-      bytes = applied.bytes
-    })
-    const diffId = digest.digest()
-    if (expected !== undefined && diffId !== expected) throw new EngineError('invalid', `layer digest mismatch: expected ${expected}, got ${diffId}`)
-    const chainId = chainIdOf(parent, diffId)
+    return parents
+  }
+  const insert = (settled: SettledLayer, parent: string | undefined): Layer => {
+    const chainId = chainIdOf(parent, settled.diffId)
     const known = get(chainId)
     if (known !== undefined) {
       retain(chainId)
+      removePlace(settled.place)
       return known
     }
-    writeFileSync(`${skeletons}/${cacheId}.tar-skeleton`, skeleton.bytes(), { mode: 0o600 })
-    db.transaction(
-      () => {
-        db.run('INSERT INTO layer VALUES (?, ?, ?, ?, ?, 1)', chainId, diffId, parent ?? null, cacheId, bytes)
-        if (parent !== undefined) retain(parent)
-      },
-      { durable: true },
-    )
+    db.run('INSERT INTO layer (chain_id, diff_id, parent, cache_id, bytes, refs, tar_bytes) VALUES (?, ?, ?, ?, ?, 1, ?)', chainId, settled.diffId, parent ?? null, settled.place.cacheId, settled.bytes, settled.tarBytes)
+    if (parent !== undefined) retain(parent)
+    return { chainId, parent, ...settled }
+  }
+  const stageAt = async (place: LayerPlace, parents: readonly Layer[]): Promise<{ readonly path: string; readonly stacked: boolean; readonly target: LayerTarget }> => {
+    const made = await driver.create(place, parents.map((layer) => layer.place))
+    return { ...made, target: { kind: 'directory', path: made.path, skeleton: skeletonOf(place) } }
+  }
+  const finishRest = async (staged: StagedLayer, written: WrittenLayer): Promise<void> => {
+    const { rest } = written
+    if (rest !== undefined) await trees.write({ kind: 'directory', path: staged.target.path }, '/', { strict: false }, (socket) => writePaced(socket, rest))
+  }
+  /** Where a layer is a whole tree, its parent's files included, the helper carries every change out. */
+  const applyStacked = async (tar: AsyncIterable<Uint8Array>, path: string, place: LayerPlace): Promise<WrittenLayer> => {
+    const skeleton = skeletonWriter(skeletonOf(place))
+    let applied: WrittenLayer | undefined
+    await trees.write({ kind: 'directory', path }, '/', { strict: false }, async (socket) => {
+      applied = await feedTar(tar, socket, 'apply', { skeleton })
+    }).finally(() => skeleton.close())
+    if (applied === undefined) throw new EngineError('internal', 'the layer was not written')
+    return applied
+  }
+  const unpack = async (tar: AsyncIterable<Uint8Array>, parent: string | undefined, expected: string | undefined): Promise<Layer> => {
+    await using undo = undoStack()
+    const parents = checkDepth(parent)
+    const place = placeOf(newId().slice(0, 26))
+    undo.add('remove layer', () => removePlace(place))
+    const staged = await stageAt(place, parents)
+    let written: WrittenLayer
+    if (staged.stacked) written = await applyStacked(tar, staged.path, place)
+    else {
+      const writer = layerWriter(staged.target)
+      try {
+        for await (const chunk of tar) writer.push(Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength))
+        written = writer.close()
+      } catch (error) {
+        writer.abort()
+        throw error
+      }
+      await finishRest({ place, target: staged.target }, written)
+    }
+    const { diffId } = written
+    if (expected !== undefined && diffId !== expected) throw new EngineError('invalid', `layer digest mismatch: expected ${expected}, got ${diffId}`)
+    const layer = db.transaction(() => insert({ place, diffId, bytes: written.bytes, tarBytes: written.tarBytes }, parent), { durable: true })
     undo.commit()
-    return { chainId, diffId, parent, place, bytes }
+    return layer
   }
   const release = (chainId: string): readonly string[] => {
     const removed: string[] = []
@@ -150,19 +178,27 @@ export function openLayers(db: Database, root: string, driver: GraphDriver, tree
         if (row === undefined || Number(row['refs']) > 0) break
         const layer = fromRow(row)
         db.run('DELETE FROM layer WHERE chain_id = ?', at)
-        driver.remove(layer.place.cacheId)
-        rmSync(`${skeletons}/${layer.place.cacheId}.tar-skeleton`, { force: true })
+        removePlace(layer.place)
         removed.push(layer.chainId)
         at = layer.parent
       }
     })
     return removed
   }
+  const settled = (key: string): SettledLayer | undefined => {
+    const row = db.get('SELECT * FROM settled WHERE key = ?', key)
+    if (row === undefined) return undefined
+    const place = placeOf(String(row['cache_id']))
+    if (driver.exists(place.cacheId)) return { place, diffId: String(row['diff_id']), bytes: Number(row['bytes']), tarBytes: Number(row['tar_bytes']) }
+    db.run('DELETE FROM settled WHERE key = ?', key)
+    return undefined
+  }
   return {
     get,
     chain,
     retain,
     release,
+    settled,
     list: () => db.all('SELECT * FROM layer').map(fromRow),
     register: (tar, parent, expected) => {
       if (expected === undefined) return unpack(tar, parent, expected)
@@ -173,28 +209,34 @@ export function openLayers(db: Database, root: string, driver: GraphDriver, tree
         return known
       })
     },
-    async *tar(chainId) {
+    async stage() {
+      const place = placeOf(newId().slice(0, 26))
+      const { target, stacked } = await stageAt(place, [])
+      if (stacked) throw new EngineError('internal', `a layer of ${driver.name} cannot be made without its parent`)
+      return { place, target }
+    },
+    async settle(staged, written, key) {
+      await finishRest(staged, written)
+      const { place } = staged
+      db.run('INSERT OR REPLACE INTO settled VALUES (?, ?, ?, ?, ?, ?)', key, written.diffId, place.cacheId, written.bytes, written.tarBytes, Date.now())
+      return { place, diffId: written.diffId, bytes: written.bytes, tarBytes: written.tarBytes }
+    },
+    adopt(key, parent) {
+      const layer = settled(key)
+      if (layer === undefined) throw new EngineError('not-found', `layer ${key} is not there any more`)
+      checkDepth(parent)
+      db.run('DELETE FROM settled WHERE key = ?', key)
+      return insert(layer, parent)
+    },
+    unstage: removePlace,
+    tar(chainId) {
       const layer = get(chainId)
       if (layer === undefined) throw new EngineError('not-found', `layer ${chainId} does not exist`)
-      const directory = driver.layerDirectory(layer.place)
-      const segments = JSON.parse(zstdDecompressSync(readFileSync(`${skeletons}/${layer.place.cacheId}.tar-skeleton`)).toString()) as readonly Segment[]
-      for (const segment of segments) {
-        if ('raw' in segment) yield Buffer.from(segment.raw, 'base64')
-        else yield* fileContent(directory, Buffer.from(segment.file, 'base64'), segment.size)
-      }
+      return skeletonTar(skeletonOf(layer.place), driver.layerDirectory(layer.place))
+    },
+    sweep() {
+      db.run('DELETE FROM settled WHERE at < ?', Date.now() - SETTLED_LIFE_MS)
+      return new Set(db.all('SELECT cache_id FROM layer UNION SELECT cache_id FROM settled').map((row) => String(row['cache_id'])))
     },
   }
-}
-
-/** The content of a file of a layer; a path that leads out of the layer is refused. */
-async function* fileContent(directory: string, path: Buffer, size: number): AsyncGenerator<Buffer> {
-  const name = Buffer.concat([Buffer.from(`${directory}/`), path])
-  const real = realpathSync(name, 'buffer')
-  if (!real.subarray(0, Buffer.byteLength(`${realpathSync(directory)}/`)).equals(Buffer.from(`${realpathSync(directory)}/`))) throw new EngineError('internal', `layer file ${path.toString()} lies outside its layer`)
-  let left = size
-  for await (const chunk of createReadStream(real, { highWaterMark: 1 << 20, end: Math.max(0, size - 1) })) {
-    left -= (chunk as Buffer).length
-    yield chunk as Buffer
-  }
-  if (left !== 0) throw new EngineError('internal', `layer file ${path.toString()} has changed: ${left} bytes are missing`)
 }

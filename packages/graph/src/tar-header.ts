@@ -20,7 +20,7 @@ export interface TarEntry {
 /** Sizes of the format (POSIX.1-2001 ustar and pax). */
 export const BLOCK = 512
 
-const TYPES: Readonly<Record<string, TarEntry['type']>> = { '0': 'file', '\0': 'file', '7': 'file', '1': 'hardlink', '2': 'link', '3': 'character', '4': 'block', '5': 'directory', '6': 'fifo' }
+const TYPES: Readonly<Record<string, TarEntry['type']>> = { '0': 'file', '\0': 'file', '7': 'file', S: 'file', '1': 'hardlink', '2': 'link', '3': 'character', '4': 'block', '5': 'directory', '6': 'fifo' }
 const FLAGS: Readonly<Record<TarEntry['type'], string>> = { file: '0', hardlink: '1', link: '2', character: '3', block: '4', directory: '5', fifo: '6' }
 
 /** st_mode type bits of an entry. */
@@ -71,10 +71,19 @@ export function fieldNumber(block: Buffer, at: number, length: number): number {
     if (value > BigInt(Number.MAX_SAFE_INTEGER)) throw new EngineError('invalid', 'tar: number out of range')
     return Number(value)
   }
-  const text = fieldText(block, at, length).trim()
-  if (text === '') return 0
-  if (!/^[0-7]+$/.test(text)) throw new EngineError('invalid', `tar: bad number ${JSON.stringify(text)}`)
-  return Number.parseInt(text, 8)
+  let value = 0
+  let from = at
+  const end = at + length
+  while (from < end && (block[from] === 0x20 || block[from] === 0)) from++
+  for (; from < end; from++) {
+    const digit = (block[from] ?? 0) - 0x30
+    if (digit < 0 || digit > 7) {
+      if (block[from] === 0 || block[from] === 0x20) return value
+      throw new EngineError('invalid', `tar: bad number ${JSON.stringify(fieldText(block, at, length))}`)
+    }
+    value = value * 8 + digit
+  }
+  return value
 }
 
 /** Checks the sum over the header with its own field as blanks. */

@@ -1,17 +1,14 @@
 import type { Socket } from 'node:net'
-import { type ByteReader, EngineError, writePaced } from '@gantry/std'
+import { type ByteReader, digester, EngineError, writePaced } from '@gantry/std'
 import { encodeTreeEnd, encodeTreeEntry, readTreeEntry, type TreeEntry } from '@gantry/linux'
+import type { WrittenLayer } from './apply/layer-writer.ts'
+import type { SkeletonWriter } from './apply/skeleton.ts'
 import { BLOCK, encodeHeader, padding, type TarEntry } from './tar-header.ts'
-import { readTar, type TarObserver } from './tar-reader.ts'
+import { tarParser } from './tar-parser.ts'
 import { isOpaque, isWhiteout, toTarEntry, toTreeEntries, type WhiteoutStyle, whiteoutEntry } from './whiteout.ts'
 
-/** What a layer came to. */
-export interface AppliedLayer {
-  /** Bytes of file content. */
-  readonly bytes: number
-}
-
 const CHUNK = 1 << 18
+const ZEROS = Buffer.alloc(1 << 16)
 
 /** Collects small writes. */
 function buffered(socket: Socket): { write(bytes: Buffer): Promise<void>; flush(): Promise<void> } {
@@ -39,27 +36,45 @@ function buffered(socket: Socket): { write(bytes: Buffer): Promise<void>; flush(
 }
 
 /** Feeds a tar archive to the helper; directories get their times once everything below them is there. */
-export async function feedTar(source: AsyncIterable<Uint8Array>, socket: Socket, style: WhiteoutStyle, options: { readonly observer?: TarObserver; readonly owner?: { readonly uid: number; readonly gid: number } } = {}): Promise<AppliedLayer> {
+export async function feedTar(source: AsyncIterable<Uint8Array>, socket: Socket, style: WhiteoutStyle, options: { readonly skeleton?: SkeletonWriter; readonly owner?: { readonly uid: number; readonly gid: number } } = {}): Promise<WrittenLayer> {
   const out = buffered(socket)
   const directories: TreeEntry[] = []
+  const digest = digester()
+  /** What goes out: bytes, or a number of zeros. */
+  let parts: (Buffer | number)[] = []
   let bytes = 0
-  for await (const { entry, data } of readTar(source, options.observer)) {
-    bytes += entry.size
-    const owned: TarEntry = options.owner === undefined ? entry : { ...entry, ...options.owner }
-    let sent = false
-    for (const change of toTreeEntries(owned, style)) {
-      await out.write(encodeTreeEntry(change))
-      if (change.action === 'make' && entry.type === 'directory') directories.push({ ...change, action: 'attributes' })
-      if (change.size === 0) continue
-      sent = true
-      for await (const chunk of data()) await out.write(chunk)
+  let wanted = false
+  const parser = tarParser({
+    entry(entry, _, packed) {
+      bytes += entry.size
+      if (entry.size > 0 && !packed) options.skeleton?.file(Buffer.from(entry.path, 'latin1'), entry.size)
+      const owned: TarEntry = options.owner === undefined ? entry : { ...entry, ...options.owner }
+      wanted = false
+      for (const change of toTreeEntries(owned, style)) {
+        parts.push(encodeTreeEntry(change))
+        if (change.action === 'make' && entry.type === 'directory') directories.push({ ...change, action: 'attributes' })
+        if (change.size > 0) wanted = true
+      }
+    },
+    data: (chunk) => void (wanted && parts.push(chunk)),
+    hole: (length) => void (wanted && parts.push(length)),
+    finish: () => undefined,
+    raw: (chunk) => options.skeleton?.raw(chunk),
+  })
+  for await (const chunk of source) {
+    digest.update(chunk)
+    parser.push(Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength))
+    for (const part of parts) {
+      if (typeof part !== 'number') await out.write(part)
+      else for (let left = part; left > 0; left -= ZEROS.length) await out.write(ZEROS.subarray(0, left))
     }
-    if (!sent) for await (const _ of data()) continue
+    parts = []
   }
+  parser.end()
   for (const directory of directories.reverse()) await out.write(encodeTreeEntry(directory))
   await out.write(encodeTreeEnd())
   await out.flush()
-  return { bytes }
+  return { diffId: digest.digest(), tarBytes: digest.bytes, bytes, rest: undefined }
 }
 
 /** How tree entries become members. */

@@ -1,3 +1,4 @@
+import { EngineError } from '@gantry/std'
 import { FILE_TYPE, treeEntry, type TreeEntry } from '@gantry/linux'
 import { modeType, type TarEntry, typeOfMode } from './tar-header.ts'
 
@@ -34,12 +35,19 @@ export function toTreeEntries(entry: TarEntry, style: WhiteoutStyle): readonly T
   }
   if (name.startsWith(`${PREFIX}${PREFIX}`)) return []
   if (name.startsWith(PREFIX)) {
-    const target = at(name.slice(PREFIX.length))
+    const target = at(whiteoutName(name))
     return [style === 'apply' ? treeEntry({ path: target, action: 'delete' }) : treeEntry({ path: target, mode: FILE_TYPE.character | 0o000 })]
   }
   const fields = attributesOf(entry, path)
   if (entry.type === 'hardlink') return [{ ...fields, action: 'hardlink', link: cleanPath(entry.link) ?? '.', xattrs: new Map() }]
   return [{ ...fields, action: 'make', size: entry.size }]
+}
+
+/** The name that a whiteout removes; `.wh...` would climb out of the directory. */
+function whiteoutName(name: string): string {
+  const gone = name.slice(PREFIX.length)
+  if (gone === '' || gone === '.' || gone === '..') throw new EngineError('invalid', `invalid whiteout ${JSON.stringify(name)}: it names no file`)
+  return gone
 }
 
 /** An entry that only sets what a path has. */

@@ -1,1 +1,7 @@
+export { ANONYMOUS, type Credentials } from './auth.ts'
+export { createRegistryClient, type RawManifest, type RegistryClient, type RegistryEndpoint } from './client.ts'
+export { createHttp, type TlsSettings } from './http.ts'
+export { type Index, type Manifest, parseManifest } from './manifest.ts'
+export { isForeignLayer, MEDIA } from './media-types.ts'
+export { choosePlatform, hostPlatform, parsePlatform, type Platform, platformFits, platformText } from './platform.ts'
 export * from './reference.ts'

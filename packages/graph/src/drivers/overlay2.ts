@@ -21,11 +21,12 @@ export function overlay2Driver(root: string, trash: Discarder): GraphDriver {
   }
   return {
     name: 'overlay2',
+    stacked: false,
     status: () => [['Backing Filesystem', BACKING[statfsSync(home).type] ?? 'unknown'], ['Supports d_type', 'true'], ['Using metacopy', 'false'], ['Native Overlay Diff', 'true'], ['userxattr', 'false']],
     async create(place) {
       mkdirSync(`${home}/${place.cacheId}/diff`, { recursive: true, mode: 0o755 })
       symlinkSync(`../${place.cacheId}/diff`, `${home}/l/${place.link}`)
-      return { path: `${home}/${place.cacheId}/diff`, whiteouts: 'overlay' }
+      return { path: `${home}/${place.cacheId}/diff`, stacked: false }
     },
     async createContainer(id) {
       mkdirSync(`${home}/${id}`, { mode: 0o710 })

@@ -51,8 +51,9 @@ export function vfsDriver(root: string, trash: Discarder, trees: Trees): GraphDr
   }
   return {
     name: 'vfs',
+    stacked: true,
     status: () => [],
-    create: async (place, parents) => ({ path: await make(place.cacheId, parents[0]), whiteouts: 'apply' }),
+    create: async (place, parents) => ({ path: await make(place.cacheId, parents[0]), stacked: true }),
     async createContainer(id, parents) {
       makeInitPaths(await make(id, parents[0]))
     },

@@ -1,0 +1,86 @@
+import { closeSync, openSync, writeSync } from 'node:fs'
+import { digester } from '@gantry/std'
+import { tarParser } from '../tar-parser.ts'
+import { directorySink } from './directory-sink.ts'
+import { skeletonWriter } from './skeleton.ts'
+
+/** Where a layer's content goes. */
+export type LayerTarget =
+  /** A directory for overlayfs, and the skeleton beside it. */
+  | { readonly kind: 'directory'; readonly path: string; readonly skeleton: string }
+  /** The archive as it is. */
+  | { readonly kind: 'tar'; readonly path: string }
+
+/** What a layer came to. */
+export interface WrittenLayer {
+  /** Digest of the archive, not compressed. */
+  readonly diffId: string
+  readonly tarBytes: number
+  /** Bytes of file content. */
+  readonly bytes: number
+  /** Entries that only the helper can make (`DirectorySink.close`). */
+  readonly rest: Buffer | undefined
+}
+
+/** Takes a layer's archive, not compressed. Everything is done when a call returns: no waiting, no thread pool. */
+export interface LayerWriter {
+  push(chunk: Buffer): void
+  close(): WrittenLayer
+  /** Lets go of open files; what was written is the caller's to remove. */
+  abort(): void
+}
+
+function writeAll(fd: number, chunk: Buffer): void {
+  for (let at = 0; at < chunk.length; ) at += writeSync(fd, chunk, at)
+}
+
+/** Opens a target that nobody else writes to. */
+export function layerWriter(target: LayerTarget): LayerWriter {
+  const digest = digester()
+  let bytes = 0
+  if (target.kind === 'tar') {
+    const fd = openSync(target.path, 'wx', 0o600)
+    const parser = tarParser({ entry: (entry) => { bytes += entry.size }, data: () => undefined, hole: () => undefined, finish: () => undefined })
+    return {
+      push(chunk) {
+        digest.update(chunk)
+        writeAll(fd, chunk)
+        parser.push(chunk)
+      },
+      close() {
+        parser.end()
+        closeSync(fd)
+        return { diffId: digest.digest(), tarBytes: digest.bytes, bytes, rest: undefined }
+      },
+      abort: () => closeSync(fd),
+    }
+  }
+  const sink = directorySink(target.path)
+  const skeleton = skeletonWriter(target.skeleton)
+  const parser = tarParser({
+    entry(entry, _, packed) {
+      bytes += entry.size
+      sink.entry(entry)
+      if (entry.size > 0 && !packed) skeleton.file(Buffer.from(entry.path, 'latin1'), entry.size)
+    },
+    data: (chunk) => sink.data(chunk),
+    hole: (length) => sink.hole(length),
+    finish: () => sink.finish(),
+    raw: (chunk) => skeleton.raw(chunk),
+  })
+  return {
+    push(chunk) {
+      digest.update(chunk)
+      parser.push(chunk)
+    },
+    close() {
+      parser.end()
+      skeleton.close()
+      return { diffId: digest.digest(), tarBytes: digest.bytes, bytes, rest: sink.close() }
+    },
+    abort() {
+      sink.abort()
+      skeleton.abort()
+    },
+  }
+}

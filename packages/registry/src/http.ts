@@ -1,0 +1,81 @@
+import { Agent as HttpAgent, type IncomingMessage, request as httpRequest } from 'node:http'
+import { Agent as HttpsAgent, request as httpsRequest } from 'node:https'
+import type { Readable } from 'node:stream'
+import { EngineError, messageOf } from '@gantry/std'
+
+/** How the other side proves who it is, and we to it. PEM texts. */
+export interface TlsSettings {
+  readonly verify: boolean
+  readonly ca: readonly string[]
+  readonly cert: string
+  readonly key: string
+}
+
+/** One request. */
+export interface HttpInit {
+  readonly method?: 'GET' | 'HEAD' | 'POST' | 'PUT' | 'PATCH' | 'DELETE'
+  readonly headers?: Readonly<Record<string, string>>
+  readonly body?: Buffer | Readable
+  readonly signal?: AbortSignal | undefined
+}
+
+/** Requests over connections that are kept open. */
+export interface Http extends Disposable {
+  /** Resolves once the head is there, whatever its status. A side that sends nothing for `stallMs` is given up, also in the middle of a body. */
+  request(url: URL, init: HttpInit): Promise<IncomingMessage>
+}
+
+const REDIRECT_LIMIT = 5
+/** Milliseconds without a byte from the other side. */
+const STALL_MS = 30_000
+const CONNECTIONS = 16
+
+/** Headers that are for one host only. */
+function isPrivate(name: string): boolean {
+  return ['authorization', 'cookie', 'proxy-authorization'].includes(name.toLowerCase())
+}
+
+/** Makes the requester of one registry. */
+export function createHttp(tls: TlsSettings, stallMs: number = STALL_MS): Http {
+  const plain = new HttpAgent({ keepAlive: true, maxSockets: CONNECTIONS })
+  const secure = new HttpsAgent({ keepAlive: true, maxSockets: CONNECTIONS, rejectUnauthorized: tls.verify, ...(tls.ca.length > 0 && { ca: [...tls.ca] }), ...(tls.cert !== '' && { cert: tls.cert, key: tls.key }) })
+  const once = (url: URL, init: HttpInit): Promise<IncomingMessage> =>
+    new Promise((resolve, reject) => {
+      const isSecure = url.protocol === 'https:'
+      if (!isSecure && url.protocol !== 'http:') throw new EngineError('invalid', `${url.protocol} is not a protocol of registries`)
+      const { body } = init
+      const request = (isSecure ? httpsRequest : httpRequest)(url, {
+        method: init.method ?? 'GET', agent: isSecure ? secure : plain,
+        headers: { 'User-Agent': 'gantry', ...init.headers, ...(Buffer.isBuffer(body) ? { 'Content-Length': String(body.length) } : body === undefined && init.method !== undefined && init.method !== 'GET' && init.method !== 'HEAD' ? { 'Content-Length': '0' } : {}) },
+        ...(init.signal !== undefined && { signal: init.signal }),
+      })
+      request.setTimeout(stallMs, () => request.destroy(new EngineError('unavailable', `${url.host}: nothing came for ${stallMs / 1000} s`)))
+      request.once('response', resolve)
+      request.once('error', (error) => reject(error instanceof EngineError || init.signal?.aborted === true ? error : new EngineError('unavailable', `${init.method ?? 'GET'} ${url.origin}${url.pathname}: ${messageOf(error) || String((error as NodeJS.ErrnoException).code)}`, { cause: error })))
+      if (body === undefined || Buffer.isBuffer(body)) request.end(body)
+      else body.once('error', (error) => request.destroy(error)).pipe(request)
+    })
+  return {
+    async request(url, init) {
+      let at = url
+      let headers = init.headers ?? {}
+      for (let hops = 0; hops <= REDIRECT_LIMIT; hops++) {
+        const answer = await once(at, { ...init, headers })
+        const { statusCode = 0 } = answer
+        const { location } = answer.headers
+        const follow = (statusCode === 301 || statusCode === 302 || statusCode === 303 || statusCode === 307 || statusCode === 308) && location !== undefined && (init.method === undefined || init.method === 'GET' || init.method === 'HEAD')
+        if (!follow) return answer
+        answer.resume()
+        const next = new URL(location, at)
+        if (at.protocol === 'https:' && next.protocol !== 'https:') throw new EngineError('forbidden', `${at.host} sends us from https to ${next.protocol}//${next.host}: not followed`)
+        if (next.origin !== at.origin) headers = Object.fromEntries(Object.entries(headers).filter(([name]) => !isPrivate(name)))
+        at = next
+      }
+      throw new EngineError('unavailable', `${url.origin}${url.pathname}: more than ${REDIRECT_LIMIT} redirects`)
+    },
+    [Symbol.dispose]() {
+      plain.destroy()
+      secure.destroy()
+    },
+  }
+}
