@@ -33,6 +33,7 @@ export const STARTS_PROGRAMS: Readonly<Record<string, string>> = {
   'packages/daemon/src/main.ts': 'systemd-notify, once, under systemd only',
   'packages/daemon/src/containers/top.ts': 'the host’s ps',
   'packages/daemon/src/images/bundled.ts': 'busybox --list-full, once for an empty store',
+  'packages/daemon/src/images/process/client.ts': 'the image process, on demand',
   'packages/runtime/src/apparmor.ts': 'apparmor_parser, once at boot, where the host has AppArmor',
   'packages/runtime/src/oci/hooks.ts': 'hooks of a bundle, which are programs',
   'packages/cli/src/daemon.ts': 'the daemon in the background',

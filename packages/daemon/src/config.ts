@@ -1,5 +1,6 @@
 import type { LogLevel } from '@gantry/std'
 import type { RuntimeSetting } from '@gantry/runtime'
+import type { RegistrySettings } from './images/registries.ts'
 import type { UserMaps } from './subordinate-ids.ts'
 
 /** Everything that a daemon can be told, from flags and file, in one typed object. */
@@ -11,7 +12,13 @@ export interface DaemonConfig {
   readonly pidFile: string
   readonly cgroupParent: string
   readonly storageDriver: string
-  readonly registryMirrors: readonly string[]
+  readonly registries: RegistrySettings
+  /** Layers at a time; 0: as many as there are cores. */
+  readonly downloads: number
+  readonly uploads: number
+  readonly pushCompression: 'gzip' | 'zstd'
+  /** The image process's program. */
+  readonly imageProcess: string
   readonly bridge: { readonly name: string; readonly foreign: boolean; readonly bip: string | undefined; readonly fixedCidr: string | undefined; readonly mtu: number } | undefined
   readonly icc: boolean
   readonly ipMasq: boolean

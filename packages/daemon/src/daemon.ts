@@ -1,5 +1,6 @@
 import { existsSync, mkdirSync, readFileSync, rmdirSync, rmSync, writeFileSync } from 'node:fs'
 import type { Server } from 'node:http'
+import { availableParallelism } from 'node:os'
 import { openGraph } from '@gantry/graph'
 import { createController } from '@gantry/libnetwork'
 import { familiarString, parseReference } from '@gantry/registry'
@@ -19,6 +20,9 @@ import { createEngine } from './engine/engine.ts'
 import { ensureBundledImage } from './images/bundled.ts'
 import { imageHandlers } from './images/handlers.ts'
 import { resolveImage } from './images/images.ts'
+import { createImageProcess } from './images/process/client.ts'
+import { createRegistries, registryView } from './images/registries.ts'
+import { createTransfers } from './images/transfers.ts'
 import type { DaemonEngine, DaemonJobs } from './jobs/jobs.ts'
 import { restore } from './restore.ts'
 import { openListeners } from './server/listen.ts'
@@ -110,7 +114,13 @@ export async function startDaemon(config: DaemonConfig): Promise<Daemon> {
   const emit = (container: Container, action: string, attributes: Readonly<Record<string, string>> = {}): void =>
     events.emit('container', action, container.id, { ...container.document.config.Labels, image: container.document.config.Image, name: container.name, ...attributes })
   const emitImage = (action: string, id: string, attributes: Readonly<Record<string, string>>): void => events.emit('image', action, id, attributes)
-  const images = { graph, containers: () => store.list(), emit: emitImage }
+  const registries = createRegistries(config.registries)
+  const work = createImageProcess({ file: config.imageProcess, directory: config.execRoot })
+  const images = {
+    graph, containers: () => store.list(), emit: emitImage,
+    pull: { graph, work, registries, emit: emitImage, transfers: createTransfers(config.downloads === 0 ? Math.max(3, availableParallelism()) : config.downloads) },
+    push: { graph, work, registries, emit: emitImage, uploads: createTransfers(Math.max(1, config.uploads)), compression: config.pushCompression },
+  }
   const logPath = (container: Container): string => `${containerDirectory(container.id)}/${container.id}-${container.document.hostConfig.LogConfig.Type === 'local' ? 'journal' : 'json'}.log`
   const removePorts: RemovePorts = { store, graph, supervisor, volumes, containerDirectory, emit, kill: (container) => lifecycle.kill(container, 'SIGKILL').catch(ignoreNotRunning) }
   const remove = (container: Container): Promise<void> => removeContainer(removePorts, container, { volumes: container.document.hostConfig.AutoRemove })
@@ -143,7 +153,7 @@ export async function startDaemon(config: DaemonConfig): Promise<Daemon> {
     ...imageHandlers(images),
     ...systemHandlers({
       events, networks, volumes, bytesIn: (path) => graph.bytesIn(path), containers: () => store.list(), version: versionView, jobs: () => engine.jobs(),
-      info: () => infoView({ graph, apparmor: apparmor.enabled, config, events, limits, daemonId: ownId, quarantined: store.quarantined, containers: () => store.list(), jobs: () => engine.jobs().length }),
+      info: () => infoView({ graph, registryConfig: registryView(registries), apparmor: apparmor.enabled, config, events, limits, daemonId: ownId, quarantined: store.quarantined, containers: () => store.list(), jobs: () => engine.jobs().length }),
     }),
   })
 
@@ -161,6 +171,7 @@ export async function startDaemon(config: DaemonConfig): Promise<Daemon> {
     engine.onShutdown('close the state', async () => db[Symbol.dispose]())
     engine.onShutdown('leave the supervisor', () => supervisor.close())
     engine.onShutdown('stop the launcher', () => host[Symbol.asyncDispose]())
+    engine.onShutdown('stop the image process', async () => work.close())
     engine.onShutdown('empty the trash', () => graph[Symbol.asyncDispose]())
     engine.onShutdown('take the network down', async () => (store.list().some((container) => container.task !== undefined) ? undefined : networks.destroy()))
     engine.onShutdown('close the listeners', () => closeListeners(servers, config))

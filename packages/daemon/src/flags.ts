@@ -25,7 +25,12 @@ export const FLAGS: readonly Flag[] = [
   { name: 'config-file', kind: 'text', value: '/etc/gantry/daemon.json', help: 'Daemon configuration file' },
   { name: 'cgroup-parent', kind: 'text', value: '/gantry', help: 'Parent cgroup for all containers' },
   { name: 'storage-driver', short: 's', kind: 'text', value: '', help: 'Storage driver to use: overlay2 or vfs' },
-  { name: 'registry-mirror', kind: 'list', value: [], key: 'registry-mirrors', help: 'Preferred registry mirror' },
+  { name: 'registry-mirror', kind: 'list', value: [], key: 'registry-mirrors', help: 'Preferred mirror: URL for the default registry, HOST=URL for any other' },
+  { name: 'insecure-registry', kind: 'list', value: [], key: 'insecure-registries', help: 'Registry that may answer without TLS: HOST[:PORT] or a network (CIDR)' },
+  { name: 'certs-dir', kind: 'text', value: '/etc/docker/certs.d', help: 'Certificates of registries, a folder a HOST[:PORT]' },
+  { name: 'max-concurrent-downloads', kind: 'text', value: '0', help: 'Layers that are downloaded at a time; 0: as many as there are cores, at least 3' },
+  { name: 'max-concurrent-uploads', kind: 'text', value: '5', help: 'Layers that are uploaded at a time' },
+  { name: 'push-compression', kind: 'text', value: 'gzip', help: 'How layers are packed for a push: gzip, or zstd for an OCI image' },
   { name: 'bridge', short: 'b', kind: 'text', value: '', help: 'Attach containers to a network bridge; none for no bridge' },
   { name: 'bip', kind: 'text', value: '', help: 'IPv4 address for the default bridge' },
   { name: 'fixed-cidr', kind: 'text', value: '', help: 'IPv4 subnet for the default bridge network' },
@@ -120,6 +125,11 @@ function positiveInteger(text: string, name: string): number {
   return Number(text)
 }
 
+function compression(text: string): 'gzip' | 'zstd' {
+  if (text !== 'gzip' && text !== 'zstd') throw new EngineError('invalid', `--push-compression: expected gzip or zstd, got "${text}"`)
+  return text
+}
+
 /** Puts flags and file together and checks them. `root` is where this installation lies. */
 export function readConfig(argv: readonly string[], root: string, env: NodeJS.ProcessEnv): DaemonConfig {
   const values = parseFlags(argv)
@@ -148,7 +158,11 @@ export function readConfig(argv: readonly string[], root: string, env: NodeJS.Pr
     pidFile: text('pidfile'),
     cgroupParent: text('cgroup-parent'),
     storageDriver: text('storage-driver') !== '' ? text('storage-driver') : (env['DOCKER_DRIVER'] ?? 'overlay2'),
-    registryMirrors: list('registry-mirror'),
+    registries: { mirrors: list('registry-mirror'), insecure: list('insecure-registry'), certificates: text('certs-dir').replace(/\/+$/, '') },
+    downloads: positiveInteger(text('max-concurrent-downloads'), 'max-concurrent-downloads'),
+    uploads: positiveInteger(text('max-concurrent-uploads'), 'max-concurrent-uploads'),
+    pushCompression: compression(text('push-compression')),
+    imageProcess: `${root}/build/gantry-images.cjs`,
     bridge: bridge === 'none' ? undefined : { name: bridge === '' ? DEFAULT_BRIDGE : bridge, foreign: false, bip: text('bip') || undefined, fixedCidr: text('fixed-cidr') || undefined, mtu: positiveInteger(text('mtu'), 'mtu') },
     icc: bool('icc'),
     ipMasq: bool('ip-masq'),

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import { layerTar } from './apply/skeleton-tar.ts'
 import type { Image, ImageStore } from './images.ts'
 import type { LayerStore } from './layers.ts'
 import { BLOCK, encodeHeader, padding, type TarEntry } from './tar-header.ts'
@@ -38,7 +39,7 @@ export async function* saveArchive(saved: readonly SavedImage[], images: ImageSt
       const size = layer.tarBytes
       sizes.set(layer.diffId, size)
       yield encodeHeader(entry(blob(layer.diffId), size))
-      for await (const chunk of layers.tar(layer.chainId)) yield chunk
+      for await (const chunk of layerTar(layers.source(layer.chainId))) yield chunk
       yield padding(size)
     }
     if (!written.has(image.id)) yield* file(blob(image.id), image.raw)

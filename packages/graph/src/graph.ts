@@ -1,10 +1,11 @@
-import { mkdirSync, rmSync } from 'node:fs'
+import { createReadStream, mkdirSync, readdirSync, rmSync, statSync } from 'node:fs'
 import { createDiscarder, type Database, type Discarder, EngineError, logger } from '@gantry/std'
 import type { Trees } from '@gantry/linux'
 import { type LoadedImage, loadArchive } from './archive-load.ts'
 import { type SavedImage, saveArchive } from './archive-save.ts'
 import { type Change, comparedChanges, overlayChanges, treeBytes } from './changes.ts'
 import { decompressed } from './compression.ts'
+import { type ContentStore, openContent } from './content.ts'
 import type { GraphDriver, LayerPlace } from './driver.ts'
 import { overlay2Driver } from './drivers/overlay2.ts'
 import { vfsDriver } from './drivers/vfs.ts'
@@ -23,6 +24,7 @@ export interface Graph extends AsyncDisposable {
   readonly images: ImageStore
   readonly layers: LayerStore
   readonly tags: TagStore
+  readonly content: ContentStore
   readonly names: GraphDb
   /** Layers of an image, topmost first, as the driver knows them. */
   places(image: Image | undefined): readonly LayerPlace[]
@@ -39,7 +41,13 @@ export interface Graph extends AsyncDisposable {
   save(images: readonly SavedImage[]): AsyncGenerator<Buffer>
   /** A plain or compressed tar stream as a layer of its own. */
   importLayer(source: AsyncIterable<Uint8Array>, parent: string | undefined): Promise<Layer>
+  /** A layer from an archive on disk; nothing refers to it yet. */
+  registerFile(path: string, parent: string | undefined, diffId: string): Promise<void>
   discard(path: string): void
+  /** All or nothing of what work does to images, layers and tags; on the disk when it returns. */
+  transaction<T>(work: () => T): T
+  /** Where downloads lie that are not complete. */
+  readonly staging: string
   /** Removes what no record names. */
   sweep(containerIds: ReadonlySet<string>): void
 }
@@ -60,10 +68,23 @@ const DRIVERS: Readonly<Record<string, (root: string, trash: Discarder, trees: T
 /** Names of the drivers. */
 export const GRAPH_DRIVERS: readonly string[] = Object.keys(DRIVERS)
 
+/** Days that a download waits for somebody to go on with it. */
+const PART_LIFE_MS = 24 * 3600 * 1000
+
+/** Downloads that broke off (`*.part`) are kept for a while; the rest belonged to work that is over. */
+function sweepStaging(staging: string): void {
+  mkdirSync(staging, { recursive: true, mode: 0o700 })
+  for (const name of readdirSync(staging)) {
+    const path = `${staging}/${name}`
+    if (!name.endsWith('.part') || statSync(path).mtimeMs < Date.now() - PART_LIFE_MS) rmSync(path, { recursive: true, force: true })
+  }
+}
+
 /** Opens the graph; an unknown driver is an error that names those that are there. */
 export function openGraph({ root, db, trees, driver: driverName }: GraphOptions): Graph {
   mkdirSync(root, { recursive: true, mode: 0o710 })
-  rmSync(`${root}/staging`, { recursive: true, force: true })
+  const staging = `${root}/staging`
+  sweepStaging(staging)
   const make = DRIVERS[driverName]
   if (make === undefined) throw new EngineError('invalid', `unknown storage driver "${driverName}": expected one of ${GRAPH_DRIVERS.join(', ')}`)
   const trash = createDiscarder({ directory: `${root}/trash`, remove: (heap, name) => trees.remove(heap, name), onError: (name, cause) => log.warn('cannot remove', { name, cause }) })
@@ -81,6 +102,9 @@ export function openGraph({ root, db, trees, driver: driverName }: GraphOptions)
     images,
     layers,
     tags: openTags(db),
+    content: openContent(db),
+    transaction: (work) => db.transaction(work, { durable: true }),
+    staging,
     names: openGraphDb(db),
     places,
     look: (containerId, image) => layeredFs(driver.directories(containerId, places(image))),
@@ -109,6 +133,10 @@ export function openGraph({ root, db, trees, driver: driverName }: GraphOptions)
     load: (source) => loadArchive(source, root, images, layers),
     save: (saved) => saveArchive(saved, images, layers),
     importLayer: async (source, parent) => layers.register(await decompressed(source), parent),
+    async registerFile(path, parent, diffId) {
+      const layer = await layers.register(createReadStream(path, { highWaterMark: 1 << 20 }), parent, diffId)
+      layers.loosen(layer.chainId)
+    },
     discard: (path) => trash.discard(path),
     sweep(containerIds) {
       const known = layers.sweep()

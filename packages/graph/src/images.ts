@@ -1,5 +1,5 @@
 import { type Database, digestOf, EngineError, type ImageConfig } from '@gantry/std'
-import { chainIdOf, type Layer, type LayerStore } from './layers.ts'
+import { chainIds, type Layer, type LayerStore } from './layers.ts'
 
 /** An image: its configuration, and the top of its layers. */
 export interface Image {
@@ -42,11 +42,6 @@ export function parseImageConfig(raw: Buffer): ImageConfig {
   return config
 }
 
-/** Chain id of the topmost of these layers. */
-export function topChain(diffIds: readonly string[]): string | undefined {
-  return diffIds.reduce<string | undefined>((parent, diffId) => chainIdOf(parent, diffId), undefined)
-}
-
 /** Opens the image store. */
 export function openImages(db: Database, layers: LayerStore): ImageStore {
   db.migrate('images', ['CREATE TABLE image (id TEXT PRIMARY KEY, raw BLOB NOT NULL, chain_id TEXT, parent TEXT, added_at INTEGER NOT NULL) STRICT, WITHOUT ROWID;'])
@@ -71,7 +66,7 @@ export function openImages(db: Database, layers: LayerStore): ImageStore {
     get,
     create(raw, options = {}) {
       const config = parseImageConfig(raw)
-      const chainId = topChain(config.rootfs.diff_ids)
+      const chainId = chainIds(config.rootfs.diff_ids).at(-1)
       if (chainId !== undefined && layers.get(chainId) === undefined) throw new EngineError('internal', `layer ${chainId} is not registered`)
       const id = digestOf(raw)
       const known = get(id)

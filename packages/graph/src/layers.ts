@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto'
 import { type Database, EngineError, keyedLock, newId, type Row, undoStack, writePaced } from '@gantry/std'
 import type { Trees } from '@gantry/linux'
 import { layerWriter, type LayerTarget, type WrittenLayer } from './apply/layer-writer.ts'
-import { skeletonTar } from './apply/skeleton-tar.ts'
+import type { LayerSource } from './apply/skeleton-tar.ts'
 import { skeletonWriter } from './apply/skeleton.ts'
 import type { GraphDriver, LayerPlace } from './driver.ts'
 import { feedTar } from './tar-stream.ts'
@@ -43,19 +43,24 @@ export interface LayerStore {
   register(tar: AsyncIterable<Uint8Array>, parent: string | undefined, expected?: string): Promise<Layer>
   /** Room for a layer that somebody else writes. Only where the driver's layers stand alone. */
   stage(): Promise<StagedLayer>
-  /** Takes what was written as complete; kept, over a restart too, until it is adopted. `key` finds it again. */
-  settle(staged: StagedLayer, written: WrittenLayer, key: string): Promise<SettledLayer>
-  settled(key: string): SettledLayer | undefined
-  /** Puts a settled layer above a parent. Adds one reference. To be called inside a transaction with what names it. */
-  adopt(key: string, parent: string | undefined): Layer
+  /** Takes what was written as complete; kept, over a restart too, until it is put into a chain. */
+  settle(staged: StagedLayer, written: WrittenLayer, chainId: string): Promise<SettledLayer>
+  settled(chainId: string): SettledLayer | undefined
+  /**
+   * Puts settled layers (by their chain ids) above those that are there already. Gives the top with one reference for the caller, or
+   * undefined when one is missing. To be called inside a transaction with what names it.
+   */
+  assemble(diffIds: readonly string[]): string | undefined
   /** Forgets room that was not needed in the end. */
   unstage(place: LayerPlace): void
   retain(chainId: string): void
+  /** Takes a reference away, but lets the layer be: something will name it soon, or the next boot removes it. */
+  loosen(chainId: string): void
   release(chainId: string): readonly string[]
-  /** The layer's tar stream, byte for byte as it came. */
-  tar(chainId: string): AsyncIterable<Buffer>
+  /** Where the layer's tar stream comes from, for a reader in this process or in another (`layerTar`). */
+  source(chainId: string): LayerSource
   list(): readonly Layer[]
-  /** Ids of everything that is kept, layers that nobody adopted for a day left out: they are forgotten. */
+  /** At boot: counts references anew, removes layers that nobody refers to and settled ones of yesterday. Gives the ids of all that is kept. */
   sweep(): ReadonlySet<string>
 }
 
@@ -65,6 +70,13 @@ const SETTLED_LIFE_MS = 24 * 3600 * 1000
 /** Chain id of a layer above a parent. */
 export function chainIdOf(parent: string | undefined, diffId: string): string {
   return parent === undefined ? diffId : `sha256:${createHash('sha256').update(`${parent} ${diffId}`).digest('hex')}`
+}
+
+/** Chain ids of an image's layers, lowest first. */
+export function chainIds(diffIds: readonly string[]): readonly string[] {
+  const chains: string[] = []
+  for (const diffId of diffIds) chains.push(chainIdOf(chains.at(-1), diffId))
+  return chains
 }
 
 /** Opens the layer store. */
@@ -215,27 +227,48 @@ export function openLayers(db: Database, root: string, driver: GraphDriver, tree
       if (stacked) throw new EngineError('internal', `a layer of ${driver.name} cannot be made without its parent`)
       return { place, target }
     },
-    async settle(staged, written, key) {
+    async settle(staged, written, chainId) {
       await finishRest(staged, written)
       const { place } = staged
-      db.run('INSERT OR REPLACE INTO settled VALUES (?, ?, ?, ?, ?, ?)', key, written.diffId, place.cacheId, written.bytes, written.tarBytes, Date.now())
+      db.run('INSERT OR REPLACE INTO settled VALUES (?, ?, ?, ?, ?, ?)', chainId, written.diffId, place.cacheId, written.bytes, written.tarBytes, Date.now())
       return { place, diffId: written.diffId, bytes: written.bytes, tarBytes: written.tarBytes }
     },
-    adopt(key, parent) {
-      const layer = settled(key)
-      if (layer === undefined) throw new EngineError('not-found', `layer ${key} is not there any more`)
-      checkDepth(parent)
-      db.run('DELETE FROM settled WHERE key = ?', key)
-      return insert(layer, parent)
+    assemble(diffIds) {
+      const chains = chainIds(diffIds)
+      if (!chains.every((id) => get(id) !== undefined || settled(id) !== undefined)) return undefined
+      let parent: string | undefined
+      let ours: string | undefined
+      for (const id of chains) {
+        const known = get(id)
+        if (known === undefined) {
+          const layer = settled(id)
+          if (layer === undefined) throw new EngineError('internal', `layer ${id} is gone`)
+          checkDepth(parent)
+          db.run('DELETE FROM settled WHERE key = ?', id)
+          insert(layer, parent)
+          // The layer above holds it from here on.
+          if (ours !== undefined) release(ours)
+          ours = id
+        }
+        parent = id
+      }
+      if (ours === undefined && parent !== undefined) retain(parent)
+      return parent
     },
     unstage: removePlace,
-    tar(chainId) {
+    loosen: (chainId) => void db.run('UPDATE layer SET refs = refs - 1 WHERE chain_id = ?', chainId),
+    source(chainId) {
       const layer = get(chainId)
       if (layer === undefined) throw new EngineError('not-found', `layer ${chainId} does not exist`)
-      return skeletonTar(skeletonOf(layer.place), driver.layerDirectory(layer.place))
+      return { kind: 'skeleton', skeleton: skeletonOf(layer.place), directory: driver.layerDirectory(layer.place) }
     },
     sweep() {
       db.run('DELETE FROM settled WHERE at < ?', Date.now() - SETTLED_LIFE_MS)
+      db.run('UPDATE layer SET refs = (SELECT count(*) FROM image WHERE image.chain_id = layer.chain_id) + (SELECT count(*) FROM layer AS child WHERE child.parent = layer.chain_id)')
+      for (const row of db.all('SELECT chain_id FROM layer WHERE refs = 0')) {
+        retain(String(row['chain_id']))
+        release(String(row['chain_id']))
+      }
       return new Set(db.all('SELECT cache_id FROM layer UNION SELECT cache_id FROM settled').map((row) => String(row['cache_id'])))
     },
   }

@@ -51,30 +51,47 @@ export interface RegistryClient extends Disposable {
   putBlob(name: string, content: Buffer, signal?: AbortSignal): Promise<string>
   putManifest(name: string, reference: string, mediaType: string, bytes: Buffer, signal?: AbortSignal): Promise<string>
   tags(name: string, signal?: AbortSignal): Promise<readonly string[]>
+  /** Names of the repositories, where the registry tells them. */
+  catalog(signal?: AbortSignal): Promise<readonly string[]>
+  /** A JSON document outside `/v2/`; undefined when there is none. */
+  document(path: string, signal?: AbortSignal): Promise<unknown>
 }
 
 const ATTEMPTS = 5
 const FIRST_WAIT_MS = 250
 const LONGEST_WAIT_MS = 20_000
 const BODY_LIMIT = 8 << 20
+const PAGE = 1000
+const PAGES = 100
 const KINDS: Readonly<Record<number, ErrorKind>> = { 400: 'invalid', 401: 'unauthorized', 403: 'forbidden', 404: 'not-found', 405: 'unsupported', 409: 'conflict', 416: 'invalid' }
 
+/** What a registry refused, with its codes (distribution-spec, "Error Codes": `MANIFEST_UNKNOWN`, …). */
+export class RegistryError extends EngineError {
+  readonly codes: readonly string[]
+  readonly status: number
+  constructor(kind: ErrorKind, message: string, status: number, codes: readonly string[]) {
+    super(kind, message)
+    this.name = 'RegistryError'
+    this.status = status
+    this.codes = codes
+  }
+}
+
 /** The registry's own words for what went wrong (distribution-spec, "Error Codes"). */
-async function failure(response: IncomingMessage, what: string): Promise<EngineError> {
+async function failure(response: IncomingMessage, what: string): Promise<RegistryError> {
   const status = response.statusCode ?? 0
   const text = (await collect(response, BODY_LIMIT)).toString('utf8')
   let told = ''
+  let codes: readonly string[] = []
   try {
-    told = asList(asObject(JSON.parse(text), 'errors')['errors'], 'errors')
-      .map((item) => asObject(item, 'errors'))
-      .map((item) => [String(item['code'] ?? '').toLowerCase().replaceAll('_', ' '), String(item['message'] ?? '')].filter((part) => part !== '').join(': '))
-      .join('; ')
+    const items = asList(asObject(JSON.parse(text), 'errors')['errors'], 'errors').map((item) => asObject(item, 'errors'))
+    codes = items.map((item) => String(item['code'] ?? ''))
+    told = items.map((item) => [String(item['code'] ?? '').toLowerCase().replaceAll('_', ' '), String(item['message'] ?? '')].filter((part) => part !== '').join(': ')).join('; ')
   } catch (error) {
     if (!(error instanceof SyntaxError) && !isEngineError(error)) throw error
   }
-  const kind = KINDS[status] ?? 'unavailable'
-  if (status === 429) return new EngineError('unavailable', `toomanyrequests: ${told === '' ? `${what}: the registry asks us to come back later` : told}`)
-  return new EngineError(kind, `${what}: ${told === '' ? `unexpected status ${status}` : told}`)
+  if (status === 429) return new RegistryError('unavailable', `toomanyrequests: ${told === '' ? `${what}: the registry asks us to come back later` : told}`, status, codes)
+  return new RegistryError(KINDS[status] ?? 'unavailable', `${what}: ${told === '' ? `unexpected status ${status}` : told}`, status, codes)
 }
 
 /** How long to wait before the next try: what the registry says, or twice as long as before. */
@@ -136,6 +153,20 @@ export function createRegistryClient(endpoint: RegistryEndpoint, credentials: Cr
     const next = new URL(url)
     next.searchParams.set('digest', digest)
     return next
+  }
+  /** A list that comes in pages (distribution-spec, "Listing Tags"): each names the next in `Link`. */
+  const listed = async (path: string, field: string, scope: string, signal: AbortSignal | undefined): Promise<readonly string[]> => {
+    const items: string[] = []
+    let next: URL | undefined = at(`${path}?n=${PAGE}`)
+    for (let pages = 0; next !== undefined && pages < PAGES; pages++) {
+      const url: URL = next
+      const answer = await expect(await patient(url, scope, { signal }), [200], `${path} of ${base.host}`)
+      const document = asObject(JSON.parse((await collect(answer, BODY_LIMIT)).toString('utf8')), field)
+      items.push(...asList(document[field], field).map((item) => asString(item, field)))
+      const link = /<([^>]+)>\s*;\s*rel="?next"?/.exec(String(answer.headers['link'] ?? ''))?.[1]
+      next = link === undefined ? undefined : new URL(link, url)
+    }
+    return items
   }
   const manifestHeaders = { Accept: ACCEPTED_MANIFESTS }
 
@@ -219,10 +250,13 @@ export function createRegistryClient(endpoint: RegistryEndpoint, credentials: Cr
       answer.resume()
       return digestOf(bytes)
     },
-    async tags(name, signal) {
-      const answer = await expect(await patient(at(`${name}/tags/list`), scopeOf(name, 'pull'), { signal }), [200], `tags of ${name}`)
-      const parsed = asObject(JSON.parse((await collect(answer, BODY_LIMIT)).toString('utf8')), 'tags')
-      return asList(parsed['tags'], 'tags').map((tag) => asString(tag, 'tags'))
+    tags: (name, signal) => listed(`${name}/tags/list`, 'tags', scopeOf(name, 'pull'), signal),
+    catalog: (signal) => listed('_catalog', 'repositories', 'registry:catalog:*', signal),
+    async document(path, signal) {
+      const answer = await patient(new URL(path, base), '', { signal })
+      const isThere = answer.statusCode === 200 && String(answer.headers['content-type'] ?? '').includes('json')
+      const bytes = await collect(answer, BODY_LIMIT)
+      return isThere ? (JSON.parse(bytes.toString('utf8')) as unknown) : undefined
     },
     [Symbol.dispose]: () => http[Symbol.dispose](),
   }

@@ -51,7 +51,8 @@ export function createHttp(tls: TlsSettings, stallMs: number = STALL_MS): Http {
       })
       request.setTimeout(stallMs, () => request.destroy(new EngineError('unavailable', `${url.host}: nothing came for ${stallMs / 1000} s`)))
       request.once('response', resolve)
-      request.once('error', (error) => reject(error instanceof EngineError || init.signal?.aborted === true ? error : new EngineError('unavailable', `${init.method ?? 'GET'} ${url.origin}${url.pathname}: ${messageOf(error) || String((error as NodeJS.ErrnoException).code)}`, { cause: error })))
+      // A broken connection may tell of itself more than once; what comes after the head belongs to whoever reads the body.
+      request.on('error', (error) => reject(error instanceof EngineError || init.signal?.aborted === true ? error : new EngineError('unavailable', `${init.method ?? 'GET'} ${url.origin}${url.pathname}: ${messageOf(error) || String((error as NodeJS.ErrnoException).code)}`, { cause: error })))
       if (body === undefined || Buffer.isBuffer(body)) request.end(body)
       else body.once('error', (error) => request.destroy(error)).pipe(request)
     })

@@ -1,5 +1,5 @@
 export { ANONYMOUS, type Credentials } from './auth.ts'
-export { createRegistryClient, type RawManifest, type RegistryClient, type RegistryEndpoint } from './client.ts'
+export { createRegistryClient, type RawManifest, type RegistryClient, type RegistryEndpoint, RegistryError } from './client.ts'
 export { createHttp, type TlsSettings } from './http.ts'
 export { type Index, type Manifest, parseManifest } from './manifest.ts'
 export { isForeignLayer, MEDIA } from './media-types.ts'

@@ -13,8 +13,12 @@ export interface Reference {
 const DOMAIN = /^(?:[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?(?:\.[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?)*|\[[0-9a-fA-F:]+\])(?::\d+)?$/
 const COMPONENT = /^[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*$/
 const TAG = /^[\w][\w.-]{0,127}$/
-const DEFAULT_DOMAIN = 'docker.io'
-const LEGACY_DOMAIN = 'index.docker.io'
+/** The registry of names that name none. */
+export const DEFAULT_DOMAIN = 'docker.io'
+/** The host that serves it. */
+export const REGISTRY_OF_DEFAULT: string = `registry-1.${DEFAULT_DOMAIN}`
+/** The host that knows what there is to search in it; also an old name of it. */
+export const INDEX_OF_DEFAULT = 'index.docker.io'
 const NAME_LIMIT = 255
 
 function invalid(text: string): EngineError {
@@ -39,7 +43,7 @@ export function parseReference(text: string): Reference {
   if (!DOMAIN.test(domain)) throw invalid(text)
   if (rest !== rest.toLowerCase()) throw new EngineError('invalid', `invalid reference format: repository name (${rest}) must be lowercase`)
   if (name.length > NAME_LIMIT || !rest.split('/').every((part) => COMPONENT.test(part))) throw invalid(text)
-  const isDefault = domain === DEFAULT_DOMAIN || domain === LEGACY_DOMAIN
+  const isDefault = domain === DEFAULT_DOMAIN || domain === INDEX_OF_DEFAULT
   return { domain: isDefault ? DEFAULT_DOMAIN : domain, path: isDefault && !rest.includes('/') ? `library/${rest}` : rest, tag, digest }
 }
 
@@ -52,6 +56,11 @@ function splitOnce(text: string, separator: string): readonly [string, string | 
 export function familiarName(reference: Reference): string {
   if (reference.domain !== DEFAULT_DOMAIN) return `${reference.domain}/${reference.path}`
   return reference.path.startsWith('library/') ? reference.path.slice('library/'.length) : reference.path
+}
+
+/** The repository with its registry, whatever the tag: `docker.io/library/busybox`. */
+export function canonicalName(reference: Reference): string {
+  return `${reference.domain}/${reference.path}`
 }
 
 /** `name:tag` or `name@digest`; `latest` when neither is there. */

@@ -1,17 +1,62 @@
 import { versionNumber } from '@gantry/api'
 import { EngineError } from '@gantry/std'
-import { familiarString, parseReference } from '@gantry/registry'
+import { familiarName, familiarString, parsePlatform, parseReference, platformFits, type Reference } from '@gantry/registry'
 import type { Handlers } from '../engine/job.ts'
 import type { ImageJobs } from '../jobs/images.ts'
 import { imageHistory, type ImagePorts, inspectImage, listImages, removeImage, resolveImage, savedNames, tagImage } from './images.ts'
+import { lookAt, login, search } from './look.ts'
 import { importImage } from './make.ts'
+import { pullImage, type PullPorts } from './pull.ts'
+import { pushImage, type PushPorts } from './push.ts'
 
 const target = (repository: string, tag: string): string => (tag === '' ? repository : `${repository}:${tag}`)
 
+/** What image jobs need of the house. */
+export interface ImageHandlerPorts extends ImagePorts {
+  readonly pull: PullPorts
+  readonly push: PushPorts
+}
+
+/** A repository and what stands beside it in the request: a tag, or a digest where a tag would be. */
+function namedReference(name: string, tag: string): Reference {
+  return parseReference(tag === '' ? name : tag.includes(':') ? `${name.split('@')[0]}@${tag}` : `${name}:${tag}`)
+}
+
+/** Jobs that talk to registries. */
+function registryHandlers(ports: ImageHandlerPorts): Pick<Handlers<ImageJobs>, 'image.pull' | 'image.push' | 'image.search' | 'image.distribution' | 'registry.login'> {
+  const { graph } = ports
+  const { registries } = ports.pull
+  return {
+    'image.pull': async ({ input, signal }) => {
+      const reference = namedReference(input.name, input.tag)
+      const platform = input.platform === '' ? undefined : parsePlatform(input.platform)
+      await pullImage(ports.pull, { reference, platform, credentials: input.credentials, tell: input.tell, signal, allTags: reference.tag === undefined && reference.digest === undefined })
+      return undefined
+    },
+    'image.push': async ({ input, signal }) => {
+      const reference = namedReference(input.name, input.tag)
+      if (reference.digest !== undefined) throw new EngineError('invalid', 'cannot push a digest reference')
+      const repository = familiarName(reference)
+      const tags = graph.tags.list().filter(({ reference: one }) => (reference.tag === undefined ? one.startsWith(`${repository}:`) && !one.slice(repository.length + 1).includes('/') : one === familiarString(reference)))
+      if (tags.length === 0) throw new EngineError('not-found', reference.tag === undefined ? `An image does not exist locally with the tag: ${repository}` : `tag does not exist: ${familiarString(reference)}`)
+      for (const { reference: name } of tags) {
+        const image = resolveImage(graph, name)
+        if (input.platform !== '' && !platformFits(parsePlatform(input.platform), image.config)) throw new EngineError('not-found', `image with reference ${name} was found but does not match the specified platform: wanted ${input.platform}, actual: ${image.config.os ?? 'linux'}/${image.config.architecture ?? ''}`)
+        await pushImage(ports.push, { image, reference: parseReference(name), credentials: input.credentials, tell: input.tell, signal })
+      }
+      return undefined
+    },
+    'image.search': ({ input, signal }) => search(registries, input, signal),
+    'image.distribution': ({ input, signal }) => lookAt(registries, parseReference(input.name), input.credentials, signal),
+    'registry.login': ({ input, signal }) => login(registries, input.address, input.credentials, signal),
+  }
+}
+
 /** All image jobs. */
-export function imageHandlers(ports: ImagePorts): Handlers<ImageJobs> {
+export function imageHandlers(ports: ImageHandlerPorts): Handlers<ImageJobs> {
   const { graph } = ports
   return {
+    ...registryHandlers(ports),
     'image.list': async ({ input }) => listImages(ports, input),
     'image.inspect': async ({ input }) => inspectImage(ports, resolveImage(graph, input.name), input.apiVersion < versionNumber('1.44')),
     'image.history': async ({ input }) => imageHistory(ports, resolveImage(graph, input.name)),

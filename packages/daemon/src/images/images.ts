@@ -192,6 +192,7 @@ export function removeImage(ports: ImagePorts, name: string, options: { readonly
   if (users.length > 0) return deleted
   if (graph.images.children(image.id).length > 0) return deleted
   const layers = graph.images.remove(image.id)
+  graph.content.drop(image.id)
   ports.emit('delete', image.id, { name: image.id })
   return [...deleted, { Deleted: image.id }, ...layers.map((id) => ({ Deleted: id }))]
 }

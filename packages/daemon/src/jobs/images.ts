@@ -1,5 +1,7 @@
+import type { Credentials } from '@gantry/registry'
 import type { Filters } from '../server/filters.ts'
 import type { Deleted } from '../images/images.ts'
+import type { Tell } from '../images/progress.ts'
 
 /** What the engine can do with images. */
 export interface ImageJobs {
@@ -14,5 +16,13 @@ export interface ImageJobs {
   'image.load': { input: Record<never, never>; output: { readonly lines: readonly string[] } }
   /** An archive to stdio.write. `onReady` is called once all names are known to be there. */
   'image.save': { input: { readonly names: readonly string[]; readonly onReady: () => void }; output: undefined }
+  /** From a registry. `tell` gets what people are shown. */
+  'image.pull': { input: { readonly name: string; readonly tag: string; readonly platform: string; readonly credentials: Credentials; readonly tell: Tell }; output: undefined }
+  'image.push': { input: { readonly name: string; readonly tag: string; readonly platform: string; readonly credentials: Credentials; readonly tell: Tell }; output: undefined }
+  'image.search': { input: { readonly term: string; readonly limit: number; readonly filters: Filters; readonly credentials: Credentials }; output: readonly unknown[] }
+  /** What a registry says of a name, without pulling it. */
+  'image.distribution': { input: { readonly name: string; readonly credentials: Credentials }; output: unknown }
+  /** Asks a registry whether it knows somebody. */
+  'registry.login': { input: { readonly address: string; readonly credentials: Credentials }; output: { readonly status: string } }
   'image.prune': { input: { readonly filters: Filters }; output: { readonly deleted: readonly Deleted[]; readonly bytes: number } }
 }

@@ -2,6 +2,7 @@ import { readdirSync } from 'node:fs'
 import { cpus, release, hostname, arch } from 'node:os'
 import { MAX_API_VERSION, MIN_API_VERSION } from '@gantry/api'
 import type { Graph } from '@gantry/graph'
+import { INDEX_OF_DEFAULT } from '@gantry/registry'
 import { formatNanos, nowNanos, readText } from '@gantry/std'
 import type { Container } from '../containers/container.ts'
 import type { CgroupLimits } from '../containers/request/limits.ts'
@@ -32,6 +33,8 @@ export function versionView(): unknown {
 export interface InfoPorts {
   readonly graph: Graph
   readonly config: DaemonConfig
+  /** What `RegistryConfig` says of mirrors and of registries without TLS. */
+  readonly registryConfig: object
   readonly events: Events
   readonly apparmor: boolean
   readonly limits: CgroupLimits
@@ -65,7 +68,7 @@ export function infoView(ports: InfoPorts): unknown {
     IPv4Forwarding: switchedOn('/proc/sys/net/ipv4/ip_forward'), BridgeNfIptables: switchedOn('/proc/sys/net/bridge/bridge-nf-call-iptables'), BridgeNfIp6tables: switchedOn('/proc/sys/net/bridge/bridge-nf-call-ip6tables'),
     Debug: config.logLevel === 'debug', NFd: openFiles(), NGoroutines: ports.jobs(), SystemTime: formatNanos(nowNanos()), LoggingDriver: 'json-file', CgroupDriver: 'cgroupfs', CgroupVersion: String(version), NEventsListener: ports.events.subscribers,
     KernelVersion: release(), OperatingSystem: osName(), OSVersion: /^VERSION_ID="?([^"\n]*)/m.exec(readText('/etc/os-release') ?? '')?.[1] ?? '', OSType: 'linux', Architecture: arch() === 'x64' ? 'x86_64' : 'aarch64',
-    IndexServerAddress: 'https://index.docker.io/v1/', RegistryConfig: { AllowNondistributableArtifactsCIDRs: null, AllowNondistributableArtifactsHostnames: null, InsecureRegistryCIDRs: ['127.0.0.0/8'], IndexConfigs: {}, Mirrors: config.registryMirrors },
+    IndexServerAddress: `https://${INDEX_OF_DEFAULT}/v1/`, RegistryConfig: { AllowNondistributableArtifactsCIDRs: null, AllowNondistributableArtifactsHostnames: null, ...ports.registryConfig },
     NCPU: cpus().length, MemTotal: hostMemoryBytes(), GenericResources: null, DockerRootDir: config.dataRoot, HttpProxy: '', HttpsProxy: '', NoProxy: '', Name: hostname(), Labels: [], ExperimentalBuild: config.experimental, ServerVersion: GANTRY_VERSION,
     Runtimes: { gantry: { path: 'gantry' }, ...(config.lxcStart !== undefined && { lxc: { path: config.lxcStart } }), ...Object.fromEntries(config.runtimes.map((one) => [one.name, { path: one.path, ...(one.args.length > 0 && { runtimeArgs: one.args }) }])) }, DefaultRuntime: config.defaultRuntime, Swarm: { NodeID: '', NodeAddr: '', LocalNodeState: 'inactive', ControlAvailable: false, Error: '', RemoteManagers: null }, LiveRestoreEnabled: true, Isolation: '', InitBinary: 'gantry-init',
     ContainerdCommit: { ID: '', Expected: '' }, RuncCommit: { ID: '', Expected: '' }, InitCommit: { ID: '', Expected: '' }, SecurityOptions: [...(ports.apparmor ? ['name=apparmor'] : []), `name=seccomp,profile=builtin`, ...(version === 2 ? ['name=cgroupns'] : []), ...(config.users === undefined ? [] : ['name=userns'])],

@@ -1,11 +1,14 @@
-import { closeSync, openSync, readSync, realpathSync } from 'node:fs'
+import { closeSync, createReadStream, openSync, readSync, realpathSync } from 'node:fs'
 import { EngineError } from '@gantry/std'
 import { readSkeleton } from './skeleton.ts'
+
+/** Where a layer's archive is read from. */
+export type LayerSource = { readonly kind: 'skeleton'; readonly skeleton: string; readonly directory: string } | { readonly kind: 'tar'; readonly path: string; readonly bytes: number }
 
 const CHUNK = 1 << 20
 
 /** The archive of a layer: its skeleton, and the content of its files from the directory. A path that leads out of the layer is refused. */
-export async function* skeletonTar(skeleton: string, directory: string): AsyncGenerator<Buffer> {
+async function* skeletonTar(skeleton: string, directory: string): AsyncGenerator<Buffer> {
   const top = Buffer.from(`${realpathSync(directory)}/`)
   let block = Buffer.allocUnsafe(CHUNK)
   let used = 0
@@ -42,4 +45,9 @@ export async function* skeletonTar(skeleton: string, directory: string): AsyncGe
     }
   }
   if (used > 0) yield full()
+}
+
+/** The archive of a layer, byte for byte as it came. */
+export function layerTar(source: LayerSource): AsyncIterable<Buffer> {
+  return source.kind === 'skeleton' ? skeletonTar(source.skeleton, source.directory) : createReadStream(source.path, { highWaterMark: CHUNK, end: source.bytes - 1 })
 }

@@ -1,20 +1,60 @@
-import { EngineError, type ImageRunConfig, writePaced } from '@gantry/std'
-import { parseReference } from '@gantry/registry'
+import { asObject, asString, EngineError, type ImageRunConfig, messageOf, writePaced } from '@gantry/std'
+import type { Credentials } from '@gantry/registry'
 import { IMAGE_FILTERS } from '../../images/images.ts'
+import type { Tell } from '../../images/progress.ts'
+import { credentialsOf, parseAuthHeader } from '../../images/registries.ts'
 import type { DaemonEngine } from '../../jobs/jobs.ts'
 import { parseFilters } from '../filters.ts'
-import { type ApiRequest, flag, jsonBody, param } from '../request.ts'
+import { type ApiRequest, flag, jsonBody, numberOf, param } from '../request.ts'
 import { sendEmpty, sendJson } from '../respond.ts'
 import type { Route } from '../router.ts'
 
+const SEARCH_FILTERS: ReadonlySet<string> = new Set(['stars', 'is-official', 'is-automated'])
 const PRUNE_FILTERS: ReadonlySet<string> = new Set(['dangling', 'label', 'label!', 'until'])
+
+/** `X-Registry-Auth` of a request. */
+function authOf(request: ApiRequest): Credentials {
+  return parseAuthHeader(String(request.message.headers['x-registry-auth'] ?? ''))
+}
+
+/** Work that tells how far it is, a line of JSON each. What fails before the first line has a status of its own; after it, the error is the last line. */
+async function withProgress(request: ApiRequest, work: (tell: Tell) => Promise<unknown>): Promise<void> {
+  const { response } = request
+  const tell: Tell = (message) => {
+    if (!response.headersSent) response.writeHead(200, { 'Content-Type': 'application/json' })
+    response.write(`${JSON.stringify(message)}\r\n`)
+  }
+  try {
+    await work(tell)
+  } catch (error) {
+    if (!response.headersSent || request.signal.aborted) throw error
+    tell({ errorDetail: { message: messageOf(error) }, error: messageOf(error) })
+  }
+  if (!response.headersSent) response.writeHead(200, { 'Content-Type': 'application/json' })
+  response.end()
+}
+
+async function push(engine: DaemonEngine, request: ApiRequest): Promise<void> {
+  const { query } = request
+  const credentials = authOf(request)
+  const platform = query.get('platform') ?? ''
+  const wanted = platform === '' ? undefined : asObject(JSON.parse(platform), 'platform')
+  const text = wanted === undefined ? '' : [wanted['os'], wanted['architecture'], wanted['variant']].filter((part) => typeof part === 'string' && part !== '').join('/')
+  await withProgress(request, (tell) => engine.run('image.push', { name: param(request, 'name'), tag: query.get('tag') ?? '', platform: text, credentials, tell }, { signal: request.signal }))
+}
+
+async function login(engine: DaemonEngine, request: ApiRequest): Promise<void> {
+  const body = await jsonBody(request)
+  const { status } = await engine.run('registry.login', { address: asString(body['serveraddress'], 'serveraddress'), credentials: credentialsOf(body) }, { signal: request.signal })
+  sendJson(request.response, 200, { Status: status, IdentityToken: '' })
+}
 
 async function createImage(engine: DaemonEngine, request: ApiRequest): Promise<void> {
   const { query, response } = request
   const [from, source] = [query.get('fromImage') ?? '', query.get('fromSrc') ?? '']
   if (from !== '') {
-    parseReference(query.get('tag') ? `${from}:${query.get('tag')}` : from)
-    throw new EngineError('unsupported', `pull of ${from} is not supported by this version of Gantry: load an archive (docker load) or import a root file system`)
+    const credentials = authOf(request)
+    return withProgress(request, (tell) => engine.run('image.pull', { name: from, tag: query.get('tag') ?? '', platform: query.get('platform') ?? '', credentials, tell }, { signal: request.signal }))
   }
   if (source !== '-') throw new EngineError(source === '' ? 'invalid' : 'unsupported', source === '' ? 'fromImage or fromSrc is needed' : `import from ${source} is not supported: send the archive with fromSrc=-`)
   const { id } = await engine.run(
@@ -79,6 +119,17 @@ export function imageRoutes(engine: DaemonEngine): readonly Route[] {
       },
     },
     { method: 'DELETE', path: '/images/{name:}', handle: async (request) => sendJson(request.response, 200, await engine.run('image.remove', { name: name(request), force: flag(request.query, 'force') })) },
+    { method: 'POST', path: '/images/{name:}/push', handle: (request) => push(engine, request) },
+    {
+      method: 'GET', path: '/images/search',
+      handle: async (request) => {
+        const { query } = request
+        const filters = parseFilters(query.get('filters') ?? '', SEARCH_FILTERS)
+        sendJson(request.response, 200, await engine.run('image.search', { term: query.get('term') ?? '', limit: numberOf(query, 'limit', 0), filters, credentials: authOf(request) }, { signal: request.signal }))
+      },
+    },
+    { method: 'GET', path: '/distribution/{name:}/json', handle: async (request) => sendJson(request.response, 200, await engine.run('image.distribution', { name: name(request), credentials: authOf(request) }, { signal: request.signal })) },
+    { method: 'POST', path: '/auth', handle: (request) => login(engine, request) },
     { method: 'POST', path: '/commit', handle: (request) => commit(engine, request) },
   ]
 }

@@ -4,15 +4,11 @@ import type { Route } from '../router.ts'
 /** Paths of the Engine API (1.51 and later) that this version does not serve. A client sees why, not that the page is unknown. */
 const MISSING: readonly (readonly [method: Route['method'], path: string, what: string])[] = [
   ['GET', '/containers/{id}/attach/ws', 'attach over a web socket'],
-  ['GET', '/images/search', 'search'],
   ['GET', '/images/{name:}/attestations', 'attestations'],
-  ['POST', '/images/{name:}/push', 'push'],
   ['POST', '/build', 'build'],
   ['POST', '/build/prune', 'build'],
   ['POST', '/session', 'build'],
   ['POST', '/grpc', 'build'],
-  ['POST', '/auth', 'login'],
-  ['GET', '/distribution/{name:}/json', 'a look into a registry'],
   ['GET', '/system/df', 'disk usage'],
   ['PUT', '/volumes/{name}', 'update of a cluster volume'],
   ['POST', '/networks/create', 'networks of users'],

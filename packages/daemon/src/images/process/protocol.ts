@@ -1,0 +1,72 @@
+import type { LayerSource, LayerTarget } from '@gantry/graph'
+import type { Credentials, RegistryEndpoint } from '@gantry/registry'
+
+/** Where content comes from or goes to, and who asks. */
+export interface RemotePlace {
+  readonly endpoint: RegistryEndpoint
+  readonly credentials: Credentials
+  /** Path in the registry. */
+  readonly name: string
+}
+
+/** A layer's blob, and where its content goes. */
+export interface FetchLayer {
+  readonly remote: RemotePlace
+  readonly digest: string
+  /** Bytes of the blob. */
+  readonly size: number
+  /** What has come so far is kept here, so that another try goes on from it. */
+  readonly part: string
+  readonly target: LayerTarget
+  /** Digest that the archive has to have. */
+  readonly diffId: string
+}
+
+/** A layer as it stands on disk. */
+export interface WrittenAnswer {
+  readonly diffId: string
+  readonly tarBytes: number
+  readonly bytes: number
+  /** Base64; see `WrittenLayer.rest`. */
+  readonly rest: string | undefined
+}
+
+/** A layer to be sent. */
+export interface PushLayer {
+  readonly remote: RemotePlace
+  readonly source: LayerSource
+  /** Of the archive. */
+  readonly bytes: number
+  readonly compression: 'gzip' | 'zstd'
+}
+
+export type { LayerSource } from '@gantry/graph'
+
+/** A blob that a registry has now. */
+export interface PushedBlob {
+  readonly digest: string
+  readonly size: number
+}
+
+/** What the image process can do. */
+export interface ImageOps {
+  'fetch-layer': { readonly input: FetchLayer; readonly output: WrittenAnswer }
+  /** The archive, compressed or not, follows the request. */
+  unpack: { readonly input: { readonly target: LayerTarget; readonly diffId: string | undefined }; readonly output: WrittenAnswer }
+  'push-layer': { readonly input: PushLayer; readonly output: PushedBlob }
+}
+
+export type ImageOp = keyof ImageOps
+
+/** One step of an op: bytes done, of how many. */
+export interface OpProgress {
+  readonly step: 'download' | 'resume' | 'verify' | 'extract' | 'push'
+  readonly current: number
+  readonly total: number
+}
+
+/** A line that comes back. Progress lines as they come, then one of the others. */
+export type Reply =
+  | { readonly kind: 'progress'; readonly progress: OpProgress }
+  | { readonly kind: 'result'; readonly output: unknown }
+  | { readonly kind: 'error'; readonly error: string; readonly errorKind: string }

@@ -1,0 +1,32 @@
+import { humanSize } from '@gantry/std'
+
+/** One line of a progress stream (Engine API, `JSONMessage`). */
+export interface ProgressMessage {
+  readonly status?: string
+  readonly id?: string
+  readonly stream?: string
+  readonly progress?: string
+  readonly progressDetail?: { readonly current?: number; readonly total?: number }
+  readonly aux?: unknown
+  readonly error?: string
+  readonly errorDetail?: { readonly message: string }
+}
+
+/** Takes lines for whoever asked. */
+export type Tell = (message: ProgressMessage) => void
+
+const BAR = 50
+
+/** `[=====>     ]  1.2MB/3.4MB`, for clients that draw nothing themselves. */
+export function progressBar(current: number, total: number): string {
+  if (total <= 0) return humanSize(current)
+  const done = Math.min(BAR, Math.floor((current / total) * BAR))
+  const bar = done >= BAR ? '='.repeat(BAR) + '>' : `${'='.repeat(done)}>${' '.repeat(BAR - done)}`
+  return `[${bar.slice(0, BAR + 1)}]  ${humanSize(current)}/${humanSize(total)}`
+}
+
+/** A line on one layer. */
+export function layerMessage(id: string, status: string, current?: number, total?: number): ProgressMessage {
+  if (current === undefined) return { status, progressDetail: {}, id }
+  return { status, progressDetail: { current, ...(total !== undefined && total > 0 && { total }) }, progress: progressBar(current, total ?? 0), id }
+}
