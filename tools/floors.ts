@@ -37,6 +37,7 @@ export const STARTS_PROGRAMS: Readonly<Record<string, string>> = {
   'packages/runtime/src/apparmor.ts': 'apparmor_parser, once at boot, where the host has AppArmor',
   'packages/runtime/src/oci/hooks.ts': 'hooks of a bundle, which are programs',
   'packages/cli/src/daemon.ts': 'the daemon in the background',
+  'packages/cli/src/credentials.ts': 'the user’s credential helpers, in the client',
   'packages/cli/src/commands/copy.ts': 'the host’s tar, in the client',
 }
 

@@ -21,6 +21,7 @@ export interface CallOptions {
   /** Sent as it comes. */
   readonly body?: AsyncIterable<Uint8Array> | Uint8Array
   readonly contentType?: string
+  readonly headers?: Readonly<Record<string, string>>
   readonly signal?: AbortSignal
 }
 
@@ -75,7 +76,7 @@ export function createTransport(endpoint: Endpoint): Transport {
     const fixed = json ?? (options.body instanceof Uint8Array ? options.body : undefined)
     const request = (secure ? httpsRequest : httpRequest)({
       ...base, method, path: `${prefix}${pathWith(path, options.query)}`, agent: false,
-      headers: { ...(base.socketPath && { Host: 'gantry' }), ...headers, ...(json && { 'Content-Type': 'application/json' }), ...(options.contentType && { 'Content-Type': options.contentType }), ...(fixed ? { 'Content-Length': String(fixed.length) } : options.body === undefined && method !== 'GET' ? { 'Content-Length': '0' } : {}) },
+      headers: { ...(base.socketPath && { Host: 'gantry' }), ...options.headers, ...headers, ...(json && { 'Content-Type': 'application/json' }), ...(options.contentType && { 'Content-Type': options.contentType }), ...(fixed ? { 'Content-Length': String(fixed.length) } : options.body === undefined && method !== 'GET' ? { 'Content-Length': '0' } : {}) },
       ...(options.signal && { signal: options.signal }),
     })
     if (fixed !== undefined || options.body === undefined) request.end(fixed)

@@ -3,6 +3,9 @@ import type { Flag } from '../flags.ts'
 /** Flags of `run` and `create`. */
 export const CREATE_FLAGS: readonly Flag[] = [
   { name: 'name', kind: 'text', help: 'Assign a name to the container' },
+  { name: 'pull', kind: 'text', help: 'Pull image before running ("always", "missing", "never")' },
+  { name: 'platform', kind: 'text', help: 'Set platform if server is multi-platform capable' },
+  { name: 'quiet', short: 'q', kind: 'bool', help: 'Suppress the pull output' },
   { name: 'interactive', short: 'i', kind: 'bool', help: 'Keep STDIN open even if not attached' },
   { name: 'tty', short: 't', kind: 'bool', help: 'Allocate a pseudo-TTY' },
   { name: 'rm', kind: 'bool', help: 'Remove the container when it exits' },

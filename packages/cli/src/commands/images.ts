@@ -1,11 +1,10 @@
 import { createReadStream, createWriteStream } from 'node:fs'
-import { createInterface } from 'node:readline'
-import type { IncomingMessage } from 'node:http'
 import { pipeline } from 'node:stream/promises'
 import { EngineError, humanDuration, humanSize } from '@gantry/std'
 import { type Command, type Context, each, filterQuery } from '../command.ts'
 import type { Parsed } from '../flags.ts'
 import { listing, short } from '../output.ts'
+import { showProgress } from '../progress.ts'
 import { inspectAll } from './containers.ts'
 
 interface Row {
@@ -29,16 +28,6 @@ async function images(context: Context, parsed: Parsed): Promise<number> {
   return 0
 }
 
-/** Shows the lines of a progress stream; an error in it is an error. */
-async function progress(response: IncomingMessage, quiet: boolean): Promise<void> {
-  for await (const line of createInterface({ input: response })) {
-    if (line.trim() === '') continue
-    const message = JSON.parse(line) as { stream?: string; status?: string; error?: string }
-    if (message.error !== undefined) throw new EngineError('internal', message.error)
-    if (!quiet) process.stdout.write(message.stream ?? `${message.status ?? ''}\n`)
-  }
-}
-
 const splitTag = (name: string): readonly [string, string] => {
   const colon = name.lastIndexOf(':')
   return colon > name.lastIndexOf('/') ? [name.slice(0, colon), name.slice(colon + 1)] : [name, '']
@@ -48,7 +37,7 @@ async function importImage(context: Context, parsed: Parsed): Promise<number> {
   const [source = '', name = ''] = parsed.rest
   const [repo, tag] = splitTag(name)
   const body = source === '-' ? process.stdin : createReadStream(source)
-  await progress(await context.api.send('POST', '/images/create', { query: { fromSrc: '-', repo, tag, message: parsed.text('message'), changes: parsed.list('change') }, body, contentType: 'application/x-tar' }), false)
+  await showProgress(await context.api.send('POST', '/images/create', { query: { fromSrc: '-', repo, tag, message: parsed.text('message'), changes: parsed.list('change') }, body, contentType: 'application/x-tar' }), { quiet: false })
   return 0
 }
 
@@ -90,7 +79,7 @@ export const IMAGE_COMMANDS: readonly Command[] = [
     names: ['load', 'image load'], usage: 'load [OPTIONS]', help: 'Load an image from a tar archive or STDIN', flags: [{ name: 'input', short: 'i', kind: 'text', help: 'Read from tar archive file, instead of STDIN' }, { ...QUIET, help: 'Suppress the load output' }],
     run: async (context, parsed) => {
       const body = parsed.text('input') === '' ? process.stdin : createReadStream(parsed.text('input'))
-      await progress(await context.api.send('POST', '/images/load', { body, contentType: 'application/x-tar' }), parsed.bool('quiet'))
+      await showProgress(await context.api.send('POST', '/images/load', { body, contentType: 'application/x-tar' }), { quiet: parsed.bool('quiet') })
       return 0
     },
   },

@@ -1,11 +1,12 @@
 import { existsSync, writeFileSync } from 'node:fs'
 import { text } from 'node:stream/consumers'
-import { EngineError, messageOf } from '@gantry/std'
+import { EngineError, isEngineError, messageOf } from '@gantry/std'
 import { type Command, type Context, each } from '../command.ts'
 import type { Parsed } from '../flags.ts'
 import { connect, followSize } from '../terminal.ts'
 import { createBody } from './create-body.ts'
 import { CREATE_FLAGS } from './create-flags.ts'
+import { pullImage } from './registry.ts'
 
 const DAEMON_FAILED = 125
 const NOT_EXECUTABLE = 126
@@ -20,7 +21,19 @@ export function startFailureCode(message: string): number {
 async function create(context: Context, parsed: Parsed, attach: boolean): Promise<string> {
   const file = parsed.text('cidfile')
   if (file !== '' && existsSync(file)) throw new EngineError('invalid', `container ID file found, make sure the other container isn't running or delete ${file}`)
-  const result = await context.api.json<{ Id: string; Warnings: readonly string[] }>('POST', '/containers/create', { query: { name: parsed.text('name') }, json: createBody(parsed, attach) })
+  const [image = ''] = parsed.rest
+  const platform = parsed.text('platform')
+  const pull = (): Promise<void> => pullImage(context, image, { platform, allTags: false, quiet: parsed.bool('quiet'), to: process.stderr })
+  const policy = parsed.text('pull') || 'missing'
+  if (!['always', 'missing', 'never'].includes(policy)) throw new EngineError('invalid', `invalid pull option: '${policy}': must be one of "always", "missing" or "never"`)
+  if (policy === 'always') await pull()
+  const send = (): Promise<{ Id: string; Warnings: readonly string[] }> => context.api.json('POST', '/containers/create', { query: { name: parsed.text('name'), platform }, json: createBody(parsed, attach) })
+  const result = await send().catch(async (error: unknown) => {
+    if (policy !== 'missing' || !isEngineError(error) || !/^No such image/.test(error.message)) throw error
+    if (!parsed.bool('quiet')) process.stderr.write(`Unable to find image '${error.message.replace('No such image: ', '')}' locally\n`)
+    await pull()
+    return send()
+  })
   for (const warning of result.Warnings) process.stderr.write(`WARNING: ${warning}\n`)
   if (file !== '') writeFileSync(file, result.Id)
   return result.Id

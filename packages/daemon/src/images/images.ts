@@ -186,6 +186,10 @@ export function removeImage(ports: ImagePorts, name: string, options: { readonly
       throw new EngineError('conflict', `conflict: unable to remove repository reference "${name}" (must force) - container ${short(one?.id ?? '')} is using its referenced image ${short(image.id)}`)
     }
     untag(reference)
+    const left = graph.tags.references(image.id)
+    const repository = `${reference.slice(0, Math.max(reference.indexOf('@'), reference.lastIndexOf(':')))}`
+    // Digests of a repository stay no longer than its last tag.
+    if (!reference.includes('@') && !left.some((one) => one.startsWith(`${repository}:`))) for (const one of left) if (one.startsWith(`${repository}@`)) untag(one)
     if (graph.tags.references(image.id).length > 0) return deleted
   }
   // A container keeps its layers: a forced removal only takes the name.
