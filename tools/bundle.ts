@@ -9,6 +9,7 @@ const TARGETS = [
   { input: 'packages/runtime/src/oci/main.ts', file: 'build/gantry-runtime.cjs', format: 'cjs' },
   { input: 'packages/runtime/src/grpc/main.ts', file: 'build/gantry-supervisor.cjs', format: 'cjs' },
   { input: 'packages/daemon/src/images/process/main.ts', file: 'build/gantry-images.cjs', format: 'cjs' },
+  { input: 'packages/registry/src/server/main.ts', file: 'build/gantry-registry.cjs', format: 'cjs' },
   { input: 'packages/daemon/src/main.ts', file: 'build/gantryd.cjs', format: 'cjs' },
 ] as const
 

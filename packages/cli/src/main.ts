@@ -27,7 +27,7 @@ const GLOBAL_FLAGS: readonly Flag[] = [
 
 function usage(): string {
   const lines = COMMANDS.map((command) => `  ${(command.names[0] ?? '').padEnd(18)} ${command.help}`)
-  return `Usage:  gantry [OPTIONS] COMMAND\n\nA container engine\n\nCommands:\n${lines.join('\n')}\n  ${'daemon'.padEnd(18)} Run the daemon in the foreground\n  ${'supervisor'.padEnd(18)} Run the part that starts containers as a process of its own\n\nRun 'gantry COMMAND --help' for more information on a command.\n`
+  return `Usage:  gantry [OPTIONS] COMMAND\n\nA container engine\n\nCommands:\n${lines.join('\n')}\n  ${'daemon'.padEnd(18)} Run the daemon in the foreground\n  ${'supervisor'.padEnd(18)} Run the part that starts containers as a process of its own\n  ${'registry'.padEnd(18)} Serve a private registry, or tidy it up\n\nRun 'gantry COMMAND --help' for more information on a command.\n`
 }
 
 function commandUsage(command: Command): string {

@@ -23,14 +23,15 @@ function bar(current: number, total: number, columns: number): string {
 
 function lineOf({ id, status = '', progressDetail }: Message, columns: number): string {
   const detail = progressDetail?.current === undefined ? '' : ` ${bar(progressDetail.current, progressDetail.total ?? 0, columns)}`
-  return `${id === undefined ? '' : `${id}: `}${status}${detail}`.slice(0, Math.max(20, columns - 1))
+  const line = `${id === undefined ? '' : `${id}: `}${status}${detail}`
+  return progressDetail === undefined ? line : line.slice(0, columns - 1)
 }
 
 /** Shows lines on a terminal: those of one id in one place, which changes. */
 function painter(out: NodeJS.WriteStream): (message: Message) => void {
   const rows = new Map<string, number>()
   return (message) => {
-    const text = lineOf(message, out.columns)
+    const text = lineOf(message, out.columns || 80)
     if (message.id === undefined || message.progressDetail === undefined) {
       rows.clear()
       out.write(`${message.stream ?? `${text}\n`}`)
