@@ -1,7 +1,7 @@
 import { existsSync, mkdirSync, readFileSync, rmdirSync, rmSync, writeFileSync } from 'node:fs'
 import type { Server } from 'node:http'
 import { availableParallelism } from 'node:os'
-import { openGraph } from '@gantry/graph'
+import { chooseDriver, openGraph } from '@gantry/graph'
 import { createController } from '@gantry/libnetwork'
 import { familiarString, parseReference } from '@gantry/registry'
 import { byRuntime, connectSupervisor, externalDriver, lxcDriver, NATIVE, prepareAppArmor, capabilitiesOf, createSupervisor, nativeDriver, openHost, startTimeOf } from '@gantry/runtime'
@@ -20,7 +20,7 @@ import { createEngine } from './engine/engine.ts'
 import { ensureBundledImage } from './images/bundled.ts'
 import { imageHandlers } from './images/handlers.ts'
 import { resolveImage } from './images/images.ts'
-import { createImageProcess } from './images/process/client.ts'
+import { createImageProcess, writeLayerWith } from './images/process/client.ts'
 import { createRegistries, registryView } from './images/registries.ts'
 import { createTransfers } from './images/transfers.ts'
 import type { DaemonEngine, DaemonJobs } from './jobs/jobs.ts'
@@ -42,6 +42,7 @@ const LAUNCHER_PATIENCE_MS = 5000
 /** A daemon that runs. */
 export interface Daemon {
   readonly engine: DaemonEngine
+  readonly graphDriver: string
   stop(): Promise<void>
   /** Resolves with the reason when the daemon cannot go on. */
   readonly failed: Promise<string>
@@ -91,7 +92,9 @@ export async function startDaemon(config: DaemonConfig): Promise<Daemon> {
   const db = openDatabase(`${config.dataRoot}/gantry.db`)
   const ownId = daemonId(config.dataRoot)
   const events = createEvents()
-  const graph = openGraph({ root: config.dataRoot, db, trees: host.trees, driver: config.storageDriver })
+  const work = createImageProcess({ file: config.imageProcess, directory: config.execRoot })
+  const driver = await chooseDriver({ root: config.dataRoot, trees: host.trees, asked: config.storageDriver, scratch: `${config.execRoot}/rootfs` })
+  const graph = openGraph({ root: config.dataRoot, db, trees: host.trees, driver, write: writeLayerWith(work) })
   const store = openContainerStore(db, graph.names)
   const volumes = openVolumes(db, `${config.dataRoot}/volumes`, (path) => graph.discard(path))
   const networks = await createController({ launcher: host.launcher, db, bridge: config.bridge, icc: config.icc, ipMasq: config.ipMasq, ipForward: config.ipForward, firewall: config.firewall })
@@ -115,7 +118,6 @@ export async function startDaemon(config: DaemonConfig): Promise<Daemon> {
     events.emit('container', action, container.id, { ...container.document.config.Labels, image: container.document.config.Image, name: container.name, ...attributes })
   const emitImage = (action: string, id: string, attributes: Readonly<Record<string, string>>): void => events.emit('image', action, id, attributes)
   const registries = createRegistries(config.registries)
-  const work = createImageProcess({ file: config.imageProcess, directory: config.execRoot })
   const images = {
     graph, containers: () => store.list(), emit: emitImage,
     pull: { graph, work, registries, emit: emitImage, transfers: createTransfers(config.downloads === 0 ? Math.max(3, availableParallelism()) : config.downloads) },
@@ -182,6 +184,7 @@ export async function startDaemon(config: DaemonConfig): Promise<Daemon> {
   log.info('ready', { hosts: config.hosts, storage: graph.driver.name, exec: supervisor.driver.name, cgroup: cgroupVersion })
   return {
     engine,
+    graphDriver: graph.driver.name,
     failed: host.launcher.lost.then(() => 'the launcher has ended'),
     async stop() {
       await engine.shutdown(config.shutdownTimeoutSeconds * 1000)

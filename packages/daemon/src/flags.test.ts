@@ -4,7 +4,7 @@ import { readConfig } from './flags.ts'
 
 it('readConfig() reads dockerd’s names', () => {
   const config = readConfig(['-H', 'unix:///x', '--host=tcp://127.0.0.1:1', '--bridge', 'none', '--icc=false', '-D'], '/r', {})
-  assert.deepEqual([config.hosts, config.bridge, config.icc, config.logLevel, config.storageDriver], [['unix:///x', 'tcp://127.0.0.1:1'], undefined, false, 'debug', 'overlay2'])
+  assert.deepEqual([config.hosts, config.bridge, config.icc, config.logLevel, config.storageDriver], [['unix:///x', 'tcp://127.0.0.1:1'], undefined, false, 'debug', ''])
   assert.equal(readConfig([], '/r', { DOCKER_DRIVER: 'vfs' }).storageDriver, 'vfs')
 })
 it('readConfig() refuses surplus words and unknown flags with usage', () => {

@@ -24,7 +24,7 @@ async function main(argv: readonly string[]): Promise<number> {
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGQUIT'] as const) process.on(signal, () => stopping.resolve(signal))
   process.on('SIGPIPE', () => undefined)
   const daemon = await startDaemon(config)
-  process.stderr.write(`gantry ${GANTRY_VERSION}, exec driver native, graph driver ${config.storageDriver}\n`)
+  process.stderr.write(`gantry ${GANTRY_VERSION}, exec driver native, graph driver ${daemon.graphDriver}\n`)
   notifyReady()
   const reason = await Promise.race([stopping.promise, daemon.failed])
   log.info('stopping', { reason })

@@ -1,5 +1,6 @@
-import { closeSync, createReadStream, mkdirSync, openSync, readFileSync, rmSync, statSync, writeSync } from 'node:fs'
+import { closeSync, mkdirSync, openSync, readFileSync, rmSync, statSync, writeSync } from 'node:fs'
 import { type Descriptor, digestOf, EngineError, isDigest, randomHex } from '@gantry/std'
+import { fileChunks } from './apply/file-chunks.ts'
 import { decompressed } from './compression.ts'
 import { type Image, type ImageStore, parseImageConfig } from './images.ts'
 import type { LayerStore } from './layers.ts'
@@ -117,7 +118,7 @@ async function loadOne(files: Spool, wanted: Wanted, images: ImageStore, layers:
     const file = files.file(wanted.layers[index] ?? '')
     if (file === undefined) throw new EngineError('invalid', `archive lacks ${wanted.layers[index]}`)
     const above = parent
-    const layer = await layers.register(await decompressed(createReadStream(file, { highWaterMark: 1 << 20 })), above, diffId)
+    const layer = await layers.register(fileChunks(file), above, diffId)
     if (above !== undefined) layers.release(above)
     parent = layer.chainId
   }

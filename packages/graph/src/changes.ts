@@ -1,7 +1,7 @@
 import { readTreeEntry, type Trees } from '@gantry/linux'
 import type { ByteReader } from '@gantry/std'
 import { INIT_PATHS } from './init-layer.ts'
-import { layeredFs } from './layered-fs.ts'
+import { type LayerView, layeredFs } from './layered-fs.ts'
 import { isWhiteout } from './whiteout.ts'
 
 /** What happened to a path: 0 modified, 1 added, 2 deleted (Engine API, ContainerChanges). */
@@ -11,7 +11,7 @@ export interface Change {
 }
 
 /** The changes in an overlay's upper directory, held against what lies below it. */
-export async function overlayChanges(trees: Trees, upper: string, lowers: readonly string[]): Promise<readonly Change[]> {
+export async function overlayChanges(trees: Trees, upper: string, lowers: readonly LayerView[]): Promise<readonly Change[]> {
   const below = layeredFs(lowers)
   return trees.read({ kind: 'directory', path: upper }, '/', { data: false, oneFilesystem: false }, async (reader) => {
     const changes: Change[] = []

@@ -1,9 +1,21 @@
+import type { LayerTarget } from './apply/layer-writer.ts'
+import type { LayerSource } from './apply/skeleton-tar.ts'
+import type { LayerView } from './layered-fs.ts'
+
 /** A root file system as a recipe; only the helper, inside a mount namespace, carries it out. */
 export interface RootRecipe {
+  /** Mounted first, for the root to stand on; in a mount namespace of whoever mounts it. `target` is below `directory`. */
+  readonly lower?: { readonly type: 'erofs'; readonly source: string; readonly data: string; readonly target: string }
   readonly type: 'overlay' | 'bind'
   readonly source: string
   readonly data: string
   readonly directory: string
+}
+
+/** Metadata of an image that are made of its layers' indexes, topmost first. */
+export interface Composition {
+  readonly indexes: readonly string[]
+  readonly to: string
 }
 
 /** Where a layer's files are, and how the driver finds it. */
@@ -15,13 +27,15 @@ export interface LayerPlace {
 
 /** Where layers live on disk. */
 export interface GraphDriver {
-  readonly name: 'overlay2' | 'vfs'
+  readonly name: string
   /** What `info` shows of it. */
   status(): readonly (readonly [string, string])[]
   /** A layer is a whole tree with its parent's files in it, so that layers have to be made in their order. */
   readonly stacked: boolean
-  /** Prepares a layer above its parent. Gives the directory that is filled: empty, or where layers are stacked a copy of the parent. */
-  create(place: LayerPlace, parents: readonly LayerPlace[]): Promise<{ readonly path: string; readonly stacked: boolean }>
+  /** Prepares a layer above its parent. Gives where its content goes: a place that is empty, or where layers are stacked a copy of the parent. */
+  create(place: LayerPlace, parents: readonly LayerPlace[], skeleton: string): Promise<LayerTarget | { readonly kind: 'tree'; readonly path: string }>
+  /** What has to be computed before a root of these layers can be mounted; undefined when it is there. Where nobody does it ahead, the driver does. */
+  composition?(parents: readonly LayerPlace[]): Composition | undefined
   /** Prepares the read-write layer of a container; topmost parent first. */
   createContainer(id: string, parents: readonly LayerPlace[]): Promise<void>
   /** How the container's root is mounted. */
@@ -30,17 +44,21 @@ export interface GraphDriver {
   mountAgain(id: string): void
   /** A read-only root of these layers, for looking into an image. */
   imageRecipe(parents: readonly LayerPlace[]): RootRecipe
-  /** Directories whose union is the root, topmost first; the container's own first. */
-  directories(id: string | undefined, parents: readonly LayerPlace[]): readonly string[]
+  /** Layers whose union is the root, topmost first; the container's own first. */
+  views(id: string | undefined, parents: readonly LayerPlace[]): readonly LayerView[]
   /** The directory with just the container's changes; undefined where the driver has to compare. */
   changes(id: string): string | undefined
-  /** Directory of a layer's own files, for reading them back. */
-  layerDirectory(place: LayerPlace): string
+  /** Where layers are stacked: the whole tree of a container or, without one, of an image. */
+  tree?(id: string | undefined, parents: readonly LayerPlace[]): string
+  /** Where a layer's archive is read from. */
+  source(place: LayerPlace, skeleton: string, tarBytes: number): LayerSource
   /** Out of sight at once; the files go later. */
   remove(id: string): void
   exists(id: string): boolean
   /** Ids of everything that the driver keeps. */
   list(): readonly string[]
-  /** `GraphDriver.Data` of inspect. */
+  /** `GraphDriver.Data` of an image; topmost layer first. */
+  describeImage(parents: readonly LayerPlace[]): Readonly<Record<string, string>>
+  /** `GraphDriver.Data` of a container. */
   describe(id: string, parents: readonly LayerPlace[]): Readonly<Record<string, string>>
 }

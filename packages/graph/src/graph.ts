@@ -1,18 +1,18 @@
-import { createReadStream, mkdirSync, readdirSync, rmSync, statSync } from 'node:fs'
+import { mkdirSync, readdirSync, rmSync, statSync } from 'node:fs'
 import { createDiscarder, type Database, type Discarder, EngineError, logger } from '@gantry/std'
 import type { Trees } from '@gantry/linux'
+import { fileChunks } from './apply/file-chunks.ts'
 import { type LoadedImage, loadArchive } from './archive-load.ts'
 import { type SavedImage, saveArchive } from './archive-save.ts'
 import { type Change, comparedChanges, overlayChanges, treeBytes } from './changes.ts'
 import { decompressed } from './compression.ts'
 import { type ContentStore, openContent } from './content.ts'
-import type { GraphDriver, LayerPlace } from './driver.ts'
-import { overlay2Driver } from './drivers/overlay2.ts'
-import { vfsDriver } from './drivers/vfs.ts'
+import type { Composition, GraphDriver, LayerPlace } from './driver.ts'
+import { makeDriver } from './drivers/table.ts'
 import { type GraphDb, openGraphDb } from './graphdb.ts'
 import { type Image, type ImageStore, openImages } from './images.ts'
 import { type LayeredFs, layeredFs } from './layered-fs.ts'
-import { type Layer, type LayerStore, openLayers } from './layers.ts'
+import { type Layer, type LayerStore, openLayers, type WriteLayer } from './layers.ts'
 import { treeToTar } from './tar-stream.ts'
 import { openTags, type TagStore } from './tags.ts'
 
@@ -35,12 +35,14 @@ export interface Graph extends AsyncDisposable {
   readChanges<T>(containerId: string, image: Image | undefined, use: (tar: AsyncIterable<Buffer>) => Promise<T>): Promise<T>
   /** Bytes of files that the container has written or changed. */
   changedBytes(containerId: string, image: Image | undefined): Promise<number>
+  /** What has to be computed before the image can be mounted; undefined when it is there. */
+  composition(image: Image): Composition | undefined
   /** Bytes of the files in a directory. */
   bytesIn(path: string): Promise<number>
   load(source: AsyncIterable<Uint8Array>): Promise<readonly LoadedImage[]>
   save(images: readonly SavedImage[]): AsyncGenerator<Buffer>
-  /** A plain or compressed tar stream as a layer of its own. */
-  importLayer(source: AsyncIterable<Uint8Array>, parent: string | undefined): Promise<Layer>
+  /** A plain or compressed tar stream as a layer of its own. A small one is written in this process. */
+  importLayer(source: AsyncIterable<Uint8Array>, parent: string | undefined, options?: { readonly small: boolean }): Promise<Layer>
   /** A layer from an archive on disk; nothing refers to it yet. */
   registerFile(path: string, parent: string | undefined, diffId: string): Promise<void>
   discard(path: string): void
@@ -58,15 +60,9 @@ export interface GraphOptions {
   readonly db: Database
   readonly trees: Trees
   readonly driver: string
+  /** Writes layers; in this process where nothing is given. */
+  readonly write?: WriteLayer
 }
-
-const DRIVERS: Readonly<Record<string, (root: string, trash: Discarder, trees: Trees) => GraphDriver>> = {
-  overlay2: (root, trash) => overlay2Driver(root, trash),
-  vfs: (root, trash, trees) => vfsDriver(root, trash, trees),
-}
-
-/** Names of the drivers. */
-export const GRAPH_DRIVERS: readonly string[] = Object.keys(DRIVERS)
 
 /** Days that a download waits for somebody to go on with it. */
 const PART_LIFE_MS = 24 * 3600 * 1000
@@ -81,21 +77,24 @@ function sweepStaging(staging: string): void {
 }
 
 /** Opens the graph; an unknown driver is an error that names those that are there. */
-export function openGraph({ root, db, trees, driver: driverName }: GraphOptions): Graph {
+export function openGraph({ root, db, trees, driver: driverName, write }: GraphOptions): Graph {
   mkdirSync(root, { recursive: true, mode: 0o710 })
   const staging = `${root}/staging`
   sweepStaging(staging)
-  const make = DRIVERS[driverName]
-  if (make === undefined) throw new EngineError('invalid', `unknown storage driver "${driverName}": expected one of ${GRAPH_DRIVERS.join(', ')}`)
   const trash = createDiscarder({ directory: `${root}/trash`, remove: (heap, name) => trees.remove(heap, name), onError: (name, cause) => log.warn('cannot remove', { name, cause }) })
-  const driver = make(root, trash, trees)
-  const layers = openLayers(db, root, driver, trees)
+  const driver = makeDriver(driverName, root, trash, trees)
+  const layers = openLayers(db, root, driver, trees, write)
   const images = openImages(db, layers)
   const places = (image: Image | undefined): readonly LayerPlace[] => (image === undefined ? [] : images.layers(image).map((layer) => layer.place))
+  const treeOf = (id: string | undefined, image: Image | undefined): string => {
+    const path = driver.tree?.(id, places(image))
+    if (path === undefined) throw new EngineError('internal', `${driver.name} keeps no whole trees`)
+    return path
+  }
   const changes = (containerId: string, image: Image | undefined): Promise<readonly Change[]> => {
     const upper = driver.changes(containerId)
-    const [own, ...below] = driver.directories(containerId, places(image))
-    return upper === undefined ? comparedChanges(trees, image === undefined ? undefined : driver.directories(undefined, places(image))[0], own ?? '') : overlayChanges(trees, upper, below)
+    const [, ...below] = driver.views(containerId, places(image))
+    return upper === undefined ? comparedChanges(trees, image === undefined ? undefined : treeOf(undefined, image), treeOf(containerId, image)) : overlayChanges(trees, upper, below)
   }
   return {
     driver,
@@ -107,7 +106,7 @@ export function openGraph({ root, db, trees, driver: driverName }: GraphOptions)
     staging,
     names: openGraphDb(db),
     places,
-    look: (containerId, image) => layeredFs(driver.directories(containerId, places(image))),
+    look: (containerId, image) => layeredFs(driver.views(containerId, places(image))),
     changes,
     async readChanges(containerId, image, use) {
       const upper = driver.changes(containerId)
@@ -117,24 +116,22 @@ export function openGraph({ root, db, trees, driver: driverName }: GraphOptions)
       const all = await changes(containerId, image)
       const changed = new Set(all.filter((change) => change.kind !== 2).map((change) => change.path.slice(1)))
       const removed = all.filter((change) => change.kind === 2).map((change) => Buffer.from(change.path.slice(1), 'utf8').toString('latin1'))
-      const [own = ''] = driver.directories(containerId, places(image))
-      return trees.read({ kind: 'directory', path: own }, '/', { data: true, oneFilesystem: false }, (reader) =>
+      return trees.read({ kind: 'directory', path: treeOf(containerId, image) }, '/', { data: true, oneFilesystem: false }, (reader) =>
         use(treeToTar(reader, { whiteouts: false, removed, rename: (path) => (changed.has(Buffer.from(path, 'latin1').toString('utf8')) ? path : undefined) })),
       )
     },
     async changedBytes(containerId, image) {
       const upper = driver.changes(containerId)
       if (upper !== undefined) return treeBytes(trees, upper)
-      const [own = ''] = driver.directories(containerId, places(image))
-      const [base] = image === undefined ? [] : driver.directories(undefined, places(image))
-      return (await treeBytes(trees, own)) - (base === undefined ? 0 : await treeBytes(trees, base))
+      return (await treeBytes(trees, treeOf(containerId, image))) - (image === undefined ? 0 : await treeBytes(trees, treeOf(undefined, image)))
     },
+    composition: (image) => driver.composition?.(places(image)),
     bytesIn: (path) => treeBytes(trees, path),
     load: (source) => loadArchive(source, root, images, layers),
     save: (saved) => saveArchive(saved, images, layers),
-    importLayer: async (source, parent) => layers.register(await decompressed(source), parent),
+    importLayer: async (source, parent, options) => layers.register(options?.small === true ? await decompressed(source) : source, parent, undefined, options),
     async registerFile(path, parent, diffId) {
-      const layer = await layers.register(createReadStream(path, { highWaterMark: 1 << 20 }), parent, diffId)
+      const layer = await layers.register(fileChunks(path), parent, diffId)
       layers.loosen(layer.chainId)
     },
     discard: (path) => trash.discard(path),

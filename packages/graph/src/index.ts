@@ -12,3 +12,8 @@ export { BLOCK, encodeHeader, padding, type TarEntry, typeOfMode } from './tar-h
 export { readTar } from './tar-reader.ts'
 export { feedTar, treeToTar } from './tar-stream.ts'
 export type { ContentStore, KeptManifest, KnownBlob } from './content.ts'
+export { chooseDriver } from './drivers/choose.ts'
+export { GRAPH_DRIVERS } from './drivers/table.ts'
+export { composeErofs } from './erofs/compose.ts'
+export type { Composition } from './driver.ts'
+export type { WriteLayer } from './layers.ts'

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { it } from 'node:test'
-import { layeredFs } from './layered-fs.ts'
+import { directoryView, layeredFs } from './layered-fs.ts'
 
 it('layeredFs() follows links inside the union, never out of it', () => {
   const top = mkdtempSync('/tmp/gtest-layers-')
@@ -12,7 +12,7 @@ it('layeredFs() follows links inside the union, never out of it', () => {
     symlinkSync('/etc/passwd', `${top}/a/etc/link`)
     symlinkSync('../../../../../../etc/hostname', `${top}/a/etc/out`)
     symlinkSync('loop', `${top}/a/etc/loop`)
-    const fs = layeredFs([`${top}/a`, `${top}/b`])
+    const fs = layeredFs([`${top}/a`, `${top}/b`].map(directoryView))
     assert.equal(fs.readText('/etc/link'), 'lower')
     assert.equal(fs.readText('/etc/group'), 'upper')
     assert.equal(fs.readText('/etc/out'), undefined)

@@ -1,10 +1,25 @@
 import { lstatSync, readdirSync, readFileSync, readlinkSync, type Stats } from 'node:fs'
 import { hasCode } from '@gantry/std'
 
-/** Looks into a root file system through its layers, without mounting it. Links are resolved inside it. */
+/** A file as a layer has it. */
+export interface SeenFile {
+  readonly kind: 'directory' | 'file' | 'link' | 'whiteout' | 'other'
+  readonly size: number
+}
+
+/** One layer of a root file system, looked into without mounting it. Paths begin with a slash and hold no links; the root is empty. */
+export interface LayerView {
+  look(path: string): SeenFile | undefined
+  /** Target of a link. */
+  link(path: string): string
+  read(path: string): Buffer
+  names(path: string): readonly string[]
+}
+
+/** Looks into a root file system through its layers. Links are resolved inside it. */
 export interface LayeredFs {
-  /** The file's status and where it lies; a last link is followed. */
-  find(path: string): { readonly stats: Stats; readonly path: string } | undefined
+  /** What stands there; a last link is followed. */
+  find(path: string): SeenFile | undefined
   readText(path: string, limitBytes?: number): string | undefined
   /** Names in a directory, over all layers. */
   names(path: string): readonly string[]
@@ -21,29 +36,47 @@ function lstat(path: string): Stats | undefined {
   }
 }
 
-const isWhiteout = (stats: Stats): boolean => stats.isCharacterDevice() && stats.rdev === 0
+function kindOf(stats: Stats): SeenFile['kind'] {
+  if (stats.isDirectory()) return 'directory'
+  if (stats.isFile()) return 'file'
+  if (stats.isSymbolicLink()) return 'link'
+  return stats.isCharacterDevice() && stats.rdev === 0 ? 'whiteout' : 'other'
+}
 
-/** Opens the union of these directories, topmost first. */
-export function layeredFs(directories: readonly string[]): LayeredFs {
-  /** One name below a path that is known to hold no links. */
-  const look = (path: string): { readonly stats: Stats; readonly path: string } | undefined => {
-    for (const directory of directories) {
+/** A layer that is a directory. */
+export function directoryView(directory: string): LayerView {
+  return {
+    look(path) {
       const stats = lstat(`${directory}${path}`)
-      if (stats === undefined) {
-        if (hidden(directory, path)) return undefined
-        continue
-      }
-      return isWhiteout(stats) ? undefined : { stats, path: `${directory}${path}` }
-    }
-    return undefined
+      return stats === undefined ? undefined : { kind: kindOf(stats), size: stats.size }
+    },
+    link: (path) => readlinkSync(`${directory}${path}`),
+    read: (path) => readFileSync(`${directory}${path}`),
+    names: (path) => readdirSync(`${directory}${path}`),
   }
+}
+
+/** Opens the union of these layers, topmost first. */
+export function layeredFs(views: readonly LayerView[]): LayeredFs {
   /** A parent that this layer removed or replaced by something else hides all layers below. */
-  const hidden = (directory: string, path: string): boolean => {
+  const hidden = (view: LayerView, path: string): boolean => {
     for (let slash = path.lastIndexOf('/'); slash > 0; slash = path.lastIndexOf('/', slash - 1)) {
-      const stats = lstat(`${directory}${path.slice(0, slash)}`)
-      if (stats !== undefined) return !stats.isDirectory()
+      const seen = view.look(path.slice(0, slash))
+      if (seen !== undefined) return seen.kind !== 'directory'
     }
     return false
+  }
+  /** One name below a path that is known to hold no links. */
+  const look = (path: string): { readonly seen: SeenFile; readonly view: LayerView } | undefined => {
+    for (const view of views) {
+      const seen = view.look(path)
+      if (seen === undefined) {
+        if (hidden(view, path)) return undefined
+        continue
+      }
+      return seen.kind === 'whiteout' ? undefined : { seen, view }
+    }
+    return undefined
   }
   const resolve = (path: string): string | undefined => {
     const todo = path.split('/').filter((part) => part !== '' && part !== '.')
@@ -56,43 +89,43 @@ export function layeredFs(directories: readonly string[]): LayeredFs {
         continue
       }
       const found = look(`${at}/${part}`)
-      if (found?.stats.isSymbolicLink() === true) {
+      if (found?.seen.kind === 'link') {
         links++
         if (links > LINK_LIMIT) return undefined
-        const target = readlinkSync(found.path)
+        const target = found.view.link(`${at}/${part}`)
         if (target.startsWith('/')) at = ''
         todo.unshift(...target.split('/').filter((one) => one !== '' && one !== '.'))
       } else if (found === undefined) return undefined
       else at = `${at}/${part}`
     }
-    return at === '' ? '/' : at
-  }
-  const find: LayeredFs['find'] = (path) => {
-    const at = resolve(path)
-    return at === undefined ? undefined : look(at === '/' ? '/.' : at)
+    return at
   }
   return {
-    find,
+    find(path) {
+      const at = resolve(path)
+      return at === undefined ? undefined : look(at)?.seen
+    },
     readText(path, limitBytes = 1 << 20) {
-      const found = find(path)
-      if (found === undefined || !found.stats.isFile() || found.stats.size > limitBytes) return undefined
-      return readFileSync(found.path, 'utf8')
+      const at = resolve(path)
+      const found = at === undefined ? undefined : look(at)
+      if (at === undefined || found?.seen.kind !== 'file' || found.seen.size > limitBytes) return undefined
+      return found.view.read(at).toString('utf8')
     },
     names(path) {
       const at = resolve(path)
       if (at === undefined) return []
       const names = new Set<string>()
       const gone = new Set<string>()
-      for (const directory of directories) {
-        const stats = lstat(`${directory}${at}`)
-        if (stats?.isDirectory() !== true) {
-          if (stats !== undefined || hidden(directory, at)) break
+      for (const view of views) {
+        const seen = view.look(at)
+        if (seen?.kind !== 'directory') {
+          if (seen !== undefined || hidden(view, at)) break
           continue
         }
-        for (const name of readdirSync(`${directory}${at}`)) {
-          const entry = lstat(`${directory}${at === '/' ? '' : at}/${name}`)
+        for (const name of view.names(at)) {
+          const entry = view.look(`${at}/${name}`)
           if (entry === undefined || gone.has(name)) continue
-          if (isWhiteout(entry)) gone.add(name)
+          if (entry.kind === 'whiteout') gone.add(name)
           else names.add(name)
         }
       }

@@ -5,6 +5,7 @@ import type { Trees } from '@gantry/linux'
 import { layerWriter, type LayerTarget, type WrittenLayer } from './apply/layer-writer.ts'
 import type { LayerSource } from './apply/skeleton-tar.ts'
 import { skeletonWriter } from './apply/skeleton.ts'
+import { decompressed } from './compression.ts'
 import type { GraphDriver, LayerPlace } from './driver.ts'
 import { feedTar } from './tar-stream.ts'
 
@@ -39,8 +40,8 @@ export interface LayerStore {
   get(chainId: string): Layer | undefined
   /** The layer and all below it, topmost first. */
   chain(chainId: string): readonly Layer[]
-  /** Unpacks a tar stream above a parent and checks its digest when one is given. Adds one reference. */
-  register(tar: AsyncIterable<Uint8Array>, parent: string | undefined, expected?: string): Promise<Layer>
+  /** Unpacks an archive, compressed or not, above a parent and checks its digest when one is given. Adds one reference. A small one is written in this process. */
+  register(tar: AsyncIterable<Uint8Array>, parent: string | undefined, expected?: string, options?: { readonly small: boolean }): Promise<Layer>
   /** Room for a layer that somebody else writes. Only where the driver's layers stand alone. */
   stage(): Promise<StagedLayer>
   /** Takes what was written as complete; kept, over a restart too, until it is put into a chain. */
@@ -79,8 +80,23 @@ export function chainIds(diffIds: readonly string[]): readonly string[] {
   return chains
 }
 
+/** Writes an archive, compressed or not, to where a layer goes. */
+export type WriteLayer = (tar: AsyncIterable<Uint8Array>, target: LayerTarget, expected: string | undefined) => Promise<WrittenLayer>
+
+/** Writes it in this process. */
+export const writeHere: WriteLayer = async (tar, target) => {
+  const writer = layerWriter(target)
+  try {
+    for await (const chunk of await decompressed(tar)) writer.push(Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength))
+    return writer.close()
+  } catch (error) {
+    writer.abort()
+    throw error
+  }
+}
+
 /** Opens the layer store. */
-export function openLayers(db: Database, root: string, driver: GraphDriver, trees: Trees): LayerStore {
+export function openLayers(db: Database, root: string, driver: GraphDriver, trees: Trees, write: WriteLayer = writeHere): LayerStore {
   db.migrate('layers', [
     `CREATE TABLE layer (chain_id TEXT PRIMARY KEY, diff_id TEXT NOT NULL, parent TEXT REFERENCES layer, cache_id TEXT NOT NULL UNIQUE,
        bytes INTEGER NOT NULL, refs INTEGER NOT NULL) STRICT, WITHOUT ROWID;`,
@@ -138,13 +154,9 @@ export function openLayers(db: Database, root: string, driver: GraphDriver, tree
     if (parent !== undefined) retain(parent)
     return { chainId, parent, ...settled }
   }
-  const stageAt = async (place: LayerPlace, parents: readonly Layer[]): Promise<{ readonly path: string; readonly stacked: boolean; readonly target: LayerTarget }> => {
-    const made = await driver.create(place, parents.map((layer) => layer.place))
-    return { ...made, target: { kind: 'directory', path: made.path, skeleton: skeletonOf(place) } }
-  }
   const finishRest = async (staged: StagedLayer, written: WrittenLayer): Promise<void> => {
     const { rest } = written
-    if (rest !== undefined) await trees.write({ kind: 'directory', path: staged.target.path }, '/', { strict: false }, (socket) => writePaced(socket, rest))
+    if (rest !== undefined && staged.target.kind === 'directory') await trees.write({ kind: 'directory', path: staged.target.path }, '/', { strict: false }, (socket) => writePaced(socket, rest))
   }
   /** Where a layer is a whole tree, its parent's files included, the helper carries every change out. */
   const applyStacked = async (tar: AsyncIterable<Uint8Array>, path: string, place: LayerPlace): Promise<WrittenLayer> => {
@@ -156,25 +168,14 @@ export function openLayers(db: Database, root: string, driver: GraphDriver, tree
     if (applied === undefined) throw new EngineError('internal', 'the layer was not written')
     return applied
   }
-  const unpack = async (tar: AsyncIterable<Uint8Array>, parent: string | undefined, expected: string | undefined): Promise<Layer> => {
+  const unpack = async (tar: AsyncIterable<Uint8Array>, parent: string | undefined, expected: string | undefined, small: boolean): Promise<Layer> => {
     await using undo = undoStack()
     const parents = checkDepth(parent)
     const place = placeOf(newId().slice(0, 26))
     undo.add('remove layer', () => removePlace(place))
-    const staged = await stageAt(place, parents)
-    let written: WrittenLayer
-    if (staged.stacked) written = await applyStacked(tar, staged.path, place)
-    else {
-      const writer = layerWriter(staged.target)
-      try {
-        for await (const chunk of tar) writer.push(Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength))
-        written = writer.close()
-      } catch (error) {
-        writer.abort()
-        throw error
-      }
-      await finishRest({ place, target: staged.target }, written)
-    }
+    const target = await driver.create(place, parents.map((layer) => layer.place), skeletonOf(place))
+    const written = target.kind === 'tree' ? await applyStacked(await decompressed(tar), target.path, place) : await (small ? writeHere : write)(tar, target, expected)
+    if (target.kind !== 'tree') await finishRest({ place, target }, written)
     const { diffId } = written
     if (expected !== undefined && diffId !== expected) throw new EngineError('invalid', `layer digest mismatch: expected ${expected}, got ${diffId}`)
     const layer = db.transaction(() => insert({ place, diffId, bytes: written.bytes, tarBytes: written.tarBytes }, parent), { durable: true })
@@ -212,19 +213,20 @@ export function openLayers(db: Database, root: string, driver: GraphDriver, tree
     release,
     settled,
     list: () => db.all('SELECT * FROM layer').map(fromRow),
-    register: (tar, parent, expected) => {
-      if (expected === undefined) return unpack(tar, parent, expected)
+    register: (tar, parent, expected, options) => {
+      const small = options?.small === true
+      if (expected === undefined) return unpack(tar, parent, expected, small)
       return lock.run(chainIdOf(parent, expected), async () => {
         const known = get(chainIdOf(parent, expected))
-        if (known === undefined) return unpack(tar, parent, expected)
+        if (known === undefined) return unpack(tar, parent, expected, small)
         retain(known.chainId)
         return known
       })
     },
     async stage() {
       const place = placeOf(newId().slice(0, 26))
-      const { target, stacked } = await stageAt(place, [])
-      if (stacked) throw new EngineError('internal', `a layer of ${driver.name} cannot be made without its parent`)
+      const target = await driver.create(place, [], skeletonOf(place))
+      if (target.kind === 'tree') throw new EngineError('internal', `a layer of ${driver.name} cannot be made without its parent`)
       return { place, target }
     },
     async settle(staged, written, chainId) {
@@ -260,7 +262,7 @@ export function openLayers(db: Database, root: string, driver: GraphDriver, tree
     source(chainId) {
       const layer = get(chainId)
       if (layer === undefined) throw new EngineError('not-found', `layer ${chainId} does not exist`)
-      return { kind: 'skeleton', skeleton: skeletonOf(layer.place), directory: driver.layerDirectory(layer.place) }
+      return driver.source(layer.place, skeletonOf(layer.place), layer.tarBytes)
     },
     sweep() {
       db.run('DELETE FROM settled WHERE at < ?', Date.now() - SETTLED_LIFE_MS)

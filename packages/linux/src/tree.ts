@@ -14,7 +14,13 @@ export type TreeRoot =
   | { readonly kind: 'process'; readonly pid: number; readonly ownUsers: boolean }
   | {
       readonly kind: 'mount'
-      readonly root: { readonly type: 'overlay' | 'bind'; readonly source: string; readonly data: string; readonly directory: string }
+      readonly root: {
+        readonly lower?: { readonly type: string; readonly source: string; readonly data: string; readonly target: string }
+        readonly type: 'overlay' | 'bind'
+        readonly source: string
+        readonly data: string
+        readonly directory: string
+      }
       readonly mountPoint: string
       readonly binds: readonly { readonly source: string; readonly destination: string; readonly readOnly: boolean; readonly directory: boolean }[]
     }
@@ -54,6 +60,8 @@ function mountRoot(p: ProgramBuilder, tree: Extract<TreeRoot, { kind: 'mount' }>
   p.call('own mount namespace', 'unshare', [CLONE.NEWNS])
   p.call('keep mounts to it', 'mount', [0, p.text('/'), 0, MS.REC | MS.PRIVATE, 0])
   p.call('go to the layers', 'chdir', [p.text(tree.root.directory)])
+  const { lower } = tree.root
+  if (lower !== undefined) p.call('mount the image', 'mount', [p.text(lower.source), p.text(lower.target), p.text(lower.type), MS.RDONLY, p.text(lower.data)])
   const [type, flags] = tree.root.type === 'overlay' ? ['overlay', 0] : ['', MS.BIND | MS.REC]
   p.call('mount the root file system', 'mount', [p.text(tree.root.source), p.text(tree.mountPoint), p.text(type), flags, p.text(tree.root.data)])
   p.call('open it', 'openat', [AT.FDCWD, p.text(tree.mountPoint), O.RDONLY | O.DIRECTORY | O.CLOEXEC, 0], { to: fd })

@@ -23,7 +23,7 @@ export async function fillVolume(ports: FillPorts, container: Container, mount: 
   if (image === undefined || container.state.startedAt !== '' || !ports.volumes.isEmpty(volume)) return
   const look = ports.graph.look(undefined, image)
   const found = look.find(mount.destination)
-  if (found === undefined || !found.stats.isDirectory()) return
+  if (found?.kind !== 'directory') return
   const root = { kind: 'mount' as const, root: ports.graph.driver.imageRecipe(ports.graph.places(image)), mountPoint: `${ports.execRoot}/rootfs`, binds: [] }
   const base = Buffer.from(mount.destination.split('/').at(-1) ?? '').toString('latin1')
   await ports.trees.write({ kind: 'directory', path: volume.mountPoint }, '/', { strict: false }, (socket) =>

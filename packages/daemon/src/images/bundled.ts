@@ -55,7 +55,7 @@ export async function ensureBundledImage(graph: Graph, busybox: string): Promise
     log.warn('no bundled image: busybox is missing; install it with: apt-get install busybox-static', { path: busybox })
     return
   }
-  const image = await importImage(graph, rootFileSystem(busybox), { message: `from ${busybox}`, changes: ['CMD ["sh"]'] })
+  const image = await importImage(graph, rootFileSystem(busybox), { message: `from ${busybox}`, changes: ['CMD ["sh"]'], small: true })
   graph.tags.set(NAME, image.id)
   log.info('made the bundled image', { name: NAME, id: image.id })
 }

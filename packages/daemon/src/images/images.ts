@@ -129,18 +129,10 @@ export function inspectImage(ports: ImagePorts, image: Image, withVirtualSize: b
     Os: config.os ?? 'linux',
     Size: size,
     ...(withVirtualSize && { VirtualSize: size }),
-    GraphDriver: { Data: places.length === 0 ? {} : imageDriverData(ports.graph, image), Name: ports.graph.driver.name },
+    GraphDriver: { Data: places.length === 0 ? {} : ports.graph.driver.describeImage(places), Name: ports.graph.driver.name },
     RootFS: { Type: 'layers', Layers: config.rootfs.diff_ids },
     Metadata: { LastTagTime: new Date(image.addedAt).toISOString() },
   }
-}
-
-function imageDriverData(graph: Graph, image: Image): Readonly<Record<string, string>> {
-  const places = graph.places(image)
-  const [top, ...below] = places
-  if (top === undefined) return {}
-  const { LowerDir: _, ...own } = graph.driver.describe(top.cacheId, below)
-  return { ...own, ...(below.length > 0 && { LowerDir: below.map((place) => graph.driver.layerDirectory(place)).join(':') }) }
 }
 
 /** `GET /images/{name}/history`, newest first. */

@@ -30,9 +30,9 @@ function document(base: ImageConfig | undefined, diffId: string | undefined, met
 }
 
 /** A root file system as an image of one layer. */
-export async function importImage(graph: Graph, source: AsyncIterable<Uint8Array>, options: { readonly message: string; readonly changes: readonly string[] }): Promise<Image> {
+export async function importImage(graph: Graph, source: AsyncIterable<Uint8Array>, options: { readonly message: string; readonly changes: readonly string[]; readonly small?: boolean }): Promise<Image> {
   const runConfig = applyChanges({}, options.changes)
-  const layer = await graph.importLayer(source, undefined)
+  const layer = await graph.importLayer(source, undefined, { small: options.small === true })
   return graph.images.create(document(undefined, layer.diffId, { author: '', comment: options.message === '' ? 'Imported from -' : options.message, createdBy: '', runConfig }))
 }
 

@@ -158,6 +158,8 @@ async function pullOne(ports: PullPorts, request: PullRequest): Promise<void> {
     image = publish(graph, raw, resolved, diffIds, reference)
   }
   if (image === undefined) throw new EngineError('conflict', `${familiarString(reference)}: its layers are being removed while it is pulled`)
+  const composition = graph.composition(image)
+  if (composition !== undefined) await ports.work.run('compose', composition, { signal })
   tell({ status: `Digest: ${resolved.top.digest}` })
   tell({ status: `Status: ${before === image.id ? 'Image is up to date' : 'Downloaded newer image'} for ${familiarString(reference)}` })
   ports.emit('pull', familiarString(reference), { name: familiarName(reference) })

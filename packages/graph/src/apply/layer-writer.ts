@@ -1,15 +1,15 @@
-import { closeSync, openSync, writeSync } from 'node:fs'
 import { digester } from '@gantry/std'
 import { tarParser } from '../tar-parser.ts'
 import { directorySink } from './directory-sink.ts'
 import { skeletonWriter } from './skeleton.ts'
+import { tarWriter } from './tar-writer.ts'
 
 /** Where a layer's content goes. */
 export type LayerTarget =
   /** A directory for overlayfs, and the skeleton beside it. */
   | { readonly kind: 'directory'; readonly path: string; readonly skeleton: string }
-  /** The archive as it is. */
-  | { readonly kind: 'tar'; readonly path: string }
+  /** The archive as it is; with `index`, what its members are beside it, and the content of sparse files after it. */
+  | { readonly kind: 'tar'; readonly path: string; readonly index?: string }
 
 /** What a layer came to. */
 export interface WrittenLayer {
@@ -30,31 +30,11 @@ export interface LayerWriter {
   abort(): void
 }
 
-function writeAll(fd: number, chunk: Buffer): void {
-  for (let at = 0; at < chunk.length; ) at += writeSync(fd, chunk, at)
-}
-
 /** Opens a target that nobody else writes to. */
 export function layerWriter(target: LayerTarget): LayerWriter {
+  if (target.kind === 'tar') return tarWriter(target)
   const digest = digester()
   let bytes = 0
-  if (target.kind === 'tar') {
-    const fd = openSync(target.path, 'wx', 0o600)
-    const parser = tarParser({ entry: (entry) => { bytes += entry.size }, data: () => undefined, hole: () => undefined, finish: () => undefined })
-    return {
-      push(chunk) {
-        digest.update(chunk)
-        writeAll(fd, chunk)
-        parser.push(chunk)
-      },
-      close() {
-        parser.end()
-        closeSync(fd)
-        return { diffId: digest.digest(), tarBytes: digest.bytes, bytes, rest: undefined }
-      },
-      abort: () => closeSync(fd),
-    }
-  }
   const sink = directorySink(target.path)
   const skeleton = skeletonWriter(target.skeleton)
   const parser = tarParser({

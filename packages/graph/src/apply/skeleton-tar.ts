@@ -1,5 +1,6 @@
-import { closeSync, createReadStream, openSync, readSync, realpathSync } from 'node:fs'
+import { closeSync, openSync, readSync, realpathSync } from 'node:fs'
 import { EngineError } from '@gantry/std'
+import { fileChunks } from './file-chunks.ts'
 import { readSkeleton } from './skeleton.ts'
 
 /** Where a layer's archive is read from. */
@@ -49,5 +50,5 @@ async function* skeletonTar(skeleton: string, directory: string): AsyncGenerator
 
 /** The archive of a layer, byte for byte as it came. */
 export function layerTar(source: LayerSource): AsyncIterable<Buffer> {
-  return source.kind === 'skeleton' ? skeletonTar(source.skeleton, source.directory) : createReadStream(source.path, { highWaterMark: CHUNK, end: source.bytes - 1 })
+  return source.kind === 'skeleton' ? skeletonTar(source.skeleton, source.directory) : fileChunks(source.path, source.bytes)
 }

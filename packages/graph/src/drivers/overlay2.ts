@@ -1,13 +1,8 @@
 import { existsSync, mkdirSync, readdirSync, rmSync, statfsSync, symlinkSync, unlinkSync } from 'node:fs'
 import { type Discarder, EngineError } from '@gantry/std'
-import { linkOnce, makeInitPaths } from '../init-layer.ts'
+import { directoryView } from '../layered-fs.ts'
+import { BACKING, INIT_LINK, makeInitLayer, MOUNT_DATA_LIMIT } from './overlay-init.ts'
 import type { GraphDriver, LayerPlace, RootRecipe } from '../driver.ts'
-
-/** Names of file systems by their magic (`linux/magic.h`). */
-const BACKING: Readonly<Record<number, string>> = { 0xef53: 'extfs', 0x58465342: 'xfs', 0x9123683e: 'btrfs', 0x01021994: 'tmpfs' }
-const MOUNT_DATA_LIMIT = 4095
-/** Marks a layer whose directory has this very name as its lower link. */
-const INIT_LINK = 'init'
 
 /** Overlayfs over plain directories (kernel Documentation/filesystems/overlayfs.rst). */
 export function overlay2Driver(root: string, trash: Discarder): GraphDriver {
@@ -23,10 +18,10 @@ export function overlay2Driver(root: string, trash: Discarder): GraphDriver {
     name: 'overlay2',
     stacked: false,
     status: () => [['Backing Filesystem', BACKING[statfsSync(home).type] ?? 'unknown'], ['Supports d_type', 'true'], ['Using metacopy', 'false'], ['Native Overlay Diff', 'true'], ['userxattr', 'false']],
-    async create(place) {
+    async create(place, _, skeleton) {
       mkdirSync(`${home}/${place.cacheId}/diff`, { recursive: true, mode: 0o755 })
       symlinkSync(`../${place.cacheId}/diff`, `${home}/l/${place.link}`)
-      return { path: `${home}/${place.cacheId}/diff`, stacked: false }
+      return { kind: 'directory', path: `${home}/${place.cacheId}/diff`, skeleton }
     },
     async createContainer(id) {
       mkdirSync(`${home}/${id}`, { mode: 0o710 })
@@ -36,15 +31,19 @@ export function overlay2Driver(root: string, trash: Discarder): GraphDriver {
     recipe: (id, parents, options) => recipe(`lowerdir=${lowers(parents)},upperdir=${id}/diff,workdir=${id}/work${options.volatile ? ',volatile' : ''}`),
     mountAgain: (id) => rmSync(`${home}/${id}/work/work/incompat`, { recursive: true, force: true }),
     imageRecipe: (parents) => recipe(`lowerdir=${lowers(parents)}`),
-    directories: (id, parents) => [...(id === undefined ? [] : [`${home}/${id}/diff`]), `${home}/l/${INIT_LINK}`, ...parents.map((place) => `${home}/${place.cacheId}/diff`)],
+    views: (id, parents) => [...(id === undefined ? [] : [`${home}/${id}/diff`]), `${home}/l/${INIT_LINK}`, ...parents.map((place) => `${home}/${place.cacheId}/diff`)].map(directoryView),
     changes: (id) => `${home}/${id}/diff`,
-    layerDirectory: (place) => `${home}/${place.cacheId}/diff`,
+    source: (place, skeleton) => ({ kind: 'skeleton', skeleton, directory: `${home}/${place.cacheId}/diff` }),
     remove(id) {
       for (const link of linksTo(home, id)) unlinkSync(`${home}/l/${link}`)
       trash.discard(`${home}/${id}`)
     },
     exists: (id) => existsSync(`${home}/${id}`),
     list: () => readdirSync(home).filter((name) => name !== 'l' && name !== 'init'),
+    describeImage([top, ...below]) {
+      const own = `${home}/${top?.cacheId ?? ''}`
+      return { ...(below.length > 0 && { LowerDir: below.map((place) => `${home}/${place.cacheId}/diff`).join(':') }), MergedDir: `${own}/merged`, UpperDir: `${own}/diff`, WorkDir: `${own}/work` }
+    },
     describe: (id, parents) => ({
       LowerDir: [`${home}/init/diff`, ...parents.map((place) => `${home}/${place.cacheId}/diff`)].join(':'),
       MergedDir: `${home}/${id}/merged`,
@@ -57,11 +56,4 @@ export function overlay2Driver(root: string, trash: Discarder): GraphDriver {
 /** Layers have one link each, named in their record; containers have none. */
 function linksTo(home: string, id: string): readonly string[] {
   return id.length === 26 && existsSync(`${home}/l/${id}`) ? [id] : []
-}
-
-/** The lowest layer but one of every container, shared by all. */
-function makeInitLayer(home: string): void {
-  mkdirSync(`${home}/init/diff`, { recursive: true, mode: 0o755 })
-  makeInitPaths(`${home}/init/diff`)
-  linkOnce('../init/diff', `${home}/l/${INIT_LINK}`)
 }

@@ -2,6 +2,7 @@ import { existsSync, mkdirSync, readdirSync } from 'node:fs'
 import { encodeTreeEnd, encodeTreeEntry, readTreeEntry, type Trees, treeEntry, type TreeEntry } from '@gantry/linux'
 import { type Discarder, EngineError, writePaced } from '@gantry/std'
 import type { GraphDriver, LayerPlace } from '../driver.ts'
+import { directoryView } from '../layered-fs.ts'
 import { makeInitPaths } from '../init-layer.ts'
 
 /** Copies one tree into an empty directory; directories get their times last. */
@@ -49,23 +50,26 @@ export function vfsDriver(root: string, trash: Discarder, trees: Trees): GraphDr
     if (parent !== undefined) await copyTree(trees, `${home}/${parent.cacheId}`, path)
     return path
   }
+  const tree = (id: string | undefined, parents: readonly LayerPlace[]): string => `${home}/${id ?? parents[0]?.cacheId ?? ''}`
   return {
     name: 'vfs',
     stacked: true,
     status: () => [],
-    create: async (place, parents) => ({ path: await make(place.cacheId, parents[0]), stacked: true }),
+    create: async (place, parents) => ({ kind: 'tree', path: await make(place.cacheId, parents[0]) }),
     async createContainer(id, parents) {
       makeInitPaths(await make(id, parents[0]))
     },
     recipe: (id) => ({ type: 'bind', source: `${home}/${id}`, data: '', directory: '/' }),
     mountAgain: () => undefined,
     imageRecipe: (parents) => ({ type: 'bind', source: `${home}/${parents[0]?.cacheId ?? ''}`, data: '', directory: '/' }),
-    directories: (id, parents) => [`${home}/${id ?? parents[0]?.cacheId ?? ''}`],
+    views: (id, parents) => [directoryView(tree(id, parents))],
+    tree,
     changes: () => undefined,
-    layerDirectory: (place) => `${home}/${place.cacheId}`,
+    source: (place, skeleton) => ({ kind: 'skeleton', skeleton, directory: `${home}/${place.cacheId}` }),
     remove: (id) => trash.discard(`${home}/${id}`),
     exists: (id) => existsSync(`${home}/${id}`),
     list: () => readdirSync(home),
+    describeImage: () => ({}),
     describe: () => ({}),
   }
 }

@@ -4,6 +4,8 @@ import type { OciProcess, OciSpec } from '../spec/oci.ts'
 
 /** How the root file system is mounted, inside the container's own mount namespace. */
 export interface RootMount {
+  /** Mounted before it, for the root to stand on; `target` is below `directory`. */
+  readonly lower?: { readonly type: string; readonly source: string; readonly data: string; readonly target: string }
   readonly type: 'overlay' | 'bind'
   readonly source: string
   /** mount(2) data; relative paths count from `directory`. */

@@ -2,6 +2,7 @@ import { AT, type Blob, CLONE, ERRNO, MOUNT_ATTR, MS, O, type ProgramBuilder, ty
 import { EngineError } from '@gantry/std'
 import type { OciDevice, OciMount } from '../spec/oci.ts'
 import { attachDevpts, bindMount, cgroupMount, isShared, newFileSystem, openBind } from './mounts.ts'
+import { mountLower } from './lower.ts'
 import type { StartPlan } from './plan.ts'
 import { SHIM_REGISTERS } from './registers.ts'
 import type { StdioRegisters } from './stdio.ts'
@@ -78,6 +79,7 @@ export function ownMounts(p: ProgramBuilder): void {
 export function mountRoot(p: ProgramBuilder, plan: StartPlan, root: Register): void {
   if (plan.root.type === 'overlay') {
     p.call('go to the layers', 'chdir', [p.text(plan.root.directory)])
+    mountLower(p, plan.root)
     p.call('mount the root file system', 'mount', [p.text(plan.root.source), p.text(plan.mountPoint), p.text('overlay'), 0, p.text(plan.root.data)])
   } else {
     p.call('bind the root file system', 'mount', [p.text(plan.root.source), p.text(plan.mountPoint), p.text(''), MS.BIND | MS.REC, p.text('')])

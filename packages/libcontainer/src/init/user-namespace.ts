@@ -3,6 +3,7 @@ import { EngineError } from '@gantry/std'
 import type { OciIdMapping, OciLinux, OciMount, OciProcess } from '../spec/oci.ts'
 import { openBind } from './mounts.ts'
 import type { StartPlan } from './plan.ts'
+import { mountLower } from './lower.ts'
 import type { StdioRegisters } from './stdio.ts'
 
 const SIGKILL = 9
@@ -101,6 +102,7 @@ function openRoot(p: ProgramBuilder, plan: StartPlan, users: Register): Register
   p.call('close the place', 'close', [target])
   p.call('close the view', 'close', [view])
   p.call('go to the layers', 'chdir', [p.text(root.directory)])
+  if (root.lower !== undefined) mapLower(p, plan, `${root.directory}/${root.lower.target}`, users)
   // Overlayfs works with the ids of whoever mounts it, and those of the host's root are not in the maps: nothing could be written.
   const { uids, gids } = mapsOf(plan.spec.linux)
   p.call('keep capabilities over the change of ids', 'prctl', [PR.SET_SECUREBITS, NO_SETUID_FIXUP, 0, 0, 0])
@@ -112,6 +114,18 @@ function openRoot(p: ProgramBuilder, plan: StartPlan, users: Register): Register
   p.call('capabilities follow the ids again', 'prctl', [PR.SET_SECUREBITS, 0, 0, 0, 0])
   p.op('take it', 'bindFd', [AT.FDCWD, p.text(plan.mountPoint), 0, 0, 0], { to: fd })
   return fd
+}
+
+/** What the root stands on is a mount of its own: its ids are mapped as those of the layers are. */
+function mapLower(p: ProgramBuilder, { root }: StartPlan, path: string, users: Register): void {
+  p.scoped(() => {
+    mountLower(p, root)
+    const [view, target] = [mappedView(p, path, users, false), p.register()]
+    p.call('open the image’s place', 'openat', [AT.FDCWD, p.text(path), O.PATH | O.DIRECTORY | O.CLOEXEC, 0], { to: target })
+    p.op('mount the mapped image there', 'attach', [view, target])
+    p.call('close the place', 'close', [target])
+    p.call('close the view', 'close', [view])
+  })
 }
 
 function plainView(p: ProgramBuilder, path: string): Register {

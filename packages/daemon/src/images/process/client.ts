@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { rmSync } from 'node:fs'
 import { connect, type Socket } from 'node:net'
 import { createInterface } from 'node:readline'
+import type { WriteLayer } from '@gantry/graph'
 import { EngineError, type ErrorKind, hasCode, logger, randomHex, writePaced } from '@gantry/std'
 import type { ImageOp, ImageOps, OpProgress, Reply } from './protocol.ts'
 
@@ -33,7 +34,7 @@ export function createImageProcess({ file, directory }: { readonly file: string;
   const start = (): Promise<string> =>
     new Promise((resolve, reject) => {
       rmSync(path, { force: true })
-      const started = spawn(process.execPath, [file, path], { stdio: ['ignore', 'pipe', 'inherit'], env: { ...process.env, UV_THREADPOOL_SIZE: '8' } })
+      const started = spawn(process.execPath, [file, path], { stdio: ['pipe', 'pipe', 'inherit'], env: { ...process.env, UV_THREADPOOL_SIZE: '8' } })
       child = started
       const timer = setTimeout(() => {
         started.kill('SIGKILL')
@@ -49,7 +50,7 @@ export function createImageProcess({ file, directory }: { readonly file: string;
       started.once('exit', () => over())
       started.stdout.once('data', () => {
         clearTimeout(timer)
-        started.unref()
+        for (const stream of [started, started.stdin, started.stdout] as readonly { unref?: () => void }[]) stream.unref?.()
         log.debug('started', { pid: started.pid })
         resolve(path)
       })
@@ -114,5 +115,13 @@ export function createImageProcess({ file, directory }: { readonly file: string;
       child?.kill('SIGTERM')
       rmSync(path, { force: true })
     },
+  }
+}
+
+/** Has layers written by the image process. */
+export function writeLayerWith(work: ImageProcess): WriteLayer {
+  return async (tar, target, diffId) => {
+    const written = await work.run('unpack', { target, diffId }, { body: tar })
+    return { ...written, rest: written.rest === undefined ? undefined : Buffer.from(written.rest, 'base64') }
   }
 }

@@ -113,7 +113,9 @@ function serve(path: string): void {
 
 if (isMainThread) {
   process.umask(0)
-  // The daemon reads the first line only.
+  // The daemon holds the other end: its death is the end of all ops.
+  process.stdin.on('end', () => process.exit(0)).resume()
+  // It reads the first line only.
   process.stdout.on('error', () => undefined)
   serve(process.argv[2] ?? '')
 }

@@ -1,4 +1,4 @@
-import type { LayerSource, LayerTarget } from '@gantry/graph'
+import type { Composition, LayerSource, LayerTarget } from '@gantry/graph'
 import type { Credentials, RegistryEndpoint } from '@gantry/registry'
 
 /** Where content comes from or goes to, and who asks. */
@@ -53,6 +53,8 @@ export interface ImageOps {
   'fetch-layer': { readonly input: FetchLayer; readonly output: WrittenAnswer }
   /** The archive, compressed or not, follows the request. */
   unpack: { readonly input: { readonly target: LayerTarget; readonly diffId: string | undefined }; readonly output: WrittenAnswer }
+  /** Computes what an image's mount needs and puts it into place. */
+  compose: { readonly input: Composition; readonly output: null }
   'push-layer': { readonly input: PushLayer; readonly output: PushedBlob }
 }
 

@@ -1,6 +1,7 @@
 /** One thread of the image process: carries ops out, several at a time where they wait for the network. */
+import { renameSync, writeFileSync } from 'node:fs'
 import { parentPort, type MessagePort } from 'node:worker_threads'
-import { decompressed, layerWriter } from '@gantry/graph'
+import { composeErofs, decompressed, layerWriter } from '@gantry/graph'
 import { EngineError, isEngineError, messageOf } from '@gantry/std'
 import { fetchLayer } from './fetch-layer.ts'
 import type { ImageOp, ImageOps, OpProgress, Reply, WrittenAnswer } from './protocol.ts'
@@ -69,6 +70,11 @@ type Runner<Op extends ImageOp> = (input: ImageOps[Op]['input'], report: (progre
 const RUNNERS: { readonly [Op in ImageOp]: Runner<Op> } = {
   'fetch-layer': (input, report, signal) => fetchLayer(input, report, signal),
   unpack: (input, _, __, source) => unpack(input, source),
+  compose: async ({ indexes, to }) => {
+    writeFileSync(`${to}.new`, composeErofs(indexes), { mode: 0o600 })
+    renameSync(`${to}.new`, to)
+    return null
+  },
   'push-layer': (input, report, signal) => pushLayer(input, report, signal),
 }
 
