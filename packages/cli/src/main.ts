@@ -1,17 +1,10 @@
 import { createTransport, type Endpoint } from '@gantry/api'
 import { EngineError, messageOf } from '@gantry/std'
 import { type Command } from './command.ts'
-import { CHECKPOINT_COMMANDS } from './commands/checkpoint.ts'
-import { CONTAINER_COMMANDS } from './commands/containers.ts'
-import { IMAGE_COMMANDS } from './commands/images.ts'
-import { REGISTRY_COMMANDS } from './commands/registry.ts'
-import { RESOURCE_COMMANDS } from './commands/resources.ts'
-import { RUN_COMMANDS } from './commands/run.ts'
-import { SYSTEM_COMMANDS } from './commands/system.ts'
+import { COMMANDS } from './commands/all.ts'
 import { answers, startDaemon } from './daemon.ts'
 import { type Flag, parseFlags } from './flags.ts'
 
-const COMMANDS: readonly Command[] = [...RUN_COMMANDS, ...CONTAINER_COMMANDS, ...IMAGE_COMMANDS, ...REGISTRY_COMMANDS, ...RESOURCE_COMMANDS, ...CHECKPOINT_COMMANDS, ...SYSTEM_COMMANDS]
 const DEFAULT_HOST = 'unix:///run/gantry.sock'
 const USAGE_CODE = 125
 

@@ -19,12 +19,13 @@ import { fillVolume } from './containers/volume-fill.ts'
 import { createEngine } from './engine/engine.ts'
 import { ensureBundledImage } from './images/bundled.ts'
 import { imageHandlers } from './images/handlers.ts'
-import { resolveImage } from './images/images.ts'
+import { listImages, resolveImage } from './images/images.ts'
 import { createImageProcess, writeLayerWith } from './images/process/client.ts'
 import { createRegistries, registryView } from './images/registries.ts'
 import { createTransfers } from './images/transfers.ts'
 import type { DaemonEngine, DaemonJobs } from './jobs/jobs.ts'
 import { restore } from './restore.ts'
+import { NO_FILTERS } from './server/filters.ts'
 import { openListeners } from './server/listen.ts'
 import { createRouter } from './server/router.ts'
 import { containerRoutes } from './server/routes/containers.ts'
@@ -154,6 +155,11 @@ export async function startDaemon(config: DaemonConfig): Promise<Daemon> {
     }),
     ...imageHandlers(images),
     ...systemHandlers({
+      usage: {
+        graph, volumes, dataRoot: config.dataRoot, containers: () => store.list(), containerDirectory, count: (request) => work.run('usage', request),
+        imageRows: () => listImages(images, { all: true, filters: NO_FILTERS }),
+        containerRows: () => engine.run('container.list', { all: true, limit: 0, size: false, filters: NO_FILTERS }),
+      },
       events, networks, volumes, bytesIn: (path) => graph.bytesIn(path), containers: () => store.list(), version: versionView, jobs: () => engine.jobs(),
       info: () => infoView({ graph, registryConfig: registryView(registries), apparmor: apparmor.enabled, config, events, limits, daemonId: ownId, quarantined: store.quarantined, containers: () => store.list(), jobs: () => engine.jobs().length }),
     }),

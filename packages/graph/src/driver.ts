@@ -55,6 +55,8 @@ export interface GraphDriver {
   /** Out of sight at once; the files go later. */
   remove(id: string): void
   exists(id: string): boolean
+  /** The directory with all that is kept for an id. */
+  pathOf(id: string): string
   /** Ids of everything that the driver keeps. */
   list(): readonly string[]
   /** `GraphDriver.Data` of an image; topmost layer first. */

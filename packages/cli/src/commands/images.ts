@@ -10,21 +10,43 @@ import { inspectAll } from './containers.ts'
 interface Row {
   readonly Id: string
   readonly RepoTags: readonly string[]
+  readonly RepoDigests: readonly string[]
+  readonly ParentId: string
+  readonly Containers: number
   readonly Created: number
   readonly Size: number
 }
 
+/** Images below those that they were made from. */
+function tree(rows: readonly Row[], full: boolean): string {
+  const known = new Set(rows.map((row) => row.Id))
+  const show = (row: Row, indent: string, last: boolean, top: boolean): string => {
+    const mark = top ? '' : `${indent}${last ? '└─ ' : '├─ '}`
+    const below = rows.filter((one) => one.ParentId === row.Id)
+    const names = row.RepoTags.length === 0 ? '<none>' : row.RepoTags.join(', ')
+    const line = `${mark}${names}  ${short(row.Id, full)}  ${humanSize(row.Size)}${row.Containers > 0 ? `  ${row.Containers} in use` : ''}\n`
+    return line + below.map((one, index) => show(one, top ? '' : `${indent}${last ? '   ' : '│  '}`, index === below.length - 1, false)).join('')
+  }
+  return rows.filter((row) => !known.has(row.ParentId)).map((row) => show(row, '', true, true)).join('')
+}
+
+const digestOf = (row: Row, repository: string): string => row.RepoDigests.find((one) => one.startsWith(`${repository}@`))?.split('@')[1] ?? '<none>'
+
 async function images(context: Context, parsed: Parsed): Promise<number> {
   const filters = [...parsed.list('filter'), ...parsed.rest.map((name) => `reference=${name}`)]
-  const rows = await context.api.json<readonly Row[]>('GET', '/images/json', { query: { all: parsed.bool('all'), filters: filterQuery(filters) } })
+  const rows = await context.api.json<readonly Row[]>('GET', '/images/json', { query: { all: parsed.bool('all') || parsed.bool('tree'), filters: filterQuery(filters) } })
   const full = parsed.bool('no-trunc')
+  if (parsed.bool('tree')) {
+    process.stdout.write(tree(rows, full))
+    return 0
+  }
   const items = rows.flatMap((row) =>
     (row.RepoTags.length === 0 ? ['<none>:<none>'] : row.RepoTags).map((tag) => ({
-      Repository: tag.slice(0, tag.lastIndexOf(':')), Tag: tag.slice(tag.lastIndexOf(':') + 1), ID: short(row.Id, full), CreatedSince: `${humanDuration(Date.now() - row.Created * 1000)} ago`, CreatedAt: new Date(row.Created * 1000).toISOString(), Size: humanSize(row.Size), Digest: '<none>',
+      Repository: tag.slice(0, tag.lastIndexOf(':')), Tag: tag.slice(tag.lastIndexOf(':') + 1), ID: short(row.Id, full), CreatedSince: `${humanDuration(Date.now() - row.Created * 1000)} ago`, CreatedAt: new Date(row.Created * 1000).toISOString(), Size: humanSize(row.Size), Digest: digestOf(row, tag.slice(0, tag.lastIndexOf(':'))),
     })),
   )
   if (parsed.bool('quiet')) process.stdout.write([...new Set(items.map((item) => item.ID))].map((id) => `${id}\n`).join(''))
-  else process.stdout.write(listing(items, parsed.text('format'), [['REPOSITORY', (i) => i.Repository], ['TAG', (i) => i.Tag], ['IMAGE ID', (i) => i.ID], ['CREATED', (i) => i.CreatedSince], ['SIZE', (i) => i.Size]], { Repository: 'REPOSITORY', Tag: 'TAG', ID: 'IMAGE ID', CreatedSince: 'CREATED', CreatedAt: 'CREATED AT', Size: 'SIZE', Digest: 'DIGEST' }))
+  else process.stdout.write(listing(items, parsed.text('format'), [['REPOSITORY', (i) => i.Repository], ['TAG', (i) => i.Tag], ...(parsed.bool('digests') ? [['DIGEST', (i: { readonly Digest: string }) => i.Digest] as const] : []), ['IMAGE ID', (i) => i.ID], ['CREATED', (i) => i.CreatedSince], ['SIZE', (i) => i.Size]], { Repository: 'REPOSITORY', Tag: 'TAG', ID: 'IMAGE ID', CreatedSince: 'CREATED', CreatedAt: 'CREATED AT', Size: 'SIZE', Digest: 'DIGEST' }))
   return 0
 }
 
@@ -56,7 +78,7 @@ const NO_TRUNC = { name: 'no-trunc', kind: 'bool', help: "Don't truncate output"
 
 /** Commands on images. */
 export const IMAGE_COMMANDS: readonly Command[] = [
-  { names: ['images', 'image ls', 'image list'], usage: 'images [OPTIONS] [REPOSITORY[:TAG]]', help: 'List images', run: images, flags: [{ name: 'all', short: 'a', kind: 'bool', help: 'Show all images' }, QUIET, { name: 'filter', short: 'f', kind: 'list', help: 'Filter output based on conditions provided' }, FORMAT, NO_TRUNC] },
+  { names: ['images', 'image ls', 'image list'], usage: 'images [OPTIONS] [REPOSITORY[:TAG]]', help: 'List images', run: images, flags: [{ name: 'all', short: 'a', kind: 'bool', help: 'Show all images' }, { name: 'digests', kind: 'bool', help: 'Show digests' }, { name: 'tree', kind: 'bool', help: 'Show which image was made from which' }, QUIET, { name: 'filter', short: 'f', kind: 'list', help: 'Filter output based on conditions provided' }, FORMAT, NO_TRUNC] },
   { names: ['image inspect'], usage: 'image inspect [OPTIONS] IMAGE [IMAGE...]', help: 'Display detailed information on one or more images', minimum: 1, flags: [{ ...FORMAT, short: 'f' }], run: (context, parsed) => inspectAll(parsed.rest, parsed.text('format'), (name) => context.api.json('GET', `/images/${name}/json`), (name) => `Error: No such image: ${name}`) },
   { names: ['history', 'image history'], usage: 'history [OPTIONS] IMAGE', help: 'Show the history of an image', minimum: 1, flags: [QUIET, FORMAT, NO_TRUNC], run: history },
   {

@@ -56,3 +56,6 @@ export function parseFilters(text: string | undefined, known: ReadonlySet<string
     },
   }
 }
+
+/** Everything. */
+export const NO_FILTERS: Filters = parseFilters('', new Set())

@@ -5,6 +5,7 @@ import type { Handlers, JobView } from '../engine/job.ts'
 import type { SystemJobs } from '../jobs/system.ts'
 import type { Filters } from '../server/filters.ts'
 import type { Volume, Volumes } from '../volumes/volumes.ts'
+import { diskUsage, type DiskUsagePorts } from './disk-usage.ts'
 import { type Events, eventMatches } from './events.ts'
 
 /** What the jobs of the system stand on. */
@@ -18,6 +19,7 @@ export interface SystemPorts {
   info(): unknown
   version(): unknown
   jobs(): readonly JobView[]
+  readonly usage: Omit<DiskUsagePorts, 'volumeView' | 'volumeUsers'>
 }
 
 const stamp = (ms: number): string => formatNanos(BigInt(ms) * 1_000_000n)
@@ -43,7 +45,7 @@ function networkMatches(filters: Filters, network: NetworkInfo): boolean {
   )
 }
 
-function volumeView(volume: Volume): unknown {
+function volumeView(volume: Volume): object {
   return { CreatedAt: stamp(volume.createdAt).replace(/\.\d+/, ''), Driver: 'local', Labels: Object.keys(volume.labels).length === 0 ? null : volume.labels, Mountpoint: volume.mountPoint, Name: volume.name, Options: Object.keys(volume.options).length === 0 ? null : volume.options, Scope: 'local' }
 }
 
@@ -108,6 +110,17 @@ export function systemHandlers(ports: SystemPorts): Handlers<SystemJobs> {
     },
     'system.info': async () => ports.info(),
     'system.version': async () => ports.version(),
+    'system.usage': ({ input }) => {
+      const usage: DiskUsagePorts = {
+        ...ports.usage,
+        volumeView: (name) => {
+          const volume = ports.volumes.get(name)
+          return volume === undefined ? {} : volumeView(volume)
+        },
+        volumeUsers: (name) => volumeUsers(ports, name),
+      }
+      return diskUsage(usage, input.types)
+    },
     'system.jobs': async () => ports.jobs(),
     'system.events': ({ input, signal }) =>
       new Promise((resolve) => {

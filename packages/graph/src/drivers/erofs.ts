@@ -89,6 +89,7 @@ export function erofsDriver(root: string, trash: Discarder): GraphDriver {
       trash.discard(`${home}/${id}`)
     },
     exists: (id) => existsSync(`${home}/${id}`),
+    pathOf: (id) => `${home}/${id}`,
     list: () => readdirSync(home).filter((name) => name !== 'l' && name !== 'init' && name !== LOWER),
     describeImage: (parents) => ({ Metadata: parents[0] === undefined ? '' : metaOf(parents[0]), LowerDir: parents.map(tarOf).join(':') }),
     describe: (id, parents) => ({

@@ -39,6 +39,7 @@ export function overlay2Driver(root: string, trash: Discarder): GraphDriver {
       trash.discard(`${home}/${id}`)
     },
     exists: (id) => existsSync(`${home}/${id}`),
+    pathOf: (id) => `${home}/${id}`,
     list: () => readdirSync(home).filter((name) => name !== 'l' && name !== 'init'),
     describeImage([top, ...below]) {
       const own = `${home}/${top?.cacheId ?? ''}`

@@ -68,6 +68,7 @@ export function vfsDriver(root: string, trash: Discarder, trees: Trees): GraphDr
     source: (place, skeleton) => ({ kind: 'skeleton', skeleton, directory: `${home}/${place.cacheId}` }),
     remove: (id) => trash.discard(`${home}/${id}`),
     exists: (id) => existsSync(`${home}/${id}`),
+    pathOf: (id) => `${home}/${id}`,
     list: () => readdirSync(home),
     describeImage: () => ({}),
     describe: () => ({}),

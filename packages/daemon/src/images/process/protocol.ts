@@ -42,6 +42,14 @@ export interface PushLayer {
 
 export type { LayerSource } from '@gantry/graph'
 
+/** A directory whose bytes are counted in groups. */
+export interface UsageRequest {
+  readonly root: string
+  /** The group of everything at and below a path, by path; what is in none counts as `rest`. */
+  readonly groups: Readonly<Record<string, string>>
+  readonly rest: string
+}
+
 /** A blob that a registry has now. */
 export interface PushedBlob {
   readonly digest: string
@@ -55,6 +63,8 @@ export interface ImageOps {
   unpack: { readonly input: { readonly target: LayerTarget; readonly diffId: string | undefined }; readonly output: WrittenAnswer }
   /** Computes what an image's mount needs and puts it into place. */
   compose: { readonly input: Composition; readonly output: null }
+  /** Disk usage as du(1) counts it: blocks, each file once whatever its names. */
+  usage: { readonly input: UsageRequest; readonly output: Readonly<Record<string, number>> }
   'push-layer': { readonly input: PushLayer; readonly output: PushedBlob }
 }
 

@@ -6,6 +6,7 @@ import { EngineError, isEngineError, messageOf } from '@gantry/std'
 import { fetchLayer } from './fetch-layer.ts'
 import type { ImageOp, ImageOps, OpProgress, Reply, WrittenAnswer } from './protocol.ts'
 import { pushLayer } from './push-layer.ts'
+import { countUsage } from './usage.ts'
 
 /** What the main thread sends. */
 export type ToWorker =
@@ -75,6 +76,7 @@ const RUNNERS: { readonly [Op in ImageOp]: Runner<Op> } = {
     renameSync(`${to}.new`, to)
     return null
   },
+  usage: async (input) => countUsage(input),
   'push-layer': (input, report, signal) => pushLayer(input, report, signal),
 }
 

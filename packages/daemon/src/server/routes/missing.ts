@@ -9,7 +9,6 @@ const MISSING: readonly (readonly [method: Route['method'], path: string, what: 
   ['POST', '/build/prune', 'build'],
   ['POST', '/session', 'build'],
   ['POST', '/grpc', 'build'],
-  ['GET', '/system/df', 'disk usage'],
   ['PUT', '/volumes/{name}', 'update of a cluster volume'],
   ['POST', '/networks/create', 'networks of users'],
   ['POST', '/networks/prune', 'networks of users'],

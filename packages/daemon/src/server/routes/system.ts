@@ -1,5 +1,6 @@
 import { asString, asStringMap, EngineError, parseTimestamp } from '@gantry/std'
 import type { DaemonEngine } from '../../jobs/jobs.ts'
+import { USAGE_TYPES } from '../../system/disk-usage.ts'
 import { EVENT_FILTERS } from '../../system/events.ts'
 import { parseFilters } from '../filters.ts'
 import { type ApiRequest, flag, jsonBody, param } from '../request.ts'
@@ -26,6 +27,15 @@ async function events(engine: DaemonEngine, request: ApiRequest): Promise<void> 
 
 function volumeRoutes(engine: DaemonEngine): readonly Route[] {
   return [
+    {
+      method: 'GET', path: '/system/df',
+      handle: async ({ query, response }) => {
+        const types = query.getAll('type')
+        const unknown = types.find((type) => !USAGE_TYPES.has(type))
+        if (unknown !== undefined) throw new EngineError('invalid', `unknown object type: ${unknown}`)
+        sendJson(response, 200, await engine.run('system.usage', { types }))
+      },
+    },
     { method: 'GET', path: '/volumes', handle: async ({ query, response }) => sendJson(response, 200, { Volumes: await engine.run('volume.list', { filters: parseFilters(query.get('filters') ?? '', VOLUME_FILTERS) }), Warnings: null }) },
     {
       method: 'POST', path: '/volumes/create',

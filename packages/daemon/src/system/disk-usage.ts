@@ -1,0 +1,69 @@
+import type { Graph } from '@gantry/graph'
+import type { Container } from '../containers/container.ts'
+import type { Volumes } from '../volumes/volumes.ts'
+
+/** What counting needs of the house. */
+export interface DiskUsagePorts {
+  readonly graph: Graph
+  readonly volumes: Volumes
+  readonly dataRoot: string
+  containers(): readonly Container[]
+  containerDirectory(id: string): string
+  imageRows(): readonly unknown[]
+  containerRows(): Promise<readonly unknown[]>
+  volumeView(name: string): object
+  volumeUsers(name: string): readonly string[]
+  /** Bytes on the disk by group (`UsageRequest`). */
+  count(request: { readonly root: string; readonly groups: Readonly<Record<string, string>>; readonly rest: string }): Promise<Readonly<Record<string, number>>>
+}
+
+/** Kinds of objects that a client may ask for. */
+export const USAGE_TYPES: ReadonlySet<string> = new Set(['container', 'image', 'volume', 'build-cache'])
+
+/** Groups that belong to no object of the API: people ask where the rest of the disk went (moby 43586, 32420). */
+const PARTS = { log: 'Container logs', staging: 'Downloads and uploads in progress', trash: 'Removed, not yet cleared', database: 'Database', rest: 'Metadata and directories' } as const
+
+function groupsOf(ports: DiskUsagePorts): Readonly<Record<string, string>> {
+  const { graph, dataRoot } = ports
+  const groups: Record<string, string> = { [graph.staging]: PARTS.staging, [`${dataRoot}/trash`]: PARTS.trash }
+  for (const suffix of ['', '-wal', '-shm']) groups[`${dataRoot}/gantry.db${suffix}`] = PARTS.database
+  for (const layer of graph.layers.list()) groups[graph.driver.pathOf(layer.place.cacheId)] = `layer ${layer.chainId}`
+  for (const container of ports.containers()) {
+    groups[graph.driver.pathOf(container.id)] = `container ${container.id}`
+    groups[ports.containerDirectory(container.id)] = PARTS.log
+  }
+  for (const volume of ports.volumes.list()) groups[volume.mountPoint.replace(/\/_data$/, '')] = `volume ${volume.name}`
+  return groups
+}
+
+/** Bytes of layers that more than one image has, by image: each image's share of what others have, too. */
+function sharedBytes(graph: Graph, counted: Readonly<Record<string, number>>): ReadonlyMap<string, number> {
+  const users = new Map<string, number>()
+  const images = graph.images.list().map((image) => ({ image, chain: graph.images.layers(image).map((layer) => layer.chainId) }))
+  for (const { chain } of images) for (const id of chain) users.set(id, (users.get(id) ?? 0) + 1)
+  return new Map(images.map(({ image, chain }) => [image.id, chain.filter((id) => (users.get(id) ?? 0) > 1).reduce((sum, id) => sum + (counted[`layer ${id}`] ?? 0), 0)]))
+}
+
+/** `GET /system/df`: what takes the disk. `Gantry` is ours: every byte below the data root is in one of its parts. */
+export async function diskUsage(ports: DiskUsagePorts, types: readonly string[]): Promise<unknown> {
+  const { graph } = ports
+  const wants = (type: string): boolean => types.length === 0 || types.includes(type)
+  const counted = await ports.count({ root: ports.dataRoot, groups: groupsOf(ports), rest: PARTS.rest })
+  const sum = (prefix: string): number => Object.entries(counted).reduce((total, [group, bytes]) => total + (group.startsWith(prefix) ? bytes : 0), 0)
+  const shared = sharedBytes(graph, counted)
+  const diskOf = (id: string): number => {
+    const image = graph.images.get(id)
+    return image === undefined ? 0 : graph.images.layers(image).reduce((total, layer) => total + (counted[`layer ${layer.chainId}`] ?? 0), 0)
+  }
+  const images = wants('image') ? ports.imageRows().map((row) => ({ ...(row as { readonly Id: string }), Size: diskOf((row as { readonly Id: string }).Id), SharedSize: shared.get((row as { readonly Id: string }).Id) ?? 0 })) : []
+  const containers = wants('container') ? (await ports.containerRows()).map((row) => ({ ...(row as { readonly Id: string }), SizeRw: counted[`container ${(row as { readonly Id: string }).Id}`] ?? 0 })) : []
+  const volumes = wants('volume') ? ports.volumes.list().map(({ name }) => ({ ...ports.volumeView(name), UsageData: { Size: counted[`volume ${name}`] ?? 0, RefCount: ports.volumeUsers(name).length } })) : []
+  const parts = [
+    { Name: 'Images', Bytes: sum('layer ') }, { Name: 'Containers', Bytes: sum('container ') }, { Name: 'Volumes', Bytes: sum('volume ') }, { Name: 'Build cache', Bytes: 0 },
+    ...Object.values(PARTS).map((Name) => ({ Name, Bytes: counted[Name] ?? 0 })),
+  ]
+  return {
+    LayersSize: wants('image') ? sum('layer ') : 0, Images: images, Containers: containers, Volumes: volumes, BuildCache: [], BuilderSize: 0,
+    Gantry: { Root: ports.dataRoot, Bytes: parts.reduce((total, part) => total + part.Bytes, 0), Parts: parts },
+  }
+}
