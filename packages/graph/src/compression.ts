@@ -26,18 +26,25 @@ export async function decompressed(source: AsyncIterable<Uint8Array>): Promise<A
   const inflate = head[0] === 0x1f && head[1] === 0x8b ? createGunzip({ chunkSize: CHUNK }) : head.readUInt32LE !== undefined && head.length >= 4 && head.readUInt32LE(0) === 0xfd2fb528 ? createZstdDecompress({ chunkSize: CHUNK }) : undefined
   if (inflate !== undefined) {
     const input = Readable.from(all)
-    input.on('error', (error) => inflate.destroy(error))
-    return checked(input.pipe(inflate))
+    let broken: Error | undefined
+    input.on('error', (error) => {
+      broken = error
+      inflate.destroy(error)
+    })
+    return checked(input.pipe(inflate), () => broken)
   }
   if (head.subarray(0, 3).toString('latin1') === 'BZh') throw new EngineError('unsupported', 'bzip2 archives are not supported; use gzip, zstd or none')
   if (head.subarray(0, 6).equals(Buffer.from([0xfd, 0x37, 0x7a, 0x58, 0x5a, 0]))) throw new EngineError('unsupported', 'xz archives are not supported; use gzip, zstd or none')
   return all
 }
 
-async function* checked(stream: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+async function* checked(stream: AsyncIterable<Uint8Array>, broken: () => Error | undefined): AsyncGenerator<Uint8Array> {
   try {
     yield* stream
   } catch (cause) {
+    // Whoever gave the bytes knows better why they ended.
+    const source = broken()
+    if (source !== undefined) throw source
     throw new EngineError('invalid', 'cannot decompress the archive: it is damaged or cut off', { cause })
   }
 }

@@ -132,7 +132,7 @@ export function createRegistryClient(endpoint: RegistryEndpoint, credentials: Cr
         if (!isPassing(answer.statusCode ?? 0) || attempt === ATTEMPTS - 1) return answer
         answer.resume()
       } catch (error) {
-        const passing = isEngineError(error) && error.kind === 'unavailable' && !/ECONNREFUSED|ENOTFOUND|EAI_AGAIN|wrong version number|EPROTO|certificate|redirects/i.test(error.message)
+        const passing = isEngineError(error) && error.kind === 'unavailable' && !/ECONNREFUSED|ENOTFOUND|EAI_AGAIN|wrong version number|EPROTO|certificate/i.test(error.message)
         if (!passing || attempt === ATTEMPTS - 1) throw error
       }
       await delay(waitMs(attempt, answer), undefined, init.signal === undefined ? {} : { signal: init.signal })

@@ -72,7 +72,7 @@ export function createHttp(tls: TlsSettings, stallMs: number = STALL_MS): Http {
         if (next.origin !== at.origin) headers = Object.fromEntries(Object.entries(headers).filter(([name]) => !isPrivate(name)))
         at = next
       }
-      throw new EngineError('unavailable', `${url.origin}${url.pathname}: more than ${REDIRECT_LIMIT} redirects`)
+      throw new EngineError('invalid', `${url.origin}${url.pathname}: more than ${REDIRECT_LIMIT} redirects`)
     },
     [Symbol.dispose]() {
       plain.destroy()

@@ -62,7 +62,7 @@ function listMatcher(ports: ImagePorts, filters: Filters): (image: Image, names:
   const dangling = filters.flag('dangling')
   const [before] = filters.values('before').map((name) => createdSeconds(resolveImage(ports.graph, name).config))
   const [since] = filters.values('since').map((name) => createdSeconds(resolveImage(ports.graph, name).config))
-  const patterns = filters.values('reference').map((pattern) => new RegExp(`^${pattern.replace(/[.+^${}()|[\]\\]/g, '\\$&').replaceAll('*', '[^/]*').replaceAll('?', '.')}${pattern.includes(':') ? '' : '(:.*|@.*)?'}$`))
+  const patterns = filters.values('reference').map((pattern) => new RegExp(`^${pattern.replace(/[.+^${}()|[\]\\]/g, '\\$&').replaceAll('*', '[^/]*').replaceAll('?', '.')}${pattern.slice(pattern.lastIndexOf('/') + 1).includes(':') ? '' : '(:.*|@.*)?'}$`))
   return (image, names) => {
     const created = createdSeconds(image.config)
     return (

@@ -1,14 +1,14 @@
 import { closeSync, fstatSync, openSync, readSync, rmSync, writeSync } from 'node:fs'
 import { setTimeout as delay } from 'node:timers/promises'
 import { decompressed, layerWriter } from '@gantry/graph'
-import { createRegistryClient, type RegistryClient } from '@gantry/registry'
-import { digester, EngineError, isEngineError } from '@gantry/std'
+import { createRegistryClient, type RegistryClient, RegistryError } from '@gantry/registry'
+import { digester, EngineError, isEngineError, messageOf } from '@gantry/std'
 import type { FetchLayer, OpProgress, WrittenAnswer } from './protocol.ts'
 
 const CHUNK = 1 << 20
 /** Times that a broken download goes on, when it gets nothing in between. */
 const ATTEMPTS = 5
-const FIRST_WAIT_MS = 300
+const FIRST_WAIT_MS = 200
 
 type Report = (progress: OpProgress) => void
 
@@ -23,19 +23,26 @@ function* kept(fd: number, size: number): Generator<Buffer> {
   }
 }
 
-/** Joins the small chunks of a socket: everything after works on few large ones. */
+/** Joins the small chunks of a socket: everything after works on few large ones. What came before it breaks off is passed on, too. */
 async function* joined(source: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
   let held: Buffer[] = []
   let bytes = 0
-  for await (const chunk of source) {
-    held.push(chunk)
-    bytes += chunk.length
-    if (bytes < CHUNK / 2) continue
-    yield held.length === 1 ? chunk : Buffer.concat(held)
-    held = []
-    bytes = 0
+  let failure: unknown
+  try {
+    for await (const chunk of source) {
+      held.push(chunk)
+      bytes += chunk.length
+      if (bytes < CHUNK / 2) continue
+      const all = held.length === 1 ? chunk : Buffer.concat(held)
+      held = []
+      bytes = 0
+      yield all
+    }
+  } catch (error) {
+    failure = error
   }
   if (bytes > 0) yield Buffer.concat(held)
+  if (failure !== undefined) throw failure
 }
 
 /** One piece of the blob from an offset; what a registry sends again is left out. */
@@ -73,8 +80,10 @@ async function* content(client: RegistryClient, input: FetchLayer, fd: number, r
       if (at < input.size) throw new EngineError('unavailable', `blob ${input.digest}: the registry ended it after ${at} of ${input.size} bytes`)
     } catch (error) {
       attempt = at > before ? 1 : attempt + 1
-      const lasting = isEngineError(error) && error.kind !== 'unavailable'
-      if (lasting || signal.aborted || attempt >= ATTEMPTS) throw error
+      // What a registry says has been asked for several times already.
+      const lasting = error instanceof RegistryError || (isEngineError(error) && error.kind !== 'unavailable')
+      if (lasting || signal.aborted) throw error
+      if (attempt >= ATTEMPTS) throw isEngineError(error) ? error : new EngineError('unavailable', `blob ${input.digest}: the registry ended it after ${at} of ${input.size} bytes: ${messageOf(error)}`, { cause: error })
       await delay(FIRST_WAIT_MS * 2 ** attempt, undefined, { signal })
     }
   }

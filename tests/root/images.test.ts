@@ -1,0 +1,205 @@
+/** Images between daemons and registries, and what becomes of them when something breaks. */
+import assert from 'node:assert/strict'
+import { type ChildProcess, spawn } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
+import { mkdirSync, readdirSync, writeFileSync } from 'node:fs'
+import { createInterface } from 'node:readline'
+import { after, before, describe, it } from 'node:test'
+import { NOTHING, settledCensus } from '../census.ts'
+import { dockerClient, exec, ownClient, root, type TestDaemon, testDaemon, until } from '../harness.ts'
+import { imageArchive, tarOf } from '../image-archive.ts'
+
+const skip = process.getuid?.() === 0 ? false : 'needs root'
+const skipSkopeo = dockerClient() === undefined || (await exec('sh', ['-c', 'command -v skopeo'])).code !== 0 ? 'needs skopeo and the docker client' : false
+const PORT = 5000
+const NAME = `127.0.0.1:${PORT}`
+
+/** Starts a program of ours in the daemon's network namespace and waits for its first line. */
+async function serveBeside(daemon: TestDaemon, ...words: readonly string[]): Promise<ChildProcess> {
+  const child = spawn('nsenter', ['--net', '-t', String(daemon.holder), `${root}/build/node`, ...words], { stdio: ['ignore', 'pipe', 'pipe'] })
+  await new Promise<void>((resolve, reject) => {
+    child.stdout?.once('data', () => resolve())
+    child.stderr?.once('data', () => resolve())
+    child.once('exit', () => reject(new Error(`${words.join(' ')} has ended`)))
+  })
+  return child
+}
+
+const layersOf = (daemon: TestDaemon): number => readdirSync(`${daemon.home}/data/erofs`).filter((name) => /^[0-9a-f]{26}$/.test(name)).length
+
+describe('images and registries', { skip }, () => {
+  let daemon: TestDaemon
+  let registry: ChildProcess
+  const { gantry, ok } = ownClient(() => daemon)
+  before(async () => {
+    daemon = await testDaemon()
+    registry = await serveBeside(daemon, `${root}/build/gantry-registry.cjs`, 'serve', '-l', NAME, '--root', `${daemon.home}/registry`)
+  })
+  after(async () => {
+    registry.kill('SIGTERM')
+    for (const id of (await ok('ps', '-aq')).split('\n').filter((one) => one !== '')) await ok('rm', '-f', id)
+    const left = await settledCensus(daemon)
+    await daemon.dispose()
+    assert.deepEqual(left, NOTHING)
+  })
+  const noise = (bytes: number): Buffer => tarOf({ path: 'noise', content: randomBytes(bytes) })
+  const load = async (name: string, ...layers: readonly Buffer[]): Promise<string> => {
+    const { archive, id } = imageArchive(name, layers)
+    writeFileSync(`${daemon.home}/image.tar`, archive)
+    assert.match(await ok('load', '-i', `${daemon.home}/image.tar`), /Loaded image: /)
+    return id
+  }
+
+  it('push, remove, pull: the same image under the same digest; layers that are there are not sent again', async () => {
+    const id = await load(`${NAME}/a:1`, noise(100_000), noise(200_000))
+    const pushed = /digest: (sha256:\w+)/.exec(await ok('push', `${NAME}/a:1`))?.[1] ?? ''
+    assert.match(await ok('push', `${NAME}/a:1`), /Layer already exists/)
+    await ok('tag', `${NAME}/a:1`, `${NAME}/b:1`)
+    assert.match(await ok('push', `${NAME}/b:1`), /Mounted from a/)
+    await ok('rmi', `${NAME}/a:1`, `${NAME}/b:1`)
+    assert.equal((await gantry('image', 'inspect', id)).code, 1)
+    assert.match(await ok('pull', `${NAME}/a:1`), new RegExp(`Digest: ${pushed}\\nStatus: Downloaded newer image`))
+    assert.match(await ok('pull', `${NAME}/a:1`), /Image is up to date/)
+    assert.equal(await ok('image', 'inspect', '-f', '{{.Id}} {{index .RepoDigests 0}}', `${NAME}/a:1`), `${id} ${NAME}/a@${pushed}`)
+    await ok('rmi', `${NAME}/a:1`)
+    await ok('pull', '-q', `${NAME}/a@${pushed}`)
+    assert.equal(await ok('images', '-q', '--no-trunc', `${NAME}/a`), id)
+    await ok('rmi', id)
+  })
+  it('what is not there says so in the words that clients know', async () => {
+    assert.match((await gantry('pull', `${NAME}/nothing`)).err, /repository 127\.0\.0\.1:5000\/nothing not found|manifest for 127\.0\.0\.1:5000\/nothing:latest not found: manifest unknown/)
+    assert.match((await gantry('push', `${NAME}/nothing:1`)).err, /tag does not exist: 127\.0\.0\.1:5000\/nothing:1/)
+    assert.match((await gantry('pull', '127.0.0.1:9/x')).err, /ECONNREFUSED/)
+    assert.match((await gantry('pull', '--platform', 'linux/s390x', `${NAME}/b:1`)).err, /^$/)
+    await ok('rmi', `${NAME}/b:1`)
+  })
+  it('a pull that kill -9 of the daemon interrupts goes on where it was, and says so', async () => {
+    await load(`${NAME}/big:1`, noise(12_000_000))
+    await ok('push', '-q', `${NAME}/big:1`)
+    await ok('rmi', `${NAME}/big:1`)
+    await daemon.inside('tc', 'qdisc', 'add', 'dev', 'lo', 'root', 'tbf', 'rate', '40mbit', 'burst', '512k', 'latency', '50ms')
+    const pull = async (until_: (line: string) => boolean): Promise<readonly string[]> => {
+      const lines: string[] = []
+      const response = await daemon.api.send('POST', '/images/create', { query: { fromImage: `${NAME}/big`, tag: '1' } })
+      try {
+        for await (const line of createInterface({ input: response })) {
+          if (line.trim() !== '') lines.push(line)
+          if (until_(line)) break
+        }
+      } catch (error) {
+        if (!/aborted|reset/i.test(String(error))) throw error
+      }
+      response.destroy()
+      return lines
+    }
+    const current = (line: string): number => (JSON.parse(line) as { progressDetail?: { current?: number } }).progressDetail?.current ?? 0
+    const first = pull((line) => /Downloading/.test(line) && current(line) > 3_000_000)
+    await first
+    await daemon.kill()
+    await daemon.start()
+    await daemon.inside('tc', 'qdisc', 'del', 'dev', 'lo', 'root')
+    const second = await pull(() => false)
+    const resumed = second.find((line) => /Resuming download/.test(line)) ?? ''
+    assert.ok(current(resumed) > 2_000_000, `it went on at ${current(resumed)}: ${second.join('')}`)
+    assert.match(second.join('\n'), /Downloaded newer image/)
+    assert.deepEqual(readdirSync(`${daemon.home}/data/staging`), [])
+    await ok('rmi', `${NAME}/big:1`)
+  })
+  it('a client that goes away ends its pull; the same pull by another goes on', async () => {
+    await load(`${NAME}/two:1`, noise(6_000_000))
+    await ok('push', '-q', `${NAME}/two:1`)
+    await ok('rmi', `${NAME}/two:1`)
+    await daemon.inside('tc', 'qdisc', 'add', 'dev', 'lo', 'root', 'tbf', 'rate', '40mbit', 'burst', '512k', 'latency', '50ms')
+    const start = (): ChildProcess => spawn(`${root}/build/node`, [`${root}/build/gantry.cjs`, '-H', daemon.host, 'pull', `${NAME}/two:1`], { stdio: 'ignore' })
+    const [one, two] = [start(), start()]
+    const done = new Promise((resolve) => two.once('exit', resolve))
+    await until('it downloads', () => readdirSync(`${daemon.home}/data/staging`).some((name) => name.endsWith('.part')))
+    one.kill('SIGKILL')
+    assert.equal(await done, 0)
+    await daemon.inside('tc', 'qdisc', 'del', 'dev', 'lo', 'root')
+    await ok('rmi', `${NAME}/two:1`)
+  })
+  it('skopeo and the genuine client read what we pushed, and we what they did', { skip: skipSkopeo }, async () => {
+    const id = await load(`${NAME}/pair:1`, noise(50_000), noise(70_000))
+    await ok('push', '-q', `${NAME}/pair:1`)
+    const skopeo = (...words: readonly string[]): Promise<string> => daemon.inside('skopeo', ...words)
+    await skopeo('copy', '--insecure-policy', '--src-tls-verify=false', `docker://${NAME}/pair:1`, `oci-archive:${daemon.home}/pair.tar:pair`)
+    await skopeo('copy', '--insecure-policy', '--dest-tls-verify=false', '--dest-compress-format', 'zstd', `oci-archive:${daemon.home}/pair.tar:pair`, `docker://${NAME}/zstd:1`)
+    await ok('rmi', `${NAME}/pair:1`)
+    const docker = dockerClient() ?? ''
+    const pulled = await exec(docker, ['-H', daemon.host, 'pull', `${NAME}/zstd:1`])
+    assert.equal(pulled.code, 0, pulled.err)
+    assert.deepEqual(JSON.parse(await ok('image', 'inspect', '-f', '{{json .RootFS.Layers}}', `${NAME}/zstd:1`)), JSON.parse(await ok('image', 'inspect', '-f', '{{json .RootFS.Layers}}', `${NAME}/zstd:1`)))
+    await ok('pull', '-q', `${NAME}/pair:1`)
+    assert.equal(await ok('images', '-q', '--no-trunc', `${NAME}/pair`), id)
+    for (const name of ['pair', 'zstd']) await ok('rmi', '-f', `${NAME}/${name}:1`)
+  })
+  it('login, a registry with a password, and logout', async () => {
+    const { hashSync } = await import('bcryptjs')
+    mkdirSync(`${daemon.home}/config`, { recursive: true })
+    writeFileSync(`${daemon.home}/htpasswd`, `me:${hashSync('secret', 4)}\n`)
+    const closed = await serveBeside(daemon, `${root}/build/gantry-registry.cjs`, 'serve', '-l', '127.0.0.1:5001', '--root', `${daemon.home}/closed`, '--htpasswd', `${daemon.home}/htpasswd`)
+    const client = (input: string, ...words: readonly string[]) => exec(`${root}/build/node`, [`${root}/build/gantry.cjs`, '-H', daemon.host, ...words], { input, env: { DOCKER_CONFIG: `${daemon.home}/config` } })
+    try {
+      await ok('tag', 'busybox', '127.0.0.1:5001/closed:1')
+      assert.match((await client('', 'push', '127.0.0.1:5001/closed:1')).err, /unauthorized|authentication required/)
+      assert.match((await client('wrong', 'login', '-u', 'me', '--password-stdin', '127.0.0.1:5001')).err, /unauthorized|authentication required/)
+      assert.match((await client('secret', 'login', '-u', 'me', '--password-stdin', '127.0.0.1:5001')).out, /Login Succeeded/)
+      assert.equal((await client('', 'push', '127.0.0.1:5001/closed:1')).code, 0)
+      assert.match((await client('', 'logout', '127.0.0.1:5001')).out, /Removing login credentials/)
+      assert.match((await client('', 'pull', '127.0.0.1:5001/closed:1')).err, /pull access denied for 127\.0\.0\.1:5001\/closed/)
+      await ok('rmi', '127.0.0.1:5001/closed:1')
+    } finally {
+      closed.kill('SIGTERM')
+    }
+  })
+  it('a pull-through cache serves what it has seen, also when the registry behind it is gone', async () => {
+    await load(`${NAME}/cached:1`, noise(60_000))
+    await ok('push', '-q', `${NAME}/cached:1`)
+    await ok('rmi', `${NAME}/cached:1`)
+    const behind = await serveBeside(daemon, `${root}/build/gantry-registry.cjs`, 'serve', '-l', '127.0.0.1:5003', '--root', `${daemon.home}/registry`)
+    const proxy = await serveBeside(daemon, `${root}/build/gantry-registry.cjs`, 'serve', '-l', '127.0.0.1:5002', '--root', `${daemon.home}/proxy`, '--proxy', 'http://127.0.0.1:5003')
+    try {
+      await ok('pull', '-q', '127.0.0.1:5002/cached:1')
+      await ok('rmi', '127.0.0.1:5002/cached:1')
+      behind.kill('SIGKILL')
+      await ok('pull', '-q', '127.0.0.1:5002/cached:1')
+      await ok('rmi', '127.0.0.1:5002/cached:1')
+      assert.equal((await gantry('pull', '127.0.0.1:5002/never:1')).code, 1)
+    } finally {
+      proxy.kill('SIGTERM')
+      behind.kill('SIGTERM')
+    }
+  })
+  it('registry faults: nothing unverified is used, and each says what was wrong', async () => {
+    const faulty = await serveBeside(daemon, `${root}/tests/faulty-registry.ts`, `${daemon.home}/faulty`, '5004')
+    const at = '127.0.0.1:5004'
+    try {
+      const id = await load(`${at}/good/x:1`, noise(1_500_000))
+      await ok('push', '-q', `${at}/good/x:1`)
+      await ok('rmi', `${at}/good/x:1`)
+      const before = layersOf(daemon)
+      for (const [fault, message] of [
+        ['wrong', /filesystem layer verification failed for digest|cannot decompress/],
+        ['ever', /the registry ended it after|aborted|ECONNRESET|socket hang up/],
+        ['down', /unexpected status 500/],
+        ['loop', /more than 5 redirects/],
+        ['short', /the registry has 10 bytes, the manifest says/],
+      ] as const) {
+        const began = Date.now(); const ran = await gantry('pull', `${at}/${fault}/x:1`); console.log('TIME', fault, Date.now() - began)
+        assert.equal(ran.code, 1, fault)
+        assert.match(ran.err, message, fault)
+        assert.equal(await ok('images', '-q', `${at}/${fault}/x`), '')
+        assert.equal(layersOf(daemon), before, `${fault}: no layer is left`)
+      }
+      for (const fault of ['cut', 'norange', 'busy']) {
+        const began = Date.now(); const ran = await gantry('pull', '-q', `${at}/${fault}/x:1`); console.log('TIME', fault, Date.now() - began)
+        assert.equal(ran.code, 0, `${fault}: ${ran.err}`)
+        assert.equal(await ok('images', '-q', '--no-trunc', `${at}/${fault}/x`), id)
+        await ok('rmi', `${at}/${fault}/x:1`)
+      }
+    } finally {
+      faulty.kill('SIGTERM')
+    }
+  })
+})
