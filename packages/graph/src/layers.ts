@@ -2,12 +2,13 @@ import { mkdirSync, rmSync } from 'node:fs'
 import { createHash } from 'node:crypto'
 import { type Database, EngineError, keyedLock, newId, type Row, undoStack, writePaced } from '@gantry/std'
 import type { Trees } from '@gantry/linux'
+import { fileChunks } from './apply/file-chunks.ts'
 import { layerWriter, type LayerTarget, type WrittenLayer } from './apply/layer-writer.ts'
 import type { LayerSource } from './apply/skeleton-tar.ts'
 import { skeletonWriter } from './apply/skeleton.ts'
 import { decompressed } from './compression.ts'
 import type { GraphDriver, LayerPlace } from './driver.ts'
-import { feedTar } from './tar-stream.ts'
+import { feedRemovals, feedTar } from './tar-stream.ts'
 
 /** A read-only layer. Its chain id names it together with everything below it (image-spec, config.md, "Layer ChainID"). */
 export interface Layer {
@@ -158,15 +159,25 @@ export function openLayers(db: Database, root: string, driver: GraphDriver, tree
     const { rest } = written
     if (rest !== undefined && staged.target.kind === 'directory') await trees.write({ kind: 'directory', path: staged.target.path }, '/', { strict: false }, (socket) => writePaced(socket, rest))
   }
-  /** Where a layer is a whole tree, its parent's files included, the helper carries every change out. */
-  const applyStacked = async (tar: AsyncIterable<Uint8Array>, path: string, place: LayerPlace): Promise<WrittenLayer> => {
+  /** Where a layer is a whole tree, its parent's files included, the helper carries every change out: first what the layer takes away. */
+  const applyStacked = async (archive: string, path: string, place: LayerPlace): Promise<WrittenLayer> => {
     const skeleton = skeletonWriter(skeletonOf(place))
     let applied: WrittenLayer | undefined
     await trees.write({ kind: 'directory', path }, '/', { strict: false }, async (socket) => {
-      applied = await feedTar(tar, socket, 'apply', { skeleton })
+      await feedRemovals(fileChunks(archive), socket)
+      applied = await feedTar(fileChunks(archive), socket, 'apply', { skeleton, removals: 'done' })
     }).finally(() => skeleton.close())
     if (applied === undefined) throw new EngineError('internal', 'the layer was not written')
     return applied
+  }
+  const writeStacked = async (tar: AsyncIterable<Uint8Array>, path: string, place: LayerPlace, expected: string | undefined, small: boolean): Promise<WrittenLayer> => {
+    const archive = `${root}/staging/${place.cacheId}.tar`
+    try {
+      await (small ? writeHere : write)(tar, { kind: 'tar', path: archive }, expected)
+      return await applyStacked(archive, path, place)
+    } finally {
+      rmSync(archive, { force: true })
+    }
   }
   const unpack = async (tar: AsyncIterable<Uint8Array>, parent: string | undefined, expected: string | undefined, small: boolean): Promise<Layer> => {
     await using undo = undoStack()
@@ -174,7 +185,7 @@ export function openLayers(db: Database, root: string, driver: GraphDriver, tree
     const place = placeOf(newId().slice(0, 26))
     undo.add('remove layer', () => removePlace(place))
     const target = await driver.create(place, parents.map((layer) => layer.place), skeletonOf(place))
-    const written = target.kind === 'tree' ? await applyStacked(await decompressed(tar), target.path, place) : await (small ? writeHere : write)(tar, target, expected)
+    const written = target.kind === 'tree' ? await writeStacked(tar, target.path, place, expected, small) : await (small ? writeHere : write)(tar, target, expected)
     if (target.kind !== 'tree') await finishRest({ place, target }, written)
     const { diffId } = written
     if (expected !== undefined && diffId !== expected) throw new EngineError('invalid', `layer digest mismatch: expected ${expected}, got ${diffId}`)

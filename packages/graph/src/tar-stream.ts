@@ -35,8 +35,21 @@ function buffered(socket: Socket): { write(bytes: Buffer): Promise<void>; flush(
   }
 }
 
+/** What a layer takes away from those below it. Comes first of all: it never concerns the layer's own files, wherever in the archive it stands (image-spec, layer.md, "Opaque Whiteout"). */
+export async function feedRemovals(source: AsyncIterable<Uint8Array>, socket: Socket): Promise<void> {
+  const removals: Buffer[] = []
+  const parser = tarParser({
+    entry(entry) {
+      for (const change of toTreeEntries(entry, 'apply')) if (change.action === 'delete' || change.action === 'clear') removals.push(encodeTreeEntry(change))
+    },
+    data: () => undefined, hole: () => undefined, finish: () => undefined,
+  })
+  for await (const chunk of source) parser.push(Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength))
+  for (const removal of removals) await writePaced(socket, removal)
+}
+
 /** Feeds a tar archive to the helper; directories get their times once everything below them is there. */
-export async function feedTar(source: AsyncIterable<Uint8Array>, socket: Socket, style: WhiteoutStyle, options: { readonly skeleton?: SkeletonWriter; readonly owner?: { readonly uid: number; readonly gid: number } } = {}): Promise<WrittenLayer> {
+export async function feedTar(source: AsyncIterable<Uint8Array>, socket: Socket, style: WhiteoutStyle, options: { readonly skeleton?: SkeletonWriter; readonly removals?: 'done'; readonly owner?: { readonly uid: number; readonly gid: number } } = {}): Promise<WrittenLayer> {
   const out = buffered(socket)
   const directories: TreeEntry[] = []
   const digest = digester()
@@ -51,6 +64,7 @@ export async function feedTar(source: AsyncIterable<Uint8Array>, socket: Socket,
       const owned: TarEntry = options.owner === undefined ? entry : { ...entry, ...options.owner }
       wanted = false
       for (const change of toTreeEntries(owned, style)) {
+        if (options.removals === 'done' && (change.action === 'delete' || change.action === 'clear')) continue
         parts.push(encodeTreeEntry(change))
         if (change.action === 'make' && entry.type === 'directory') directories.push({ ...change, action: 'attributes' })
         if (change.size > 0) wanted = true

@@ -31,6 +31,8 @@ export interface Trees {
   read<T>(root: TreeRoot, path: string, options: ReadOptions, use: (reader: ByteReader) => Promise<T>): Promise<T>
   /** Writes entries below `path`, a directory that is there. */
   write(root: TreeRoot, path: string, options: WriteOptions, feed: (socket: Socket) => Promise<void>): Promise<void>
+  /** Makes an empty subvolume of btrfs in a directory, or a snapshot of the one at `from`. */
+  subvolume(directory: string, name: string, from: string | undefined): Promise<void>
   /** Removes a tree. */
   remove(directory: string, name: string): Promise<void>
 }
@@ -47,6 +49,10 @@ export interface WriteOptions {
   /** A directory is never replaced by something else, nor the other way round. */
   readonly strict: boolean
 }
+
+/** Of `linux/btrfs.h`; `struct btrfs_ioctl_vol_args` is {s64 fd, char name[4088]}. */
+const BTRFS = { SNAP_CREATE: 0x50009401, SUBVOL_CREATE: 0x5000940e } as const
+const VOLUME_ARGS_BYTES = 4096
 
 function dial(p: ProgramBuilder, path: string, token: string): Register {
   const fd = p.register()
@@ -156,6 +162,23 @@ export function createTrees(launcher: Launcher, streams: StreamServer): Trees {
       const [result, value] = await Promise.allSettled([done, fed])
       if (value.status === 'rejected' && !isBrokenPipe(value.reason)) throw value.reason
       if (result.status === 'rejected') throw result.reason
+    },
+    async subvolume(directory, name, from) {
+      const args = Buffer.alloc(VOLUME_ARGS_BYTES)
+      args.write(name, 8, 'utf8')
+      const program = syscallProgram((p) => {
+        const [fd, source] = [p.register(), p.register()]
+        const blob = p.bytes(args)
+        p.call(`open ${directory}`, 'openat', [AT.FDCWD, p.text(directory), O.RDONLY | O.DIRECTORY | O.CLOEXEC, 0], { to: fd })
+        if (from === undefined) {
+          p.call(`make the subvolume ${name}`, 'ioctl', [fd, BTRFS.SUBVOL_CREATE, blob])
+          return
+        }
+        p.call(`open ${from}`, 'openat', [AT.FDCWD, p.text(from), O.RDONLY | O.DIRECTORY | O.CLOEXEC, 0], { to: source })
+        p.op('name the source', 'store', [{ blob: blob.blob, length: 8 }, source, 8])
+        p.call(`make the snapshot ${name}`, 'ioctl', [fd, BTRFS.SNAP_CREATE, blob])
+      })
+      await launcher.fork(program)
     },
     async remove(directory, name) {
       const program = syscallProgram((p) => {

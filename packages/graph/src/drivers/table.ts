@@ -4,12 +4,12 @@ import { type Discarder, EngineError, readText } from '@gantry/std'
 import type { GraphDriver } from '../driver.ts'
 import { erofsDriver } from './erofs.ts'
 import { overlay2Driver } from './overlay2.ts'
-import { vfsDriver } from './vfs.ts'
+import { btrfsDriver, vfsDriver } from './whole-trees.ts'
 
 type MakeDriver = (root: string, trash: Discarder, trees: Trees) => GraphDriver
 
 /** Drivers in the order in which they are tried. */
-const DRIVERS: Readonly<Record<string, MakeDriver>> = { erofs: erofsDriver, overlay2: overlay2Driver, vfs: vfsDriver }
+const DRIVERS: Readonly<Record<string, MakeDriver>> = { erofs: erofsDriver, overlay2: overlay2Driver, btrfs: btrfsDriver, vfs: vfsDriver }
 
 /** Drivers of the past: each says why it cannot run. */
 const GONE: Readonly<Record<string, () => string>> = {

@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readdirSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, statfsSync } from 'node:fs'
 import { encodeTreeEnd, encodeTreeEntry, readTreeEntry, type Trees, treeEntry, type TreeEntry } from '@gantry/linux'
 import { type Discarder, EngineError, writePaced } from '@gantry/std'
 import type { GraphDriver, LayerPlace } from '../driver.ts'
@@ -40,28 +40,28 @@ async function copyTree(trees: Trees, from: string, to: string): Promise<void> {
   )
 }
 
-/** Every layer is a whole copy. Slow and large, but works on any file system. */
-export function vfsDriver(root: string, trash: Discarder, trees: Trees): GraphDriver {
-  const home = `${root}/vfs/dir`
+/** Makes a whole tree: empty, or like another one. */
+type MakeTree = (home: string, id: string, parent: string | undefined) => Promise<void>
+
+/** A driver whose layers are whole trees, made one from another. */
+function wholeTrees(name: string, home: string, trash: Discarder, make: MakeTree): GraphDriver {
   mkdirSync(home, { recursive: true, mode: 0o700 })
-  const make = async (id: string, parent: LayerPlace | undefined): Promise<string> => {
-    const path = `${home}/${id}`
-    mkdirSync(path, { mode: 0o755 })
-    if (parent !== undefined) await copyTree(trees, `${home}/${parent.cacheId}`, path)
-    return path
-  }
   const tree = (id: string | undefined, parents: readonly LayerPlace[]): string => `${home}/${id ?? parents[0]?.cacheId ?? ''}`
   return {
-    name: 'vfs',
+    name,
     stacked: true,
     status: () => [],
-    create: async (place, parents) => ({ kind: 'tree', path: await make(place.cacheId, parents[0]) }),
+    async create(place, parents) {
+      await make(home, place.cacheId, parents[0]?.cacheId)
+      return { kind: 'tree', path: `${home}/${place.cacheId}` }
+    },
     async createContainer(id, parents) {
-      makeInitPaths(await make(id, parents[0]))
+      await make(home, id, parents[0]?.cacheId)
+      makeInitPaths(`${home}/${id}`)
     },
     recipe: (id) => ({ type: 'bind', source: `${home}/${id}`, data: '', directory: '/' }),
     mountAgain: () => undefined,
-    imageRecipe: (parents) => ({ type: 'bind', source: `${home}/${parents[0]?.cacheId ?? ''}`, data: '', directory: '/' }),
+    imageRecipe: (parents) => ({ type: 'bind', source: tree(undefined, parents), data: '', directory: '/' }),
     views: (id, parents) => [directoryView(tree(id, parents))],
     tree,
     changes: () => undefined,
@@ -73,4 +73,23 @@ export function vfsDriver(root: string, trash: Discarder, trees: Trees): GraphDr
     describeImage: () => ({}),
     describe: () => ({}),
   }
+}
+
+/** Every layer is a whole copy. Slow and large, but works on any file system. */
+export function vfsDriver(root: string, trash: Discarder, trees: Trees): GraphDriver {
+  return wholeTrees('vfs', `${root}/vfs/dir`, trash, async (home, id, parent) => {
+    mkdirSync(`${home}/${id}`, { mode: 0o755 })
+    if (parent !== undefined) await copyTree(trees, `${home}/${parent}`, `${home}/${id}`)
+  })
+}
+
+/** `linux/magic.h` */
+const BTRFS_MAGIC = 0x9123683e
+
+/** Every layer is a subvolume, a snapshot of its parent: a whole tree that shares what did not change (kernel Documentation/filesystems/btrfs.rst). */
+export function btrfsDriver(root: string, trash: Discarder, trees: Trees): GraphDriver {
+  const { type } = statfsSync(root)
+  if (type !== BTRFS_MAGIC) throw new EngineError('unsupported', `${root} is not on btrfs`)
+  const driver = wholeTrees('btrfs', `${root}/btrfs/subvolumes`, trash, (home, id, parent) => trees.subvolume(home, id, parent === undefined ? undefined : `${home}/${parent}`))
+  return { ...driver, status: () => [['Backing Filesystem', 'btrfs']] }
 }
