@@ -143,6 +143,13 @@ export async function testDaemon(words: readonly string[] = [], before: (place: 
       rmSync(home, { recursive: true, force: true })
     },
   }
-  await daemon.start()
+  try {
+    await daemon.start()
+  } catch (error) {
+    child?.kill('SIGKILL')
+    holder.kill('SIGKILL')
+    rmSync(home, { recursive: true, force: true })
+    throw error
+  }
   return daemon
 }

@@ -20,8 +20,8 @@ export interface DirectorySink {
 }
 
 const CREATE = constants.O_CREAT | constants.O_EXCL | constants.O_WRONLY | constants.O_NOFOLLOW
-/** Plain calls take times as doubles: whole seconds of these years are exact. */
-const isPlainTime = (entry: { readonly mtimeSeconds: number; readonly mtimeNanos: number }): boolean => entry.mtimeNanos === 0 && Math.abs(entry.mtimeSeconds) < 2 ** 40
+/** Plain calls take times as doubles: whole seconds of these years are exact. A time before 1970 means "now" to them. */
+const isPlainTime = (entry: { readonly mtimeSeconds: number; readonly mtimeNanos: number }): boolean => entry.mtimeNanos === 0 && entry.mtimeSeconds >= 0 && entry.mtimeSeconds < 2 ** 40
 const parentOf = (path: string): string => path.slice(0, Math.max(0, path.lastIndexOf('/')))
 
 /** Opens a directory that is empty and private to the caller. With an umask of 0 it takes fewer calls. */
