@@ -24,7 +24,8 @@ export interface WrittenLayer {
 
 /** Takes a layer's archive, not compressed. Everything is done when a call returns: no waiting, no thread pool. */
 export interface LayerWriter {
-  push(chunk: Buffer): void
+  /** Never waits; the second word is for writers that may. */
+  push(chunk: Buffer, owned?: boolean): undefined
   close(): WrittenLayer
   /** Lets go of open files; what was written is the caller's to remove. */
   abort(): void
@@ -52,6 +53,7 @@ export function layerWriter(target: LayerTarget): LayerWriter {
     push(chunk) {
       digest.update(chunk)
       parser.push(chunk)
+      return undefined
     },
     close() {
       parser.end()

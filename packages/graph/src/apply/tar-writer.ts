@@ -82,6 +82,7 @@ export function tarWriter(target: { readonly path: string; readonly index?: stri
       digest.update(chunk)
       for (let at = 0; at < chunk.length; ) at += writeSync(fd, chunk, at)
       parser.push(chunk)
+      return undefined
     },
     close() {
       parser.end()

@@ -1,5 +1,5 @@
 import { pipeline } from 'node:stream/promises'
-import { digester, isDigest } from '@gantry/std'
+import { isDigest } from '@gantry/std'
 import { Refusal, type RegistryRequest, sendHead } from './answer.ts'
 import type { RegistryStore, StoredUpload } from './store.ts'
 
@@ -65,9 +65,7 @@ async function take(request: RegistryRequest, upload: StoredUpload): Promise<voi
 
 async function finish(store: RegistryStore, request: RegistryRequest, upload: StoredUpload, wanted: string): Promise<void> {
   const digest = checkDigest(wanted)
-  const sum = digester()
-  for await (const chunk of upload.read() as AsyncIterable<Buffer>) sum.update(chunk)
-  const seen = sum.digest()
+  const seen = await upload.digest()
   if (seen !== digest) {
     store.cancelUpload(request.name, upload.id)
     throw new Refusal(400, 'DIGEST_INVALID', `provided digest did not match uploaded content: ${digest} was named, ${seen} came`)

@@ -1,6 +1,6 @@
 import { createReadStream, mkdirSync, openSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync, closeSync, writeSync, fsyncSync } from 'node:fs'
 import type { Readable } from 'node:stream'
-import { digestOf, exists, isDigest, newId, readText, replaceFile } from '@gantry/std'
+import { type Digester, digester, exists, isDigest, newId, readText, replaceFile } from '@gantry/std'
 
 /** A blob that is there. */
 export interface StoredBlob {
@@ -20,8 +20,8 @@ export interface StoredUpload {
   readonly id: string
   size(): number
   append(chunk: Uint8Array): void
-  /** Everything so far, for checking its digest. */
-  read(): Readable
+  /** Digest of everything so far. */
+  digest(): Promise<string>
 }
 
 /**
@@ -71,6 +71,8 @@ export function openRegistryStore(root: string): RegistryStore {
   const uploads = `${root}/uploads`
   const home = `${root}/repositories`
   for (const directory of [blobs, uploads, home]) mkdirSync(directory, { recursive: true, mode: 0o700 })
+  /** Digests of uploads that go on in this process. */
+  const sums = new Map<string, Digester>()
   const at = (repository: string, kind: string): string => `${home}/${repository}/_${kind}`
   const uploadPath = (repository: string, id: string): string => `${uploads}/${Buffer.from(repository).toString('hex').slice(0, 128)}-${id}`
   const link = (repository: string, kind: string, name: string, text: string): void => {
@@ -101,8 +103,17 @@ export function openRegistryStore(root: string): RegistryStore {
         } finally {
           closeSync(fd)
         }
+        sums.get(id)?.update(chunk)
       },
-      read: () => createReadStream(path, { highWaterMark: 1 << 20 }),
+      async digest() {
+        const sum = sums.get(id)
+        sums.delete(id)
+        if (sum !== undefined && sum.bytes === statSync(path).size) return sum.digest()
+        // Begun by an earlier server: read again.
+        const whole = digester()
+        for await (const chunk of createReadStream(path, { highWaterMark: 1 << 20 }) as AsyncIterable<Buffer>) whole.update(chunk)
+        return whole.digest()
+      },
     }
   }
   const digestFor = (repository: string, reference: string): string | undefined => (isDigest(reference) ? reference : readText(`${at(repository, 'tags')}/${reference}`))
@@ -176,6 +187,7 @@ export function openRegistryStore(root: string): RegistryStore {
     startUpload(repository) {
       const id = newId().slice(0, 32)
       writeFileSync(uploadPath(repository, id), '', { mode: 0o600, flag: 'wx' })
+      sums.set(id, digester())
       return openUpload(repository, id)
     },
     upload: (repository, id) => (UPLOAD_ID.test(id) && exists(uploadPath(repository, id)) ? openUpload(repository, id) : undefined),
@@ -190,7 +202,10 @@ export function openRegistryStore(root: string): RegistryStore {
       renameSync(path, `${blobs}/${hex(digest)}`)
       link(repository, 'blobs', hex(digest), '')
     },
-    cancelUpload: (repository, id) => UPLOAD_ID.test(id) && unlink(uploadPath(repository, id)),
+    cancelUpload(repository, id) {
+      sums.delete(id)
+      return UPLOAD_ID.test(id) && unlink(uploadPath(repository, id))
+    },
     collect({ dryRun, untagged }, children) {
       const old = (path: string): boolean => statSync(path).mtimeMs < Date.now() - GRACE_MS || dryRun
       let [count, bytes, manifests] = [0, 0, 0]
@@ -222,9 +237,4 @@ export function openRegistryStore(root: string): RegistryStore {
       return { blobs: count, bytes, manifests }
     },
   }
-}
-
-/** True when the bytes are what the digest names. */
-export function isContentOf(bytes: Buffer, digest: string): boolean {
-  return digestOf(bytes) === digest
 }

@@ -34,7 +34,7 @@ export function createImageProcess({ file, directory }: { readonly file: string;
   const start = (): Promise<string> =>
     new Promise((resolve, reject) => {
       rmSync(path, { force: true })
-      const started = spawn(process.execPath, [file, path], { stdio: ['pipe', 'pipe', 'inherit'], env: { ...process.env, UV_THREADPOOL_SIZE: '8' } })
+      const started = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', file, path], { stdio: ['pipe', 'pipe', 'inherit'], env: { ...process.env, UV_THREADPOOL_SIZE: '8' } })
       child = started
       const timer = setTimeout(() => {
         started.kill('SIGKILL')

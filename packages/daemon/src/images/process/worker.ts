@@ -1,11 +1,12 @@
 /** One thread of the image process: carries ops out, several at a time where they wait for the network. */
 import { renameSync, writeFileSync } from 'node:fs'
-import { parentPort, type MessagePort } from 'node:worker_threads'
+import { parentPort, type MessagePort, workerData } from 'node:worker_threads'
 import { composeErofs, decompressed, layerWriter } from '@gantry/graph'
 import { EngineError, isEngineError, messageOf } from '@gantry/std'
 import { fetchLayer } from './fetch-layer.ts'
 import type { ImageOp, ImageOps, OpProgress, Reply, WrittenAnswer } from './protocol.ts'
 import { pushLayer } from './push-layer.ts'
+import { serveSink, type SinkData } from './sink-thread.ts'
 import { countUsage } from './usage.ts'
 
 /** What the main thread sends. */
@@ -127,4 +128,8 @@ export function serveWorker(port: MessagePort): void {
   })
 }
 
-if (parentPort !== null) serveWorker(parentPort)
+if (parentPort !== null) {
+  const data = workerData as SinkData | null
+  if (data?.kind === 'sink') serveSink(parentPort, data)
+  else serveWorker(parentPort)
+}
