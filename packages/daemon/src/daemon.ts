@@ -20,7 +20,7 @@ import { createEngine } from './engine/engine.ts'
 import { ensureBundledImage } from './images/bundled.ts'
 import { imageHandlers } from './images/handlers.ts'
 import { listImages, resolveImage } from './images/images.ts'
-import { createImageProcess, writeLayerWith } from './images/process/client.ts'
+import { createImageProcess, spoolArchiveWith, writeLayerWith } from './images/process/client.ts'
 import { createRegistries, registryView } from './images/registries.ts'
 import { createTransfers } from './images/transfers.ts'
 import type { DaemonEngine, DaemonJobs } from './jobs/jobs.ts'
@@ -95,7 +95,7 @@ export async function startDaemon(config: DaemonConfig): Promise<Daemon> {
   const events = createEvents()
   const work = createImageProcess({ file: config.imageProcess, directory: config.execRoot })
   const driver = await chooseDriver({ root: config.dataRoot, trees: host.trees, asked: config.storageDriver, scratch: `${config.execRoot}/rootfs` })
-  const graph = openGraph({ root: config.dataRoot, db, trees: host.trees, driver, write: writeLayerWith(work) })
+  const graph = openGraph({ root: config.dataRoot, db, trees: host.trees, driver, write: writeLayerWith(work), spool: spoolArchiveWith(work) })
   const store = openContainerStore(db, graph.names)
   const volumes = openVolumes(db, `${config.dataRoot}/volumes`, (path) => graph.discard(path))
   const networks = await createController({ launcher: host.launcher, db, bridge: config.bridge, icc: config.icc, ipMasq: config.ipMasq, ipForward: config.ipForward, firewall: config.firewall })

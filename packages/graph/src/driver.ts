@@ -32,6 +32,8 @@ export interface GraphDriver {
   status(): readonly (readonly [string, string])[]
   /** A layer is a whole tree with its parent's files in it, so that layers have to be made in their order. */
   readonly stacked: boolean
+  /** A layer is its archive with an index, as `layerWriter` makes them: one that is there already can be taken over. */
+  readonly archives: boolean
   /** Prepares a layer above its parent. Gives where its content goes: a place that is empty, or where layers are stacked a copy of the parent. */
   create(place: LayerPlace, parents: readonly LayerPlace[], skeleton: string): Promise<LayerTarget | { readonly kind: 'tree'; readonly path: string }>
   /** What has to be computed before a root of these layers can be mounted; undefined when it is there. Where nobody does it ahead, the driver does. */

@@ -2,7 +2,7 @@ import { mkdirSync, readdirSync, rmSync, statSync } from 'node:fs'
 import { createDiscarder, type Database, type Discarder, EngineError, logger } from '@gantry/std'
 import type { Trees } from '@gantry/linux'
 import { fileChunks } from './apply/file-chunks.ts'
-import { type LoadedImage, loadArchive } from './archive-load.ts'
+import { type LoadedImage, loadArchive, type SpoolArchive } from './archive-load.ts'
 import { type SavedImage, saveArchive } from './archive-save.ts'
 import { type Change, comparedChanges, overlayChanges, treeBytes } from './changes.ts'
 import { decompressed } from './compression.ts'
@@ -62,6 +62,8 @@ export interface GraphOptions {
   readonly driver: string
   /** Writes layers; in this process where nothing is given. */
   readonly write?: WriteLayer
+  /** Reads archives of images into a folder; in this process where nothing is given. */
+  readonly spool?: SpoolArchive
 }
 
 /** Days that a download waits for somebody to go on with it. */
@@ -77,7 +79,7 @@ function sweepStaging(staging: string): void {
 }
 
 /** Opens the graph; an unknown driver is an error that names those that are there. */
-export function openGraph({ root, db, trees, driver: driverName, write }: GraphOptions): Graph {
+export function openGraph({ root, db, trees, driver: driverName, write, spool }: GraphOptions): Graph {
   mkdirSync(root, { recursive: true, mode: 0o710 })
   const staging = `${root}/staging`
   sweepStaging(staging)
@@ -127,7 +129,7 @@ export function openGraph({ root, db, trees, driver: driverName, write }: GraphO
     },
     composition: (image) => driver.composition?.(places(image)),
     bytesIn: (path) => treeBytes(trees, path),
-    load: (source) => loadArchive(source, root, images, layers),
+    load: (source) => loadArchive(source, root, images, layers, spool),
     save: (saved) => saveArchive(saved, images, layers),
     importLayer: async (source, parent, options) => layers.register(options?.small === true ? await decompressed(source) : source, parent, undefined, options),
     async registerFile(path, parent, diffId) {

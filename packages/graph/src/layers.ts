@@ -1,4 +1,4 @@
-import { mkdirSync, rmSync } from 'node:fs'
+import { linkSync, mkdirSync, rmSync } from 'node:fs'
 import { createHash } from 'node:crypto'
 import { type Database, EngineError, keyedLock, newId, type Row, undoStack, writePaced } from '@gantry/std'
 import type { Trees } from '@gantry/linux'
@@ -6,6 +6,7 @@ import { fileChunks } from './apply/file-chunks.ts'
 import { layerWriter, type LayerTarget, type WrittenLayer } from './apply/layer-writer.ts'
 import type { LayerSource } from './apply/skeleton-tar.ts'
 import { skeletonWriter } from './apply/skeleton.ts'
+import type { SpooledMember } from './archive-load.ts'
 import { decompressed } from './compression.ts'
 import type { GraphDriver, LayerPlace } from './driver.ts'
 import { feedRemovals, feedTar } from './tar-stream.ts'
@@ -43,6 +44,8 @@ export interface LayerStore {
   chain(chainId: string): readonly Layer[]
   /** Unpacks an archive, compressed or not, above a parent and checks its digest when one is given. Adds one reference. A small one is written in this process. */
   register(tar: AsyncIterable<Uint8Array>, parent: string | undefined, expected?: string, options?: { readonly small: boolean }): Promise<Layer>
+  /** The same of an archive on disk, which is taken over where the driver keeps archives. */
+  registerSpooled(file: SpooledMember & { readonly full: string }, parent: string | undefined, expected: string): Promise<Layer>
   /** Room for a layer that somebody else writes. Only where the driver's layers stand alone. */
   stage(): Promise<StagedLayer>
   /** Takes what was written as complete; kept, over a restart too, until it is put into a chain. */
@@ -89,11 +92,11 @@ export const writeHere: WriteLayer = async (tar, target) => {
   const writer = layerWriter(target)
   try {
     for await (const chunk of await decompressed(tar)) writer.push(Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength))
-    return writer.close()
   } catch (error) {
     writer.abort()
     throw error
   }
+  return writer.close()
 }
 
 /** Opens the layer store. */
@@ -234,6 +237,28 @@ export function openLayers(db: Database, root: string, driver: GraphDriver, tree
         return known
       })
     },
+    registerSpooled: (file, parent, expected) =>
+      lock.run(chainIdOf(parent, expected), async () => {
+        const known = get(chainIdOf(parent, expected))
+        if (known !== undefined) {
+          retain(known.chainId)
+          return known
+        }
+        checkDepth(parent)
+        const { layer } = file
+        const place = placeOf(newId().slice(0, 26))
+        if (layer?.diffId !== expected || !driver.archives) return unpack(fileChunks(file.full, layer?.tarBytes), parent, expected, false)
+        await using undo = undoStack()
+        undo.add('remove layer', () => removePlace(place))
+        const target = await driver.create(place, [], skeletonOf(place))
+        if (target.kind !== 'tar' || target.index === undefined) throw new EngineError('internal', `${driver.name} keeps no archives`)
+        // A second name: another layer of the image may be the same file.
+        linkSync(file.full, target.path)
+        linkSync(`${file.full}.index`, target.index)
+        const made = db.transaction(() => insert({ place, ...layer }, parent), { durable: true })
+        undo.commit()
+        return made
+      }),
     async stage() {
       const place = placeOf(newId().slice(0, 26))
       const target = await driver.create(place, [], skeletonOf(place))

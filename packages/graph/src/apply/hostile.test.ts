@@ -93,11 +93,11 @@ function write(target: LayerTarget, tar: Buffer): void {
   try {
     // Odd cuts, so that nothing depends on where chunks end.
     for (let at = 0; at < tar.length; at += 777) writer.push(tar.subarray(at, at + 777))
-    writer.close()
   } catch (error) {
     writer.abort()
     throw error
   }
+  writer.close()
 }
 
 describe('hostile layers', () => {

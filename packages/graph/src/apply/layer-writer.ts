@@ -26,6 +26,7 @@ export interface WrittenLayer {
 export interface LayerWriter {
   /** Never waits; the second word is for writers that may. */
   push(chunk: Buffer, owned?: boolean): undefined
+  /** Ends the writer, whether it fails or not. */
   close(): WrittenLayer
   /** Lets go of open files; what was written is the caller's to remove. */
   abort(): void
@@ -56,7 +57,13 @@ export function layerWriter(target: LayerTarget): LayerWriter {
       return undefined
     },
     close() {
-      parser.end()
+      try {
+        parser.end()
+      } catch (error) {
+        sink.abort()
+        skeleton.abort()
+        throw error
+      }
       skeleton.close()
       return { diffId: digest.digest(), tarBytes: digest.bytes, bytes, rest: sink.close() }
     },

@@ -85,16 +85,18 @@ export function tarWriter(target: { readonly path: string; readonly index?: stri
       return undefined
     },
     close() {
-      parser.end()
-      const tarBytes = digest.bytes
-      if (target.index !== undefined) {
-        const { starts, end } = aside.moveTo(fd, align(tarBytes))
-        let next = 0
-        writeLayerIndex(target.index, { blocks: end / BLOCK, entries: entries.map(({ entry, block, packed }) => ({ entry, block: packed ? (starts[next++] ?? 0) : block })) })
+      try {
+        parser.end()
+        if (target.index !== undefined) {
+          const { starts, end } = aside.moveTo(fd, align(digest.bytes))
+          let next = 0
+          writeLayerIndex(target.index, { blocks: end / BLOCK, entries: entries.map(({ entry, block, packed }) => ({ entry, block: packed ? (starts[next++] ?? 0) : block })) })
+        }
+      } finally {
+        aside.close()
+        closeSync(fd)
       }
-      aside.close()
-      closeSync(fd)
-      return { diffId: digest.digest(), tarBytes, bytes, rest: undefined }
+      return { diffId: digest.digest(), tarBytes: digest.bytes, bytes, rest: undefined }
     },
     abort() {
       aside.close()

@@ -61,6 +61,7 @@ export function erofsDriver(root: string, trash: Discarder): GraphDriver {
   return {
     name: 'erofs',
     stacked: false,
+    archives: true,
     status: () => [['Backing Filesystem', BACKING[statfsSync(home).type] ?? 'unknown'], ['Layers', 'archives, mounted as they are'], ['Native Overlay Diff', 'true']],
     async create(place) {
       mkdirSync(`${home}/${place.cacheId}`, { recursive: true, mode: 0o700 })

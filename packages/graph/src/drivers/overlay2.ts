@@ -17,6 +17,7 @@ export function overlay2Driver(root: string, trash: Discarder): GraphDriver {
   return {
     name: 'overlay2',
     stacked: false,
+    archives: false,
     status: () => [['Backing Filesystem', BACKING[statfsSync(home).type] ?? 'unknown'], ['Supports d_type', 'true'], ['Using metacopy', 'false'], ['Native Overlay Diff', 'true'], ['userxattr', 'false']],
     async create(place, _, skeleton) {
       mkdirSync(`${home}/${place.cacheId}/diff`, { recursive: true, mode: 0o755 })

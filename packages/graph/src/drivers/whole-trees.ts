@@ -50,6 +50,7 @@ function wholeTrees(name: string, home: string, trash: Discarder, make: MakeTree
   return {
     name,
     stacked: true,
+    archives: false,
     status: () => [],
     async create(place, parents) {
       await make(home, place.cacheId, parents[0]?.cacheId)

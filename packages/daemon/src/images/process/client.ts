@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { rmSync } from 'node:fs'
 import { connect, type Socket } from 'node:net'
 import { createInterface } from 'node:readline'
-import type { WriteLayer } from '@gantry/graph'
+import type { SpoolArchive, WriteLayer } from '@gantry/graph'
 import { EngineError, type ErrorKind, hasCode, logger, randomHex, writePaced } from '@gantry/std'
 import type { ImageOp, ImageOps, OpProgress, Reply } from './protocol.ts'
 
@@ -124,4 +124,9 @@ export function writeLayerWith(work: ImageProcess): WriteLayer {
     const written = await work.run('unpack', { target, diffId }, { body: tar })
     return { ...written, rest: written.rest === undefined ? undefined : Buffer.from(written.rest, 'base64') }
   }
+}
+
+/** Has archives of images read by it. */
+export function spoolArchiveWith(work: ImageProcess): SpoolArchive {
+  return (source, directory) => work.run('spool', { directory }, { body: source })
 }

@@ -130,15 +130,15 @@ async function attempt(client: RegistryClient, input: FetchLayer, report: Report
       if (full !== undefined) await full
       report({ step: 'extract', current: Math.min(digest.bytes, input.size), total: input.size })
     }
-    const written = await writer.close()
-    if (written.diffId !== input.diffId) throw new EngineError('invalid', `layer ${input.digest}: its content has the digest ${written.diffId}, the image says ${input.diffId}`)
-    return { ...written, rest: written.rest?.toString('base64') }
   } catch (error) {
     writer.abort()
     throw error
   } finally {
     closeSync(fd)
   }
+  const written = await writer.close()
+  if (written.diffId !== input.diffId) throw new EngineError('invalid', `layer ${input.digest}: its content has the digest ${written.diffId}, the image says ${input.diffId}`)
+  return { ...written, rest: written.rest?.toString('base64') }
 }
 
 /** Brings a layer from a registry. What came of a blob that proves wrong is thrown away, so that nobody builds on it. */

@@ -1,4 +1,4 @@
-import type { Composition, LayerSource, LayerTarget } from '@gantry/graph'
+import type { Composition, LayerSource, LayerTarget, SpooledArchive } from '@gantry/graph'
 import type { Credentials, RegistryEndpoint } from '@gantry/registry'
 
 /** Where content comes from or goes to, and who asks. */
@@ -61,6 +61,8 @@ export interface ImageOps {
   'fetch-layer': { readonly input: FetchLayer; readonly output: WrittenAnswer }
   /** The archive, compressed or not, follows the request. */
   unpack: { readonly input: { readonly target: LayerTarget; readonly diffId: string | undefined }; readonly output: WrittenAnswer }
+  /** The archive of images follows; its members go into a folder. */
+  spool: { readonly input: { readonly directory: string }; readonly output: SpooledArchive }
   /** Computes what an image's mount needs and puts it into place. */
   compose: { readonly input: Composition; readonly output: null }
   /** Disk usage as du(1) counts it: blocks, each file once whatever its names. */

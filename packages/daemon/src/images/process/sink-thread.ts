@@ -35,7 +35,7 @@ export function serveSink(port: MessagePort, { target }: SinkData): void {
       if (message.kind === 'close') send({ kind: 'closed', written: writer.close() })
       else writer.abort()
     } catch (error) {
-      writer.abort()
+      if (message.kind === 'chunk') writer.abort()
       send({ kind: 'failed', error: messageOf(error), errorKind: isEngineError(error) ? error.kind : 'internal' })
     }
     port.close()

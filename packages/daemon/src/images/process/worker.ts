@@ -1,7 +1,7 @@
 /** One thread of the image process: carries ops out, several at a time where they wait for the network. */
 import { renameSync, writeFileSync } from 'node:fs'
 import { parentPort, type MessagePort, workerData } from 'node:worker_threads'
-import { composeErofs, decompressed, layerWriter } from '@gantry/graph'
+import { composeErofs, spoolHere, writeHere } from '@gantry/graph'
 import { EngineError, isEngineError, messageOf } from '@gantry/std'
 import { fetchLayer } from './fetch-layer.ts'
 import type { ImageOp, ImageOps, OpProgress, Reply, WrittenAnswer } from './protocol.ts'
@@ -55,16 +55,9 @@ function body(taken: (bytes: number) => void): Body {
 }
 
 async function unpack(input: ImageOps['unpack']['input'], source: AsyncIterable<Buffer>): Promise<WrittenAnswer> {
-  const writer = layerWriter(input.target)
-  try {
-    for await (const chunk of await decompressed(source)) writer.push(Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength))
-    const written = writer.close()
-    if (input.diffId !== undefined && written.diffId !== input.diffId) throw new EngineError('invalid', `layer digest mismatch: expected ${input.diffId}, got ${written.diffId}`)
-    return { ...written, rest: written.rest?.toString('base64') }
-  } catch (error) {
-    writer.abort()
-    throw error
-  }
+  const written = await writeHere(source, input.target, input.diffId)
+  if (input.diffId !== undefined && written.diffId !== input.diffId) throw new EngineError('invalid', `layer digest mismatch: expected ${input.diffId}, got ${written.diffId}`)
+  return { ...written, rest: written.rest?.toString('base64') }
 }
 
 type Runner<Op extends ImageOp> = (input: ImageOps[Op]['input'], report: (progress: OpProgress) => void, signal: AbortSignal, source: AsyncIterable<Buffer>) => Promise<ImageOps[Op]['output']>
@@ -72,6 +65,7 @@ type Runner<Op extends ImageOp> = (input: ImageOps[Op]['input'], report: (progre
 const RUNNERS: { readonly [Op in ImageOp]: Runner<Op> } = {
   'fetch-layer': (input, report, signal) => fetchLayer(input, report, signal),
   unpack: (input, _, __, source) => unpack(input, source),
+  spool: ({ directory }, _, __, source) => spoolHere(source, directory),
   compose: async ({ indexes, to }) => {
     writeFileSync(`${to}.new`, composeErofs(indexes), { mode: 0o600 })
     renameSync(`${to}.new`, to)
