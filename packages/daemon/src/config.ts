@@ -16,6 +16,8 @@ export interface DaemonConfig {
   /** Layers at a time; 0: as many as there are cores. */
   readonly downloads: number
   readonly uploads: number
+  /** 0: images are never removed by themselves. */
+  readonly imageGcKeepBytes: number
   readonly pushCompression: 'gzip' | 'zstd'
   /** The image process's program. */
   readonly imageProcess: string

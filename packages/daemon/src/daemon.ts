@@ -18,6 +18,7 @@ import { openContainerStore } from './containers/store.ts'
 import { fillVolume } from './containers/volume-fill.ts'
 import { createEngine } from './engine/engine.ts'
 import { ensureBundledImage } from './images/bundled.ts'
+import { watchImages } from './images/gc.ts'
 import { imageHandlers } from './images/handlers.ts'
 import { listImages, resolveImage } from './images/images.ts'
 import { createImageProcess, spoolArchiveWith, writeLayerWith } from './images/process/client.ts'
@@ -175,6 +176,8 @@ export async function startDaemon(config: DaemonConfig): Promise<Daemon> {
     await ensureBundledImage(graph, config.busybox)
     const servers = await listeners
     startPolicies(store.list(), lifecycle)
+    const endWatch = watchImages(images, config.imageGcKeepBytes)
+    engine.onShutdown('end the watch over images', async () => endWatch())
     accepted.resolve()
     engine.onShutdown('close the state', async () => db[Symbol.dispose]())
     engine.onShutdown('leave the supervisor', () => supervisor.close())

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { findProgram, parseStartTimeout, readRuntimes } from '@gantry/runtime'
-import { asObject, EngineError, hasCode, type JsonObject, type LogLevel } from '@gantry/std'
+import { asObject, EngineError, hasCode, type JsonObject, type LogLevel, parseBytes } from '@gantry/std'
 import type { DaemonConfig } from './config.ts'
 import { readSubordinateIds } from './subordinate-ids.ts'
 
@@ -30,6 +30,7 @@ export const FLAGS: readonly Flag[] = [
   { name: 'certs-dir', kind: 'text', value: '/etc/docker/certs.d', help: 'Certificates of registries, a folder a HOST[:PORT]' },
   { name: 'max-concurrent-downloads', kind: 'text', value: '0', help: 'Layers that are downloaded at a time; 0: as many as there are cores, at least 3' },
   { name: 'max-concurrent-uploads', kind: 'text', value: '5', help: 'Layers that are uploaded at a time' },
+  { name: 'image-gc-keep', kind: 'text', value: '', help: 'Remove images that no container has, the longest unused first, while layers take more than this (20g); nothing is removed by default' },
   { name: 'push-compression', kind: 'text', value: 'gzip', help: 'How layers are packed for a push: gzip, or zstd for an OCI image' },
   { name: 'bridge', short: 'b', kind: 'text', value: '', help: 'Attach containers to a network bridge; none for no bridge' },
   { name: 'bip', kind: 'text', value: '', help: 'IPv4 address for the default bridge' },
@@ -161,6 +162,7 @@ export function readConfig(argv: readonly string[], root: string, env: NodeJS.Pr
     registries: { mirrors: list('registry-mirror'), insecure: list('insecure-registry'), certificates: text('certs-dir').replace(/\/+$/, '') },
     downloads: positiveInteger(text('max-concurrent-downloads'), 'max-concurrent-downloads'),
     uploads: positiveInteger(text('max-concurrent-uploads'), 'max-concurrent-uploads'),
+    imageGcKeepBytes: text('image-gc-keep') === '' ? 0 : parseBytes(text('image-gc-keep')),
     pushCompression: compression(text('push-compression')),
     imageProcess: `${root}/build/gantry-images.cjs`,
     bridge: bridge === 'none' ? undefined : { name: bridge === '' ? DEFAULT_BRIDGE : bridge, foreign: false, bip: text('bip') || undefined, fixedCidr: text('fixed-cidr') || undefined, mtu: positiveInteger(text('mtu'), 'mtu') },

@@ -22,6 +22,10 @@ export interface ImageStore {
   find(prefix: string): readonly string[]
   list(): readonly Image[]
   children(id: string): readonly string[]
+  /** Notes that somebody uses the image now. */
+  touch(id: string): void
+  /** When it was used last, or came: milliseconds since 1970. */
+  usedAt(image: Image): number
   /** Forgets the image and releases its layers; gives the layers that went. */
   remove(id: string): readonly string[]
   /** Sum of its layers' file content. */
@@ -44,7 +48,7 @@ export function parseImageConfig(raw: Buffer): ImageConfig {
 
 /** Opens the image store. */
 export function openImages(db: Database, layers: LayerStore): ImageStore {
-  db.migrate('images', ['CREATE TABLE image (id TEXT PRIMARY KEY, raw BLOB NOT NULL, chain_id TEXT, parent TEXT, added_at INTEGER NOT NULL) STRICT, WITHOUT ROWID;'])
+  db.migrate('images', ['CREATE TABLE image (id TEXT PRIMARY KEY, raw BLOB NOT NULL, chain_id TEXT, parent TEXT, added_at INTEGER NOT NULL) STRICT, WITHOUT ROWID;', 'ALTER TABLE image ADD COLUMN used_at INTEGER NOT NULL DEFAULT 0;'])
   const cache = new Map<string, Image>()
   const load = (row: Readonly<Record<string, unknown>>): Image => {
     const id = String(row['id'])
@@ -74,7 +78,7 @@ export function openImages(db: Database, layers: LayerStore): ImageStore {
         if (chainId !== undefined) layers.release(chainId)
         return known
       }
-      db.transaction(() => db.run('INSERT INTO image VALUES (?, ?, ?, ?, ?)', id, raw, chainId ?? null, options.parent ?? null, Date.now()), { durable: true })
+      db.transaction(() => db.run('INSERT INTO image (id, raw, chain_id, parent, added_at) VALUES (?, ?, ?, ?, ?)', id, raw, chainId ?? null, options.parent ?? null, Date.now()), { durable: true })
       const image = get(id)
       if (image === undefined) throw new EngineError('internal', `image ${id} was not kept`)
       return image
@@ -82,6 +86,8 @@ export function openImages(db: Database, layers: LayerStore): ImageStore {
     find: (prefix) => db.all('SELECT id FROM image WHERE id >= ? AND id < ? LIMIT 2', `sha256:${prefix}`, `sha256:${prefix}g`).map((row) => String(row['id'])),
     list: () => db.all('SELECT * FROM image').map(load),
     children: (id) => db.all('SELECT id FROM image WHERE parent = ?', id).map((row) => String(row['id'])),
+    touch: (id) => void db.run('UPDATE image SET used_at = ? WHERE id = ?', Date.now(), id),
+    usedAt: (image) => Math.max(image.addedAt, Number(db.get('SELECT used_at FROM image WHERE id = ?', image.id)?.['used_at'] ?? 0)),
     remove(id) {
       const image = get(id)
       if (image === undefined) return []

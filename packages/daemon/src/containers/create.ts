@@ -171,6 +171,7 @@ export async function createContainer(ports: CreatePorts, request: CreateRequest
   // The record comes first: a crash after this leaves something that names what it left behind.
   ports.store.add(container, { durable: !hostConfig.AutoRemove })
   undo.add('forget the container', () => ports.store.remove(container))
+  ports.graph.images.touch(image.id)
   await ports.graph.driver.createContainer(id, ports.graph.places(image))
   undo.commit()
   ports.emit(container, 'create')

@@ -1,5 +1,5 @@
 import { versionNumber } from '@gantry/api'
-import { EngineError } from '@gantry/std'
+import { EngineError, parseTimestamp } from '@gantry/std'
 import { familiarName, familiarString, parsePlatform, parseReference, platformFits, type Reference } from '@gantry/registry'
 import type { Handlers } from '../engine/job.ts'
 import type { ImageJobs } from '../jobs/images.ts'
@@ -97,11 +97,13 @@ export function imageHandlers(ports: ImageHandlerPorts): Handlers<ImageJobs> {
     },
     'image.prune': async ({ input }) => {
       const dangling = input.filters.flag('dangling') ?? true
+      const until = input.filters.values('until').map((text) => Number(parseTimestamp(text) / 1_000_000n)).reduce((least, one) => Math.min(least, one), Number.POSITIVE_INFINITY)
+      const lacksLabels = (labels: Readonly<Record<string, string>>): boolean => input.filters.none('label!') || !input.filters.labels('label!', labels)
       const used = new Set(ports.containers().map((container) => container.document.imageId))
       const before = new Map(graph.layers.list().map((layer) => [layer.chainId, layer.bytes]))
       const deleted = graph.images
         .list()
-        .filter((image) => !used.has(image.id) && (!dangling || graph.tags.references(image.id).length === 0) && graph.images.children(image.id).length === 0 && input.filters.labels('label', image.config.config?.Labels ?? {}))
+        .filter((image) => !used.has(image.id) && (!dangling || graph.tags.references(image.id).length === 0) && graph.images.children(image.id).length === 0 && input.filters.labels('label', image.config.config?.Labels ?? {}) && lacksLabels(image.config.config?.Labels ?? {}) && (until === Number.POSITIVE_INFINITY || Date.parse(image.config.created ?? '') < until))
         .flatMap((image) => removeImage(ports, image.id, { force: true }))
       const bytes = deleted.reduce((sum, one) => sum + ('Deleted' in one ? (before.get(one.Deleted) ?? 0) : 0), 0)
       return { deleted, bytes }

@@ -1,5 +1,5 @@
 import type { Graph, Image } from '@gantry/graph'
-import { EngineError, type ImageConfig, type ImageHistory, type ImageRunConfig, isDigest } from '@gantry/std'
+import { EngineError, type ImageConfig, type ImageHistory, type ImageRunConfig, isDigest, parseTimestamp } from '@gantry/std'
 import { familiarName, familiarString, parseReference } from '@gantry/registry'
 import type { Container } from '../containers/container.ts'
 import type { Filters } from '../server/filters.ts'
@@ -62,6 +62,7 @@ function listMatcher(ports: ImagePorts, filters: Filters): (image: Image, names:
   const dangling = filters.flag('dangling')
   const [before] = filters.values('before').map((name) => createdSeconds(resolveImage(ports.graph, name).config))
   const [since] = filters.values('since').map((name) => createdSeconds(resolveImage(ports.graph, name).config))
+  const until = filters.values('until').map((text) => Number(parseTimestamp(text) / 1_000_000_000n))
   const patterns = filters.values('reference').map((pattern) => new RegExp(`^${pattern.replace(/[.+^${}()|[\]\\]/g, '\\$&').replaceAll('*', '[^/]*').replaceAll('?', '.')}${pattern.slice(pattern.lastIndexOf('/') + 1).includes(':') ? '' : '(:.*|@.*)?'}$`))
   return (image, names) => {
     const created = createdSeconds(image.config)
@@ -69,6 +70,7 @@ function listMatcher(ports: ImagePorts, filters: Filters): (image: Image, names:
       (dangling === undefined || dangling === (names.length === 0)) &&
       (before === undefined || created < before) &&
       (since === undefined || created > since) &&
+      until.every((limit) => created < limit) &&
       filters.labels('label', image.config.config?.Labels ?? {}) &&
       (patterns.length === 0 || names.some((name) => patterns.some((pattern) => pattern.test(name))))
     )
