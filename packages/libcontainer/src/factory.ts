@@ -94,6 +94,9 @@ export interface FactoryOptions {
   readonly external?: ExternalRuntime | LxcRuntime
 }
 
+/** Waits between looks at the counter of kills. */
+const LACK_LOOKS_MS = [10, 50, 200, 1000] as const
+
 const OCI_VERSION = '1.2.0'
 const LOST: Exit = { waitStatus: 9, at: 0n, oom: '' }
 const SHIM_LOST_MESSAGE = 'the shim has ended'
@@ -152,10 +155,18 @@ export function createFactory({ root, launcher, cgroups, discarder, external }: 
     state.clean.resolve()
   }
 
-  /** The shim has heard from the cgroup; its counter tells whether somebody was killed. */
+  /**
+   * The shim has heard from the cgroup; its counter tells whether somebody was killed. Version 1 tells of the lack before it kills
+   * (mm/memcontrol-v1.c, mem_cgroup_oom_notify), so the counter is looked at again for a while.
+   */
   const lacking = (id: string, state: Ends): void => {
-    const kills = Number(/^oom_kill (\d+)/m.exec(cgroups.read(id, 'memory', cgroups.layout.version === 2 ? 'memory.events' : 'memory.oom_control') ?? '')?.[1] ?? 0)
-    for (; state.kills < kills; state.kills++) for (const heard of state.oom) heard()
+    const look = (again: readonly number[]): void => {
+      const kills = Number(/^oom_kill (\d+)/m.exec(cgroups.read(id, 'memory', cgroups.layout.version === 2 ? 'memory.events' : 'memory.oom_control') ?? '')?.[1] ?? 0)
+      const [delay, ...rest] = again
+      if (kills === state.kills && delay !== undefined) setTimeout(() => look(rest), delay).unref()
+      for (; state.kills < kills; state.kills++) for (const heard of state.oom) heard()
+    }
+    look(LACK_LOOKS_MS)
   }
 
   const process = (id: string, pid: number, shimPid: number, timings: () => readonly Timing[], state: Ends, connected?: ShimClient): InitProcess => {

@@ -11,7 +11,9 @@ export const PACKAGE = 'gantry.supervisor.v1'
 export const MESSAGES: Readonly<Record<string, readonly (readonly [name: string, type: FieldType])[]>> = {
   Empty: [],
   Container: [['id', 'string'], ['runtime', 'string'], ['cgroups_path', 'string']],
-  Root: [['type', 'string'], ['source', 'string'], ['data', 'string'], ['directory', 'string']],
+  /** What a root stands on: mounted before it, on `target` below the root's directory. */
+  Lower: [['type', 'string'], ['source', 'string'], ['data', 'string'], ['target', 'string']],
+  Root: [['type', 'string'], ['source', 'string'], ['data', 'string'], ['directory', 'string'], ['lower', 'Lower']],
   /** Netlink messages, and where the pid of the new network namespace is written into them. */
   Batch: [['what', 'string'], ['bytes', 'bytes'], ['acks', 'uint32'], ['pid_at', 'repeated uint32']],
   Setting: [['path', 'string'], ['value', 'string']],
