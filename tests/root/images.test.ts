@@ -2,11 +2,11 @@
 import assert from 'node:assert/strict'
 import { type ChildProcess, spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import { mkdirSync, readdirSync, writeFileSync } from 'node:fs'
+import { copyFileSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs'
 import { createInterface } from 'node:readline'
 import { after, before, describe, it } from 'node:test'
 import { NOTHING, settledCensus } from '../census.ts'
-import { dockerClient, exec, ownClient, root, type TestDaemon, testDaemon, until } from '../harness.ts'
+import { dockerClient, exec, ownClient, root, sleep, type TestDaemon, testDaemon, until } from '../harness.ts'
 import { imageArchive, tarOf } from '../image-archive.ts'
 
 const skip = process.getuid?.() === 0 ? false : 'needs root'
@@ -32,7 +32,7 @@ describe('images and registries', { skip }, () => {
   let registry: ChildProcess
   const { gantry, ok } = ownClient(() => daemon)
   before(async () => {
-    daemon = await testDaemon()
+    daemon = await testDaemon([], async ({ home }) => ['--certs-dir', `${home}/certs`, '--registry-mirror', `mirrored.example=http://${NAME}`])
     registry = await serveBeside(daemon, `${root}/build/gantry-registry.cjs`, 'serve', '-l', NAME, '--root', `${daemon.home}/registry`)
   })
   after(async () => {
@@ -153,6 +153,32 @@ describe('images and registries', { skip }, () => {
       closed.kill('SIGTERM')
     }
   })
+  it('TLS: a certificate that nobody vouches for is refused, and taken once it lies in the folder of its host', async () => {
+    await daemon.inside('ip', 'addr', 'add', '192.0.2.1/32', 'dev', 'lo')
+    const [cert, key] = [`${daemon.home}/tls.crt`, `${daemon.home}/tls.key`]
+    assert.equal((await exec('openssl', ['req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-days', '2', '-subj', '/CN=192.0.2.1', '-addext', 'subjectAltName=IP:192.0.2.1', '-keyout', key, '-out', cert])).code, 0)
+    const secure = await serveBeside(daemon, `${root}/build/gantry-registry.cjs`, 'serve', '-l', '192.0.2.1:5005', '--root', `${daemon.home}/registry`, '--tls-cert', cert, '--tls-key', key)
+    try {
+      await ok('tag', 'busybox', '192.0.2.1:5005/tls:1')
+      assert.match((await gantry('push', '192.0.2.1:5005/tls:1')).err, /self-signed certificate/)
+      mkdirSync(`${daemon.home}/certs/192.0.2.1:5005`, { recursive: true })
+      copyFileSync(cert, `${daemon.home}/certs/192.0.2.1:5005/ca.crt`)
+      await ok('push', '-q', '192.0.2.1:5005/tls:1')
+      await ok('rmi', '192.0.2.1:5005/tls:1')
+      // Only loopback may go without TLS by itself.
+      assert.match((await gantry('pull', '192.0.2.1:5999/plain:1')).err, /https:\/\/192\.0\.2\.1:5999/)
+    } finally {
+      secure.kill('SIGTERM')
+    }
+  })
+  it('a mirror of any registry answers for it; what it lacks is asked for at the registry itself', async () => {
+    await load(`${NAME}/theirs:1`, noise(40_000))
+    await ok('push', '-q', `${NAME}/theirs:1`)
+    await ok('rmi', `${NAME}/theirs:1`)
+    assert.match(await ok('pull', 'mirrored.example/theirs:1'), /Downloaded newer image for mirrored\.example\/theirs:1/)
+    await ok('rmi', 'mirrored.example/theirs:1')
+    assert.match((await gantry('pull', 'mirrored.example/lacking:1')).err, /https:\/\/mirrored\.example/)
+  })
   it('a pull-through cache serves what it has seen, also when the registry behind it is gone', async () => {
     await load(`${NAME}/cached:1`, noise(60_000))
     await ok('push', '-q', `${NAME}/cached:1`)
@@ -170,6 +196,20 @@ describe('images and registries', { skip }, () => {
       proxy.kill('SIGTERM')
       behind.kill('SIGTERM')
     }
+  })
+  it('system df accounts for every byte below the data root, as du does', async () => {
+    await ok('run', '-d', '--name', 'writes', '-v', 'vol:/v', 'busybox', 'sh', '-c', 'dd if=/dev/zero of=/v/f bs=1M count=8; dd if=/dev/zero of=/f bs=1M count=4; yes | head -100000; sleep 1000')
+    await until('it has written', async () => (await ok('logs', '--tail', '1', 'writes')).includes('y'))
+    await sleep(1500)
+    const usage = await daemon.api.json<{ readonly Gantry: { readonly Bytes: number; readonly Parts: readonly { readonly Name: string; readonly Bytes: number }[] }; readonly Volumes: readonly { readonly Name: string; readonly UsageData: { readonly Size: number } }[]; readonly Containers: readonly { readonly SizeRw: number }[] }>('GET', '/system/df')
+    const du = Number((await exec('du', ['-s', '-B1', `${daemon.home}/data`])).out.split('\t')[0])
+    assert.ok(Math.abs(usage.Gantry.Bytes - du) <= du / 100, `df says ${usage.Gantry.Bytes}, du ${du}`)
+    assert.ok((usage.Volumes.find((one) => one.Name === 'vol')?.UsageData.Size ?? 0) >= 8 << 20)
+    assert.ok((usage.Containers[0]?.SizeRw ?? 0) >= 4 << 20)
+    assert.ok((usage.Gantry.Parts.find((part) => part.Name === 'Container logs')?.Bytes ?? 0) > 1 << 20)
+    assert.match(await ok('system', 'df'), /Container logs/)
+    await ok('rm', '-f', 'writes')
+    await ok('volume', 'rm', 'vol')
   })
   it('registry faults: nothing unverified is used, and each says what was wrong', async () => {
     const faulty = await serveBeside(daemon, `${root}/tests/faulty-registry.ts`, `${daemon.home}/faulty`, '5004')

@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process'
-import { rmSync } from 'node:fs'
+import { readdirSync, rmSync } from 'node:fs'
 import { connect, type Socket } from 'node:net'
 import { createInterface } from 'node:readline'
 import type { SpoolArchive, WriteLayer } from '@gantry/graph'
@@ -30,6 +30,8 @@ export function createImageProcess({ file, directory }: { readonly file: string;
   let child: ChildProcess | undefined
   let starting: Promise<string> | undefined
   const path = `${directory}/images-${randomHex(4)}.sock`
+  // Of daemons that were killed; their image processes have ended with them.
+  for (const name of readdirSync(directory)) if (/^images-[0-9a-f]+\.sock$/.test(name)) rmSync(`${directory}/${name}`, { force: true })
 
   const start = (): Promise<string> =>
     new Promise((resolve, reject) => {
