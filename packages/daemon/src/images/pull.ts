@@ -129,7 +129,8 @@ function publish(graph: Graph, raw: Buffer, resolved: ResolvedImage, diffIds: re
     const repository = canonicalName(reference)
     resolved.manifest.layers.forEach((layer, index) => graph.content.noteBlob(diffIds[index] ?? '', layer, repository))
     for (const one of new Set([resolved.raw, resolved.top])) graph.content.keep(one, image.id)
-    if (reference.tag !== undefined || reference.digest === undefined) graph.tags.set(familiarString({ ...reference, digest: undefined }), image.id)
+    // Who asks for a digest gets no tag, even where one stands beside it.
+    if (reference.digest === undefined) graph.tags.set(familiarString(reference), image.id)
     graph.tags.set(`${familiarName(reference)}@${resolved.top.digest}`, image.id)
     return image
   })

@@ -66,6 +66,7 @@ function earlier(root: string): string | undefined {
 
 /** The name of the driver to use: the one that was asked for, the one that layers are there of, or the best that works here. */
 export async function chooseDriver(options: ChooseOptions): Promise<string> {
+  for (const name of readdirSync(options.root)) if (/^probe-[0-9a-f]{8}$/.test(name)) rmSync(`${options.root}/${name}`, { recursive: true, force: true })
   const named = options.asked || earlier(options.root)
   if (named !== undefined) {
     await probe(named, options).catch((cause: unknown) => {

@@ -1,6 +1,6 @@
-import { existsSync, mkdirSync, readdirSync, renameSync, statfsSync, symlinkSync, unlinkSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, statfsSync, symlinkSync, unlinkSync } from 'node:fs'
 import { type Discarder, EngineError, exists } from '@gantry/std'
-import { composeErofs } from '../erofs/compose.ts'
+import { putComposition } from '../erofs/compose.ts'
 import { erofsView } from '../erofs/reader.ts'
 import type { GraphDriver, LayerPlace, RootRecipe } from '../driver.ts'
 import { directoryView, type LayerView } from '../layered-fs.ts'
@@ -28,9 +28,7 @@ export function erofsDriver(root: string, trash: Discarder): GraphDriver {
   const compose = (parents: readonly LayerPlace[]): void => {
     const [top] = parents
     if (top === undefined || exists(metaOf(top))) return
-    const temporary = `${metaOf(top)}.new`
-    writeFileSync(temporary, composeErofs(parents.map((place) => `${home}/${place.cacheId}/index`)), { mode: 0o600 })
-    renameSync(temporary, metaOf(top))
+    putComposition({ indexes: parents.map((place) => `${home}/${place.cacheId}/index`), to: metaOf(top) })
   }
   const imageView = (parents: readonly LayerPlace[]): readonly LayerView[] => {
     const [top] = parents

@@ -1,7 +1,6 @@
 /** One thread of the image process: carries ops out, several at a time where they wait for the network. */
-import { renameSync, writeFileSync } from 'node:fs'
 import { parentPort, type MessagePort, workerData } from 'node:worker_threads'
-import { composeErofs, spoolHere, writeHere } from '@gantry/graph'
+import { putComposition, spoolHere, writeHere } from '@gantry/graph'
 import { EngineError, isEngineError, messageOf } from '@gantry/std'
 import { fetchLayer } from './fetch-layer.ts'
 import type { ImageOp, ImageOps, OpProgress, Reply, WrittenAnswer } from './protocol.ts'
@@ -66,9 +65,8 @@ const RUNNERS: { readonly [Op in ImageOp]: Runner<Op> } = {
   'fetch-layer': (input, report, signal) => fetchLayer(input, report, signal),
   unpack: (input, _, __, source) => unpack(input, source),
   spool: ({ directory }, _, __, source) => spoolHere(source, directory),
-  compose: async ({ indexes, to }) => {
-    writeFileSync(`${to}.new`, composeErofs(indexes), { mode: 0o600 })
-    renameSync(`${to}.new`, to)
+  compose: async (composition) => {
+    putComposition(composition)
     return null
   },
   usage: async (input) => countUsage(input),
