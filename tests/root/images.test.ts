@@ -10,7 +10,10 @@ import { dockerClient, exec, ownClient, root, sleep, type TestDaemon, testDaemon
 import { imageArchive, tarOf } from '../image-archive.ts'
 
 const skip = process.getuid?.() === 0 ? false : 'needs root'
-const skipSkopeo = dockerClient() === undefined || (await exec('sh', ['-c', 'command -v skopeo'])).code !== 0 ? 'needs skopeo and the docker client' : false
+const have = async (program: string): Promise<boolean> => (await exec('sh', ['-c', `command -v ${program}`])).code === 0
+const skipSkopeo = dockerClient() === undefined || !(await have('skopeo')) ? 'needs skopeo and the docker client' : false
+const skipSlow = (await have('tc')) ? false : 'needs tc (Debian package iproute2)'
+const skipTls = (await have('openssl')) ? false : 'needs openssl'
 const PORT = 5000
 const NAME = `127.0.0.1:${PORT}`
 
@@ -73,7 +76,7 @@ describe('images and registries', { skip }, () => {
     assert.match((await gantry('pull', '--platform', 'linux/s390x', `${NAME}/b:1`)).err, /^$/)
     await ok('rmi', `${NAME}/b:1`)
   })
-  it('a pull that kill -9 of the daemon interrupts goes on where it was, and says so', async () => {
+  it('a pull that kill -9 of the daemon interrupts goes on where it was, and says so', { skip: skipSlow }, async () => {
     await load(`${NAME}/big:1`, noise(12_000_000))
     await ok('push', '-q', `${NAME}/big:1`)
     await ok('rmi', `${NAME}/big:1`)
@@ -105,7 +108,7 @@ describe('images and registries', { skip }, () => {
     assert.deepEqual(readdirSync(`${daemon.home}/data/staging`), [])
     await ok('rmi', `${NAME}/big:1`)
   })
-  it('a client that goes away ends its pull; the same pull by another goes on', async () => {
+  it('a client that goes away ends its pull; the same pull by another goes on', { skip: skipSlow }, async () => {
     await load(`${NAME}/two:1`, noise(6_000_000))
     await ok('push', '-q', `${NAME}/two:1`)
     await ok('rmi', `${NAME}/two:1`)
@@ -153,8 +156,8 @@ describe('images and registries', { skip }, () => {
       closed.kill('SIGTERM')
     }
   })
-  it('TLS: a certificate that nobody vouches for is refused, and taken once it lies in the folder of its host', async () => {
-    await daemon.inside('ip', 'addr', 'add', '192.0.2.1/32', 'dev', 'lo')
+  it('TLS: a certificate that nobody vouches for is refused, and taken once it lies in the folder of its host', { skip: skipTls }, async () => {
+    await daemon.inside('/bin/busybox', 'ip', 'addr', 'add', '192.0.2.1/32', 'dev', 'lo')
     const [cert, key] = [`${daemon.home}/tls.crt`, `${daemon.home}/tls.key`]
     assert.equal((await exec('openssl', ['req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-days', '2', '-subj', '/CN=192.0.2.1', '-addext', 'subjectAltName=IP:192.0.2.1', '-keyout', key, '-out', cert])).code, 0)
     const secure = await serveBeside(daemon, `${root}/build/gantry-registry.cjs`, 'serve', '-l', '192.0.2.1:5005', '--root', `${daemon.home}/registry`, '--tls-cert', cert, '--tls-key', key)
