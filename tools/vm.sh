@@ -87,7 +87,7 @@ for path in "$root" "$(pwd -P)"; do
   case $path in /tmp/* | /run/*) printf '%s\n' "$path" ;; esac
 done | sort -u >"$work/job/hidden"
 : >"$work/exit"
-qemu-system-x86_64 -accel tcg,thread=multi -cpu max -smp 2 -m 3072 -display none -no-reboot -nodefaults \
+qemu-system-x86_64 -accel tcg,thread=multi -cpu max,-pku -smp 2 -m 3072 -display none -no-reboot -nodefaults \
   -kernel "$cache/kernel/boot/vmlinuz-$version" -initrd "$work/initrd.cpio" \
   -append "console=ttyS0 quiet loglevel=1 panic=-1 rdinit=/init cgroup_no_v1=all mitigations=off" \
   -serial stdio -serial "file:$work/exit" \
