@@ -5,6 +5,7 @@ import type { Trees } from '@gantry/linux'
 import { fileChunks } from './apply/file-chunks.ts'
 import { layerWriter, type LayerTarget, type WrittenLayer } from './apply/layer-writer.ts'
 import type { LayerSource } from './apply/skeleton-tar.ts'
+import { convertSkeletons } from './apply/skeleton-convert.ts'
 import { skeletonWriter } from './apply/skeleton.ts'
 import type { SpooledMember } from './archive-load.ts'
 import { decompressed } from './compression.ts'
@@ -109,6 +110,7 @@ export function openLayers(db: Database, root: string, driver: GraphDriver, tree
   ])
   const home = `${root}/layers`
   mkdirSync(home, { recursive: true, mode: 0o700 })
+  convertSkeletons(home, (cacheId, tarBytes) => void db.run('UPDATE layer SET tar_bytes = ? WHERE cache_id = ?', tarBytes, cacheId))
   const skeletonOf = (place: LayerPlace): string => `${home}/${place.cacheId}.skeleton`
   const lock = keyedLock()
   const placeOf = (cacheId: string): LayerPlace => ({ cacheId, link: cacheId })
