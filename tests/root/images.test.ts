@@ -53,6 +53,15 @@ describe('images and registries', { skip }, () => {
     return id
   }
 
+  /** An image of one layer that the registry has, and the daemon has not. */
+  const onlyThere = async (name: string, bytes: number): Promise<void> => {
+    await load(`${NAME}/${name}`, noise(bytes))
+    await ok('push', '-q', `${NAME}/${name}`)
+    await ok('rmi', `${NAME}/${name}`)
+  }
+  const slowLink = (): Promise<string> => daemon.inside('tc', 'qdisc', 'add', 'dev', 'lo', 'root', 'tbf', 'rate', '40mbit', 'burst', '512k', 'latency', '50ms')
+  const fullSpeed = (): Promise<string> => daemon.inside('tc', 'qdisc', 'del', 'dev', 'lo', 'root')
+
   it('push, remove, pull: the same image under the same digest; layers that are there are not sent again', async () => {
     const id = await load(`${NAME}/a:1`, noise(100_000), noise(200_000))
     const pushed = /digest: (sha256:\w+)/.exec(await ok('push', `${NAME}/a:1`))?.[1] ?? ''
@@ -77,10 +86,8 @@ describe('images and registries', { skip }, () => {
     await ok('rmi', `${NAME}/b:1`)
   })
   it('a pull that kill -9 of the daemon interrupts goes on where it was, and says so', { skip: skipSlow }, async () => {
-    await load(`${NAME}/big:1`, noise(12_000_000))
-    await ok('push', '-q', `${NAME}/big:1`)
-    await ok('rmi', `${NAME}/big:1`)
-    await daemon.inside('tc', 'qdisc', 'add', 'dev', 'lo', 'root', 'tbf', 'rate', '40mbit', 'burst', '512k', 'latency', '50ms')
+    await onlyThere('big:1', 12_000_000)
+    await slowLink()
     const pull = async (until_: (line: string) => boolean): Promise<readonly string[]> => {
       const lines: string[] = []
       const response = await daemon.api.send('POST', '/images/create', { query: { fromImage: `${NAME}/big`, tag: '1' } })
@@ -100,7 +107,7 @@ describe('images and registries', { skip }, () => {
     await first
     await daemon.kill()
     await daemon.start()
-    await daemon.inside('tc', 'qdisc', 'del', 'dev', 'lo', 'root')
+    await fullSpeed()
     const second = await pull(() => false)
     const resumed = second.find((line) => /Resuming download/.test(line)) ?? ''
     assert.ok(current(resumed) > 2_000_000, `it went on at ${current(resumed)}: ${second.join('')}`)
@@ -109,17 +116,15 @@ describe('images and registries', { skip }, () => {
     await ok('rmi', `${NAME}/big:1`)
   })
   it('a client that goes away ends its pull; the same pull by another goes on', { skip: skipSlow }, async () => {
-    await load(`${NAME}/two:1`, noise(6_000_000))
-    await ok('push', '-q', `${NAME}/two:1`)
-    await ok('rmi', `${NAME}/two:1`)
-    await daemon.inside('tc', 'qdisc', 'add', 'dev', 'lo', 'root', 'tbf', 'rate', '40mbit', 'burst', '512k', 'latency', '50ms')
+    await onlyThere('two:1', 6_000_000)
+    await slowLink()
     const start = (): ChildProcess => spawn(`${root}/build/node`, [`${root}/build/gantry.cjs`, '-H', daemon.host, 'pull', `${NAME}/two:1`], { stdio: 'ignore' })
     const [one, two] = [start(), start()]
     const done = new Promise((resolve) => two.once('exit', resolve))
     await until('it downloads', () => readdirSync(`${daemon.home}/data/staging`).some((name) => name.endsWith('.part')))
     one.kill('SIGKILL')
     assert.equal(await done, 0)
-    await daemon.inside('tc', 'qdisc', 'del', 'dev', 'lo', 'root')
+    await fullSpeed()
     await ok('rmi', `${NAME}/two:1`)
   })
   it('skopeo and the genuine client read what we pushed, and we what they did', { skip: skipSkopeo }, async () => {
@@ -175,17 +180,13 @@ describe('images and registries', { skip }, () => {
     }
   })
   it('a mirror of any registry answers for it; what it lacks is asked for at the registry itself', async () => {
-    await load(`${NAME}/theirs:1`, noise(40_000))
-    await ok('push', '-q', `${NAME}/theirs:1`)
-    await ok('rmi', `${NAME}/theirs:1`)
+    await onlyThere('theirs:1', 40_000)
     assert.match(await ok('pull', 'mirrored.example/theirs:1'), /Downloaded newer image for mirrored\.example\/theirs:1/)
     await ok('rmi', 'mirrored.example/theirs:1')
     assert.match((await gantry('pull', 'mirrored.example/lacking:1')).err, /https:\/\/mirrored\.example/)
   })
   it('a pull-through cache serves what it has seen, also when the registry behind it is gone', async () => {
-    await load(`${NAME}/cached:1`, noise(60_000))
-    await ok('push', '-q', `${NAME}/cached:1`)
-    await ok('rmi', `${NAME}/cached:1`)
+    await onlyThere('cached:1', 60_000)
     const behind = await serveBeside(daemon, `${root}/build/gantry-registry.cjs`, 'serve', '-l', '127.0.0.1:5003', '--root', `${daemon.home}/registry`)
     const proxy = await serveBeside(daemon, `${root}/build/gantry-registry.cjs`, 'serve', '-l', '127.0.0.1:5002', '--root', `${daemon.home}/proxy`, '--proxy', 'http://127.0.0.1:5003')
     try {

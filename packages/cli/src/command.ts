@@ -49,3 +49,9 @@ export function filterQuery(filters: readonly string[]): string | undefined {
   }
   return JSON.stringify(map)
 }
+
+/** Name and tag of an image; a colon before the last slash belongs to the host. */
+export const splitTag = (name: string): readonly [string, string] => {
+  const colon = name.lastIndexOf(':')
+  return colon > name.lastIndexOf('/') ? [name.slice(0, colon), name.slice(colon + 1)] : [name, '']
+}

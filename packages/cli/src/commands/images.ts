@@ -1,7 +1,7 @@
 import { createReadStream, createWriteStream } from 'node:fs'
 import { pipeline } from 'node:stream/promises'
 import { EngineError, humanDuration, humanSize } from '@gantry/std'
-import { type Command, type Context, each, filterQuery } from '../command.ts'
+import { type Command, type Context, each, filterQuery, splitTag } from '../command.ts'
 import type { Parsed } from '../flags.ts'
 import { listing, short } from '../output.ts'
 import { showProgress } from '../progress.ts'
@@ -48,11 +48,6 @@ async function images(context: Context, parsed: Parsed): Promise<number> {
   if (parsed.bool('quiet')) process.stdout.write([...new Set(items.map((item) => item.ID))].map((id) => `${id}\n`).join(''))
   else process.stdout.write(listing(items, parsed.text('format'), [['REPOSITORY', (i) => i.Repository], ['TAG', (i) => i.Tag], ...(parsed.bool('digests') ? [['DIGEST', (i: { readonly Digest: string }) => i.Digest] as const] : []), ['IMAGE ID', (i) => i.ID], ['CREATED', (i) => i.CreatedSince], ['SIZE', (i) => i.Size]], { Repository: 'REPOSITORY', Tag: 'TAG', ID: 'IMAGE ID', CreatedSince: 'CREATED', CreatedAt: 'CREATED AT', Size: 'SIZE', Digest: 'DIGEST' }))
   return 0
-}
-
-const splitTag = (name: string): readonly [string, string] => {
-  const colon = name.lastIndexOf(':')
-  return colon > name.lastIndexOf('/') ? [name.slice(0, colon), name.slice(colon + 1)] : [name, '']
 }
 
 async function importImage(context: Context, parsed: Parsed): Promise<number> {

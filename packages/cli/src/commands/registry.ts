@@ -1,6 +1,6 @@
 import { createInterface } from 'node:readline/promises'
 import { collect, EngineError } from '@gantry/std'
-import { type Command, type Context, filterQuery } from '../command.ts'
+import { type Command, type Context, filterQuery, splitTag } from '../command.ts'
 import { authHeader, configDirectory, openCredentials, serverNamed } from '../credentials.ts'
 import type { Parsed } from '../flags.ts'
 import { listing } from '../output.ts'
@@ -10,8 +10,8 @@ import { showProgress } from '../progress.ts'
 function splitImage(image: string): { readonly name: string; readonly tag: string } {
   const at = image.indexOf('@')
   if (at >= 0) return { name: image.slice(0, at), tag: image.slice(at + 1) }
-  const colon = image.lastIndexOf(':')
-  return colon > image.lastIndexOf('/') ? { name: image.slice(0, colon), tag: image.slice(colon + 1) } : { name: image, tag: '' }
+  const [name, tag] = splitTag(image)
+  return { name, tag }
 }
 
 /** Pulls one image and shows how far it is. */

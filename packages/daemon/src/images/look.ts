@@ -2,10 +2,9 @@ import { type Credentials, DEFAULT_DOMAIN, familiarName, INDEX_OF_DEFAULT, parse
 import { asInteger, asList, asObject, asString, EngineError } from '@gantry/std'
 import type { Filters } from '../server/filters.ts'
 import type { Registries } from './registries.ts'
-import { askPlaces, pullFailure } from './resolve.ts'
+import { askPlaces, fetchConfig, pullFailure } from './resolve.ts'
 
 const PLATFORM_LIMIT = 64
-const CONFIG_LIMIT = 8 << 20
 const SEARCH_LIMIT = 100
 
 /** `GET /distribution/{name}/json`: what a name stands for in its registry, and for which platforms. */
@@ -16,11 +15,7 @@ export async function lookAt(registries: Registries, reference: Reference, crede
     const parsed = parseManifest(raw.bytes, raw.mediaType)
     const Descriptor = { mediaType: parsed.mediaType, digest: raw.digest, size: raw.bytes.length }
     if (parsed.kind === 'index') return { Descriptor, Platforms: parsed.manifests.flatMap((one) => (one.platform === undefined ? [] : [one.platform])).slice(0, PLATFORM_LIMIT) }
-    if (parsed.config.size > CONFIG_LIMIT) throw new EngineError('invalid', `image configuration of ${parsed.config.size} bytes, more than ${CONFIG_LIMIT}`)
-    const { stream } = await client.blob(reference.path, parsed.config.digest, 0, signal)
-    const chunks: Buffer[] = []
-    for await (const chunk of stream as AsyncIterable<Buffer>) chunks.push(chunk)
-    const config = asObject(JSON.parse(Buffer.concat(chunks).toString('utf8')), 'config')
+    const config = asObject(JSON.parse((await fetchConfig(client, reference.path, parsed.config, signal)).toString('utf8')), 'config')
     return { Descriptor, Platforms: [{ architecture: asString(config['architecture'], 'architecture'), os: asString(config['os'], 'os'), ...(config['variant'] !== undefined && { variant: asString(config['variant'], 'variant') }) }] }
   }).catch((error: unknown) => {
     throw pullFailure(error, reference)

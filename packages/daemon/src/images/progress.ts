@@ -16,6 +16,12 @@ export interface ProgressMessage {
 export type Tell = (message: ProgressMessage) => void
 
 const BAR = 50
+const SHORT = 12
+
+/** What people are shown of a digest. */
+export function shortDigest(digest: string): string {
+  return digest.slice('sha256:'.length, 'sha256:'.length + SHORT)
+}
 
 /** `[=====>     ]  1.2MB/3.4MB`, for clients that draw nothing themselves. */
 export function progressBar(current: number, total: number): string {

@@ -1,16 +1,14 @@
 import { chainIds, type Graph, type Image, parseImageConfig } from '@gantry/graph'
-import { type Credentials, canonicalName, familiarName, familiarString, hostPlatform, isForeignLayer, type Manifest, parseReference, type Platform, type Reference, type RegistryClient } from '@gantry/registry'
-import { collect, type Descriptor, digestOf, EngineError, isEngineError, logger } from '@gantry/std'
+import { type Credentials, canonicalName, familiarName, familiarString, hostPlatform, isForeignLayer, type Manifest, parseReference, type Platform, type Reference } from '@gantry/registry'
+import { type Descriptor, EngineError, isEngineError, logger } from '@gantry/std'
 import type { ImageProcess } from './process/client.ts'
-import type { OpProgress, RemotePlace } from './process/protocol.ts'
-import { layerMessage, type Tell } from './progress.ts'
+import { fromAnswer, type OpProgress, type RemotePlace } from './process/protocol.ts'
+import { layerMessage, shortDigest, type Tell } from './progress.ts'
 import type { Registries } from './registries.ts'
-import { askPlaces, pullFailure, type ResolvedImage, resolveImageManifest } from './resolve.ts'
+import { askPlaces, fetchConfig, pullFailure, type ResolvedImage, resolveImageManifest } from './resolve.ts'
 import type { Transfers } from './transfers.ts'
 
 const log = logger('daemon.images.pull')
-const CONFIG_LIMIT = 8 << 20
-const SHORT = 12
 /** Times that a pull begins anew when layers go away under it. */
 const ROUNDS = 3
 
@@ -30,17 +28,6 @@ export interface PullRequest {
   readonly credentials: Credentials
   readonly tell: Tell
   readonly signal: AbortSignal | undefined
-}
-
-const shortOf = (digest: string): string => digest.slice('sha256:'.length, 'sha256:'.length + SHORT)
-
-async function fetchConfig(client: RegistryClient, name: string, descriptor: Descriptor, signal: AbortSignal | undefined): Promise<Buffer> {
-  if (descriptor.size > CONFIG_LIMIT) throw new EngineError('invalid', `image configuration of ${descriptor.size} bytes, more than ${CONFIG_LIMIT}`)
-  const { stream } = await client.blob(name, descriptor.digest, 0, signal)
-  const raw = await collect(stream, CONFIG_LIMIT)
-  const seen = digestOf(raw)
-  if (seen !== descriptor.digest) throw new EngineError('invalid', `image config verification failed for digest ${descriptor.digest}: what the registry gave has ${seen}`)
-  return raw
 }
 
 function checkLayers(manifest: Manifest, diffIds: readonly string[]): void {
@@ -66,7 +53,7 @@ function tellLayer(tell: Tell, id: string): (progress: OpProgress) => void {
 async function fetchOne(ports: PullPorts, remote: RemotePlace, layer: Descriptor, diffId: string, chainId: string, report: (progress: OpProgress) => void, signal: AbortSignal): Promise<void> {
   const { layers, staging } = ports.graph
   if (layers.get(chainId) !== undefined || layers.settled(chainId) !== undefined) return
-  const part = `${staging}/${layer.digest.slice('sha256:'.length)}-${shortOf(chainId)}.part`
+  const part = `${staging}/${layer.digest.slice('sha256:'.length)}-${shortDigest(chainId)}.part`
   let resumed = false
   const attempt = async (): Promise<void> => {
     const staged = await layers.stage()
@@ -76,7 +63,7 @@ async function fetchOne(ports: PullPorts, remote: RemotePlace, layer: Descriptor
         report(progress)
       }
       const written = await ports.work.run('fetch-layer', { remote, digest: layer.digest, size: layer.size, part, target: staged.target, diffId }, { onProgress, signal })
-      await layers.settle(staged, { ...written, rest: written.rest === undefined ? undefined : Buffer.from(written.rest, 'base64') }, chainId)
+      await layers.settle(staged, fromAnswer(written), chainId)
     } catch (error) {
       layers.unstage(staged.place)
       throw error
@@ -101,7 +88,7 @@ async function fetchLayers(ports: PullPorts, remote: RemotePlace, manifest: Mani
   const missing = chains.flatMap((chainId, index) => {
     const [layer, diffId] = [manifest.layers[index], diffIds[index]]
     if (layer === undefined || diffId === undefined) return []
-    const id = shortOf(layer.digest)
+    const id = shortDigest(layer.digest)
     const there = graph.layers.get(chainId) !== undefined || graph.layers.settled(chainId) !== undefined
     request.tell(layerMessage(id, there ? 'Already exists' : 'Pulling fs layer'))
     return there ? [] : [{ chainId, layer, diffId, id }]
@@ -172,7 +159,7 @@ async function fetchStacked(ports: PullPorts, remote: RemotePlace, manifest: Man
   for (const [index, chainId] of chains.entries()) {
     const [layer, diffId] = [manifest.layers[index], diffIds[index] ?? '']
     if (layer === undefined) continue
-    const id = shortOf(layer.digest)
+    const id = shortDigest(layer.digest)
     if (ports.graph.layers.get(chainId) !== undefined) {
       request.tell(layerMessage(id, 'Already exists'))
       continue
@@ -182,7 +169,7 @@ async function fetchStacked(ports: PullPorts, remote: RemotePlace, manifest: Man
     await ports.transfers.run(
       chainId,
       async (report, signal) => {
-        const part = `${ports.graph.staging}/${layer.digest.slice('sha256:'.length)}-${shortOf(chainId)}.part`
+        const part = `${ports.graph.staging}/${layer.digest.slice('sha256:'.length)}-${shortDigest(chainId)}.part`
         ports.graph.discard(tar)
         await ports.work.run('fetch-layer', { remote, digest: layer.digest, size: layer.size, part, target: { kind: 'tar', path: tar }, diffId }, { onProgress: report, signal })
         await ports.graph.registerFile(tar, chains[index - 1], diffId)

@@ -2,7 +2,7 @@ import type { Graph, Image, KnownBlob, Layer } from '@gantry/graph'
 import { type Credentials, canonicalName, familiarName, MEDIA, parseManifest, type Reference, type RegistryClient } from '@gantry/registry'
 import { type Descriptor, digestOf, EngineError } from '@gantry/std'
 import type { ImageProcess } from './process/client.ts'
-import { layerMessage, type Tell } from './progress.ts'
+import { layerMessage, shortDigest, type Tell } from './progress.ts'
 import type { Registries } from './registries.ts'
 import { askPlaces } from './resolve.ts'
 import type { Transfers } from './transfers.ts'
@@ -31,11 +31,9 @@ interface Target {
   readonly request: PushRequest
 }
 
-const SHORT = 12
 /** Blobs of one layer that the registry is asked for before the layer is packed. */
 const CANDIDATES = 4
 
-const shortOf = (digest: string): string => digest.slice('sha256:'.length, 'sha256:'.length + SHORT)
 const known = ({ digest, size, mediaType }: KnownBlob): Descriptor => ({ digest, size, mediaType })
 
 /** The layer as the registry has it already, or can take it over from a repository beside. */
@@ -64,7 +62,7 @@ async function alreadyThere(ports: PushPorts, { client, request }: Target, layer
 async function pushLayer(ports: PushPorts, target: Target, layer: Layer): Promise<Descriptor> {
   const { request, client } = target
   const { reference, tell, signal } = request
-  const id = shortOf(layer.diffId)
+  const id = shortDigest(layer.diffId)
   tell(layerMessage(id, 'Preparing'))
   const there = await alreadyThere(ports, target, layer, id)
   if (there !== undefined) {

@@ -1,16 +1,8 @@
 import { type Credentials, ANONYMOUS, choosePlatform, createRegistryClient, familiarName, familiarString, type Index, type Manifest, parseManifest, type Platform, type RawManifest, type Reference, type RegistryClient, RegistryError } from '@gantry/registry'
-import { EngineError, isEngineError, logger, messageOf } from '@gantry/std'
+import { collect, type Descriptor, digestOf, EngineError, isEngineError, logger, messageOf } from '@gantry/std'
 import type { Registries, RegistryPlace } from './registries.ts'
 
 const log = logger('daemon.images.resolve')
-
-/** A registry that has what was asked for. */
-export interface Found {
-  readonly client: RegistryClient
-  readonly place: RegistryPlace
-  readonly credentials: Credentials
-  readonly raw: RawManifest
-}
 
 /** An image that was found in a registry: what its name stands for, and the manifest for one platform. */
 export interface ResolvedImage {
@@ -66,4 +58,16 @@ export async function resolveImageManifest(client: RegistryClient, name: string,
     raw = await client.manifest(name, chosen.digest, signal)
   }
   throw new EngineError('invalid', `${name}: indexes nest deeper than ${DEPTH_LIMIT}`)
+}
+
+const CONFIG_LIMIT = 8 << 20
+
+/** An image's configuration, checked against its digest. */
+export async function fetchConfig(client: RegistryClient, name: string, descriptor: Descriptor, signal: AbortSignal | undefined): Promise<Buffer> {
+  if (descriptor.size > CONFIG_LIMIT) throw new EngineError('invalid', `image configuration of ${descriptor.size} bytes, more than ${CONFIG_LIMIT}`)
+  const { stream } = await client.blob(name, descriptor.digest, 0, signal)
+  const raw = await collect(stream, CONFIG_LIMIT)
+  const seen = digestOf(raw)
+  if (seen !== descriptor.digest) throw new EngineError('invalid', `image config verification failed for digest ${descriptor.digest}: what the registry gave has ${seen}`)
+  return raw
 }

@@ -1,6 +1,7 @@
 import { closeSync, ftruncateSync, openSync, readSync, rmSync, writeSync } from 'node:fs'
 import { digester } from '@gantry/std'
-import { BLOCK, type IndexedEntry, writeLayerIndex } from '../erofs/layer-index.ts'
+import { type IndexedEntry, writeLayerIndex } from '../erofs/layer-index.ts'
+import { BLOCK } from '../tar-header.ts'
 import { tarParser } from '../tar-parser.ts'
 import type { LayerWriter } from './layer-writer.ts'
 

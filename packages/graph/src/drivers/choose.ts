@@ -37,8 +37,8 @@ async function probe(name: string, { root, trees, scratch }: ChooseOptions): Pro
   const trash: Discarder = { discard: (path) => rmSync(path, { recursive: true, force: true }), empty: async () => undefined, flush: () => undefined }
   try {
     const driver = makeDriver(name, home, trash, trees)
-    const place = { cacheId: newId().slice(0, 26), link: newId().slice(0, 26) }
-    const layer = { ...place, link: place.cacheId }
+    const cacheId = newId().slice(0, 26)
+    const layer = { cacheId, link: cacheId }
     const target = await driver.create(layer, [], `${home}/skeleton`)
     if (target.kind !== 'tree') {
       const writer = layerWriter(target)

@@ -2,7 +2,7 @@ import { existsSync, mkdirSync, readdirSync, statfsSync, symlinkSync, unlinkSync
 import { type Discarder, EngineError, exists } from '@gantry/std'
 import { putComposition } from '../erofs/compose.ts'
 import { erofsView } from '../erofs/reader.ts'
-import type { GraphDriver, LayerPlace, RootRecipe } from '../driver.ts'
+import type { Composition, GraphDriver, LayerPlace, RootRecipe } from '../driver.ts'
 import { directoryView, type LayerView } from '../layered-fs.ts'
 import { BACKING, INIT_LINK, makeInitLayer, MOUNT_DATA_LIMIT } from './overlay-init.ts'
 
@@ -25,10 +25,13 @@ export function erofsDriver(root: string, trash: Discarder): GraphDriver {
   const tarOf = (place: LayerPlace): string => `${home}/${place.cacheId}/tar`
   const metaOf = (place: LayerPlace): string => `${home}/${place.cacheId}/meta`
   const views = new Map<string, LayerView>()
-  const compose = (parents: readonly LayerPlace[]): void => {
+  const composition = (parents: readonly LayerPlace[]): Composition | undefined => {
     const [top] = parents
-    if (top === undefined || exists(metaOf(top))) return
-    putComposition({ indexes: parents.map((place) => `${home}/${place.cacheId}/index`), to: metaOf(top) })
+    return top === undefined || exists(metaOf(top)) ? undefined : { indexes: parents.map((place) => `${home}/${place.cacheId}/index`), to: metaOf(top) }
+  }
+  const compose = (parents: readonly LayerPlace[]): void => {
+    const missing = composition(parents)
+    if (missing !== undefined) putComposition(missing)
   }
   const imageView = (parents: readonly LayerPlace[]): readonly LayerView[] => {
     const [top] = parents
@@ -66,10 +69,7 @@ export function erofsDriver(root: string, trash: Discarder): GraphDriver {
       symlinkSync(`../${place.cacheId}/tar`, `${home}/l/${short(place)}`)
       return { kind: 'tar', path: tarOf(place), index: `${home}/${place.cacheId}/index` }
     },
-    composition(parents) {
-      const [top] = parents
-      return top === undefined || exists(metaOf(top)) ? undefined : { indexes: parents.map((place) => `${home}/${place.cacheId}/index`), to: metaOf(top) }
-    },
+    composition,
     async createContainer(id, parents) {
       compose(parents)
       mkdirSync(`${home}/${id}`, { mode: 0o710 })

@@ -2,9 +2,6 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { zstdCompressSync, zstdDecompressSync } from 'node:zlib'
 import type { TarEntry } from '../tar-header.ts'
 
-/** Bytes of a block, of archives and of file systems over them alike. */
-export const BLOCK = 512
-
 /** A member of a layer, and the block of the layer's file where its content begins. */
 export interface IndexedEntry {
   readonly entry: TarEntry

@@ -3,7 +3,7 @@ import { FILE_TYPE } from '@gantry/linux'
 import { EngineError } from '@gantry/std'
 import type { LayerView, SeenFile } from '../layered-fs.ts'
 import { DEVICE, DIRENT_BYTES, INODE, MAGIC, SLOT_BYTES, SUPER, XATTR_HEADER_BYTES } from './format.ts'
-import { BLOCK } from './layer-index.ts'
+import { BLOCK } from '../tar-header.ts'
 
 interface Found {
   readonly at: number

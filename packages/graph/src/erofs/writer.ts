@@ -1,6 +1,6 @@
 import { FILE_TYPE } from '@gantry/linux'
 import { BLOCK_BITS, COMPAT_MTIME, DEVICE, DIRENT_BYTES, INCOMPAT_DEVICE_TABLE, INODE, inodeFormat, LAYOUT, MAGIC, NO_BLOCK, SLOT_BYTES, SUPER, XATTR_HEADER_BYTES, XATTR_PREFIXES } from './format.ts'
-import { BLOCK } from './layer-index.ts'
+import { BLOCK } from '../tar-header.ts'
 import type { Inode } from './merge.ts'
 
 const align = (value: number, to: number): number => Math.ceil(value / to) * to

@@ -4,7 +4,7 @@ import { connect, type Socket } from 'node:net'
 import { createInterface } from 'node:readline'
 import type { SpoolArchive, WriteLayer } from '@gantry/graph'
 import { EngineError, type ErrorKind, hasCode, logger, randomHex, writePaced } from '@gantry/std'
-import type { ImageOp, ImageOps, OpProgress, Reply } from './protocol.ts'
+import { fromAnswer, type ImageOp, type ImageOps, type OpProgress, type Reply } from './protocol.ts'
 
 const log = logger('daemon.images.process')
 
@@ -123,8 +123,7 @@ export function createImageProcess({ file, directory }: { readonly file: string;
 /** Has layers written by the image process. */
 export function writeLayerWith(work: ImageProcess): WriteLayer {
   return async (tar, target, diffId) => {
-    const written = await work.run('unpack', { target, diffId }, { body: tar })
-    return { ...written, rest: written.rest === undefined ? undefined : Buffer.from(written.rest, 'base64') }
+    return fromAnswer(await work.run('unpack', { target, diffId }, { body: tar }))
   }
 }
 

@@ -4,7 +4,7 @@ import { decompressed, layerWriter } from '@gantry/graph'
 import { createRegistryClient, type RegistryClient, RegistryError } from '@gantry/registry'
 import { digester, EngineError, isEngineError, messageOf } from '@gantry/std'
 import { type Isal, openIsal } from './isal.ts'
-import type { FetchLayer, OpProgress, WrittenAnswer } from './protocol.ts'
+import { type FetchLayer, type OpProgress, toAnswer, type WrittenAnswer } from './protocol.ts'
 import { threadedWriter } from './sink-thread.ts'
 
 const CHUNK = 1 << 20
@@ -138,7 +138,7 @@ async function attempt(client: RegistryClient, input: FetchLayer, report: Report
   }
   const written = await writer.close()
   if (written.diffId !== input.diffId) throw new EngineError('invalid', `layer ${input.digest}: its content has the digest ${written.diffId}, the image says ${input.diffId}`)
-  return { ...written, rest: written.rest?.toString('base64') }
+  return toAnswer(written)
 }
 
 /** Brings a layer from a registry. What came of a blob that proves wrong is thrown away, so that nobody builds on it. */

@@ -1,4 +1,4 @@
-import type { Composition, LayerSource, LayerTarget, SpooledArchive } from '@gantry/graph'
+import type { Composition, LayerSource, LayerTarget, SpooledArchive, WrittenLayer } from '@gantry/graph'
 import type { Credentials, RegistryEndpoint } from '@gantry/registry'
 
 /** Where content comes from or goes to, and who asks. */
@@ -29,6 +29,16 @@ export interface WrittenAnswer {
   readonly bytes: number
   /** Base64; see `WrittenLayer.rest`. */
   readonly rest: string | undefined
+}
+
+/** For the way to the other process. */
+export function toAnswer(written: WrittenLayer): WrittenAnswer {
+  return { ...written, rest: written.rest?.toString('base64') }
+}
+
+/** And back. */
+export function fromAnswer(answer: WrittenAnswer): WrittenLayer {
+  return { ...answer, rest: answer.rest === undefined ? undefined : Buffer.from(answer.rest, 'base64') }
 }
 
 /** A layer to be sent. */

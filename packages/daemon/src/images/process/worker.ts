@@ -3,7 +3,7 @@ import { parentPort, type MessagePort, workerData } from 'node:worker_threads'
 import { putComposition, spoolHere, writeHere } from '@gantry/graph'
 import { EngineError, isEngineError, messageOf } from '@gantry/std'
 import { fetchLayer } from './fetch-layer.ts'
-import type { ImageOp, ImageOps, OpProgress, Reply, WrittenAnswer } from './protocol.ts'
+import { type ImageOp, type ImageOps, type OpProgress, type Reply, type WrittenAnswer, toAnswer } from './protocol.ts'
 import { pushLayer } from './push-layer.ts'
 import { serveSink, type SinkData } from './sink-thread.ts'
 import { countUsage } from './usage.ts'
@@ -56,7 +56,7 @@ function body(taken: (bytes: number) => void): Body {
 async function unpack(input: ImageOps['unpack']['input'], source: AsyncIterable<Buffer>): Promise<WrittenAnswer> {
   const written = await writeHere(source, input.target, input.diffId)
   if (input.diffId !== undefined && written.diffId !== input.diffId) throw new EngineError('invalid', `layer digest mismatch: expected ${input.diffId}, got ${written.diffId}`)
-  return { ...written, rest: written.rest?.toString('base64') }
+  return toAnswer(written)
 }
 
 type Runner<Op extends ImageOp> = (input: ImageOps[Op]['input'], report: (progress: OpProgress) => void, signal: AbortSignal, source: AsyncIterable<Buffer>) => Promise<ImageOps[Op]['output']>
