@@ -104,3 +104,12 @@ export function watchMemory(p: ProgramBuilder, plan: StartPlan): Register | unde
   })
   return fd
 }
+
+/** Makes the container's cgroups with all that belongs to them, before there is a process. */
+export function prepareCgroup(p: ProgramBuilder, plan: StartPlan): { readonly entry: CgroupEntry; readonly lacking: Register | undefined } {
+  makeCgroup(p, plan)
+  const entry = openCgroup(p, plan.cgroup)
+  const lacking = watchMemory(p, plan)
+  attachDevicePolicy(p, plan, entry)
+  return { entry, lacking }
+}

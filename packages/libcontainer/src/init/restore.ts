@@ -1,5 +1,5 @@
 import { AT, CLONE, O, PR, type ProgramBuilder, type Register, type SyscallProgram, syscallProgram } from '@gantry/linux'
-import { attachDevicePolicy, type CgroupEntry, cloneProcess, closeCgroup, enterCgroup, makeCgroup, openCgroup, watchMemory } from './cgroup.ts'
+import { type CgroupEntry, cloneProcess, closeCgroup, enterCgroup, prepareCgroup } from './cgroup.ts'
 import { awaitWell, HOST_ENVIRONMENT } from './child.ts'
 import { CRIU_FLAGS, type ExternalMounts, keyOf } from './dump.ts'
 import { networkInside } from './external.ts'
@@ -74,10 +74,7 @@ export function restoreProgram(plan: RestorePlan): SyscallProgram {
     for (const one of [pid, holder]) p.op('no process yet', 'move', [0], { to: one })
     for (const unused of [SHIM_REGISTERS.devpts, SHIM_REGISTERS.mounts]) p.op('nothing is held here', 'move', [-1], { to: unused, ignore: true })
     p.phase('cgroup')
-    makeCgroup(p, plan)
-    const entry = openCgroup(p, plan.cgroup)
-    const lacking = watchMemory(p, plan)
-    attachDevicePolicy(p, plan, entry)
+    const { entry, lacking } = prepareCgroup(p, plan)
     p.phase('stdio')
     const listener = listenForDaemon(p, plan.socketPath)
     const stdio = openStdio(p, plan.spec.process, plan.stdio)

@@ -1,6 +1,6 @@
 import { AT, CLONE, type Label, O, type ProgramBuilder, type Register, SOCKET, SOCKET_ADDRESS_BYTES, socketAddress, type SyscallProgram, syscallProgram } from '@gantry/linux'
 import type { OciLinux } from '../spec/oci.ts'
-import { attachDevicePolicy, cloneProcess, closeCgroup, makeCgroup, openCgroup, watchMemory } from './cgroup.ts'
+import { cloneProcess, closeCgroup, prepareCgroup } from './cgroup.ts'
 import { runHooks } from './hooks.ts'
 import { setLimits } from './identity.ts'
 import { beforeMounts, CLONE_FLAGS, type GoPipe, holdNamespaces, initSide } from './init-side.ts'
@@ -153,10 +153,7 @@ export function startProgram(plan: StartPlan): SyscallProgram {
     p.op('where failures go', 'onFail', [failed])
     p.op('no process yet', 'move', [0], { to: pid })
     p.phase('cgroup')
-    makeCgroup(p, plan)
-    const entry = openCgroup(p, plan.cgroup)
-    const lacking = watchMemory(p, plan)
-    attachDevicePolicy(p, plan, entry)
+    const { entry, lacking } = prepareCgroup(p, plan)
     p.phase('stdio')
     const listener = listenForDaemon(p, plan.socketPath)
     const devpts = plan.spec.mounts.find((mount) => mount.type === 'devpts')

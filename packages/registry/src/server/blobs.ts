@@ -60,7 +60,7 @@ async function take(request: RegistryRequest, upload: StoredUpload): Promise<voi
     const length = request.message.headers['content-length']
     if (length !== undefined && Number(length) !== end - start + 1) throw new Refusal(400, 'SIZE_INVALID', `Content-Range names ${end - start + 1} bytes, Content-Length ${length}`)
   }
-  for await (const chunk of request.message as AsyncIterable<Buffer>) upload.append(chunk)
+  await upload.take(request.message)
 }
 
 async function finish(store: RegistryStore, request: RegistryRequest, upload: StoredUpload, wanted: string): Promise<void> {

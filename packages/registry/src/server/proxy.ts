@@ -1,4 +1,4 @@
-import { digester, EngineError, isDigest, keyedLock, logger, messageOf } from '@gantry/std'
+import { EngineError, isDigest, keyedLock, logger, messageOf } from '@gantry/std'
 import { createRegistryClient, type RegistryClient, type RegistryEndpoint, RegistryError } from '../client.ts'
 import type { Credentials } from '../auth.ts'
 import { parseManifest } from '../manifest.ts'
@@ -36,12 +36,8 @@ export function createProxy(store: RegistryStore, endpoint: RegistryEndpoint, cr
     const { stream } = await client.blob(name, digest, 0)
     const upload = store.startUpload(name)
     try {
-      const sum = digester()
-      for await (const chunk of stream as AsyncIterable<Buffer>) {
-        sum.update(chunk)
-        upload.append(chunk)
-      }
-      const seen = sum.digest()
+      await upload.take(stream)
+      const seen = await upload.digest()
       if (seen !== digest) throw new EngineError('unavailable', `${endpoint.base} gave other content for ${digest}: ${seen}`)
       store.finishUpload(name, upload.id, digest)
     } catch (error) {

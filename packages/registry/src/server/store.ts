@@ -19,7 +19,8 @@ export interface StoredManifest {
 export interface StoredUpload {
   readonly id: string
   size(): number
-  append(chunk: Uint8Array): void
+  /** Takes bytes to its end. */
+  take(source: AsyncIterable<Uint8Array>): Promise<void>
   /** Digest of everything so far. */
   digest(): Promise<string>
 }
@@ -96,14 +97,16 @@ export function openRegistryStore(root: string): RegistryStore {
     return {
       id,
       size: () => statSync(path).size,
-      append(chunk) {
+      async take(source) {
         const fd = openSync(path, 'a', 0o600)
         try {
-          for (let from = 0; from < chunk.length; ) from += writeSync(fd, chunk, from)
+          for await (const chunk of source) {
+            for (let from = 0; from < chunk.length; ) from += writeSync(fd, chunk, from)
+            sums.get(id)?.update(chunk)
+          }
         } finally {
           closeSync(fd)
         }
-        sums.get(id)?.update(chunk)
       },
       async digest() {
         const sum = sums.get(id)
