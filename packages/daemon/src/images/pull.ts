@@ -49,11 +49,16 @@ function tellLayer(tell: Tell, id: string): (progress: OpProgress) => void {
   }
 }
 
+/** Where a blob's bytes are kept until its layer is complete; the same blob may stand at several places of an image. */
+function partOf(graph: Graph, layer: Descriptor, chainId: string): string {
+  return `${graph.staging}/${layer.digest.slice('sha256:'.length)}-${shortDigest(chainId)}.part`
+}
+
 /** Brings one layer into the store, complete and checked. */
 async function fetchOne(ports: PullPorts, remote: RemotePlace, layer: Descriptor, diffId: string, chainId: string, report: (progress: OpProgress) => void, signal: AbortSignal): Promise<void> {
-  const { layers, staging } = ports.graph
+  const { layers } = ports.graph
   if (layers.get(chainId) !== undefined || layers.settled(chainId) !== undefined) return
-  const part = `${staging}/${layer.digest.slice('sha256:'.length)}-${shortDigest(chainId)}.part`
+  const part = partOf(ports.graph, layer, chainId)
   let resumed = false
   const attempt = async (): Promise<void> => {
     const staged = await layers.stage()
@@ -169,7 +174,7 @@ async function fetchStacked(ports: PullPorts, remote: RemotePlace, manifest: Man
     await ports.transfers.run(
       chainId,
       async (report, signal) => {
-        const part = `${ports.graph.staging}/${layer.digest.slice('sha256:'.length)}-${shortDigest(chainId)}.part`
+        const part = partOf(ports.graph, layer, chainId)
         ports.graph.discard(tar)
         await ports.work.run('fetch-layer', { remote, digest: layer.digest, size: layer.size, part, target: { kind: 'tar', path: tar }, diffId }, { onProgress: report, signal })
         await ports.graph.registerFile(tar, chains[index - 1], diffId)
