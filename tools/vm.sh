@@ -1,10 +1,11 @@
 #!/bin/sh
 # Runs a command on a Debian kernel with only cgroup version 2, in QEMU under software emulation, as root in this very file
-# system: read-only, below a tmpfs that takes what is written. Ends with the command's exit code.
+# system: read-only, below a tmpfs that takes what is written. Ends with the command's exit code, or with 124 when the machine
+# was still up after $GANTRY_VM_LIMIT seconds (600).
 #   tools/vm.sh COMMAND [ARGUMENT...]
 # Needs qemu-system-x86, kmod and cpio (Debian packages); the kernel is fetched by name and kept in $GANTRY_CACHE.
 set -eu
-[ $# -gt 0 ] || { sed -n '2,5s/^# //p' "$0" >&2; exit 2; }
+[ $# -gt 0 ] || { sed -n '2,6s/^# //p' "$0" >&2; exit 2; }
 root=$(cd "$(dirname "$0")/.." && pwd -P)
 cache=${GANTRY_CACHE:-/var/cache/gantry-tests}/vm
 fail() { printf 'vm: %s\n' "$*" >&2; exit 125; }
@@ -35,7 +36,7 @@ trap 'rm -rf "$work"' EXIT
 trap 'exit 130' INT TERM
 mkdir -p "$work/initrd/bin" "$work/initrd/modules"
 cp /bin/busybox "$work/initrd/bin/busybox"
-for module in virtio_pci 9pnet_virtio 9p overlay; do
+for module in virtio_pci 9pnet_virtio 9p overlay loop; do
   modprobe -d "$cache/kernel" -S "$version" --show-depends "$module" | sed -n 's/^insmod \([^ ]*\).*/\1/p'
 done | awk '!seen[$0]++' >"$work/modules"
 while read -r file; do cp "$file" "$work/initrd/modules/"; done <"$work/modules"
@@ -87,14 +88,21 @@ for path in "$root" "$(pwd -P)"; do
   case $path in /tmp/* | /run/*) printf '%s\n' "$path" ;; esac
 done | sort -u >"$work/job/hidden"
 : >"$work/exit"
-qemu-system-x86_64 -accel tcg,thread=multi -cpu max,-pku -smp 2 -m 3072 -display none -no-reboot -nodefaults \
+limit=${GANTRY_VM_LIMIT:-600}
+ended=0
+timeout --foreground --kill-after=5 "$limit" qemu-system-x86_64 -accel tcg,thread=multi -cpu max,-pku -smp 1 -m 3072 -display none -no-reboot -nodefaults \
   -kernel "$cache/kernel/boot/vmlinuz-$version" -initrd "$work/initrd.cpio" \
   -append "console=ttyS0 quiet loglevel=1 panic=-1 rdinit=/init cgroup_no_v1=all mitigations=off" \
   -serial stdio -serial "file:$work/exit" \
   -fsdev "local,id=host,path=/,security_model=none,readonly=on,multidevs=remap" -device virtio-9p-pci,fsdev=host,mount_tag=host \
   -fsdev "local,id=kernel,path=$cache/kernel,security_model=none,readonly=on" -device virtio-9p-pci,fsdev=kernel,mount_tag=kernel \
   -fsdev "local,id=job,path=$work/job,security_model=none,readonly=on" -device virtio-9p-pci,fsdev=job,mount_tag=job \
-  </dev/null || fail "QEMU ended with $?"
+  </dev/null || ended=$?
+case $ended in
+  0) ;;
+  124 | 137) printf 'vm: the machine was still up after %s s and was ended\n' "$limit" >&2; exit 124 ;;
+  *) fail "QEMU ended with $ended" ;;
+esac
 code=$(tr -dc 0-9 <"$work/exit")
 [ -n "$code" ] || fail 'the machine ended before the command did'
 exit "$code"

@@ -12,6 +12,8 @@ export interface DaemonConfig {
   readonly pidFile: string
   readonly cgroupParent: string
   readonly storageDriver: string
+  /** What each container may write that does not say so itself; undefined: as much as there is. */
+  readonly containerBytes: number | undefined
   readonly registries: RegistrySettings
   /** Layers at a time; 0: as many as there are cores. */
   readonly downloads: number

@@ -25,6 +25,7 @@ export const FLAGS: readonly Flag[] = [
   { name: 'config-file', kind: 'text', value: '/etc/gantry/daemon.json', help: 'Daemon configuration file' },
   { name: 'cgroup-parent', kind: 'text', value: '/gantry', help: 'Parent cgroup for all containers' },
   { name: 'storage-driver', short: 's', kind: 'text', value: '', help: 'Storage driver to use: erofs, overlay2, btrfs or vfs; the best that works here when none is named' },
+  { name: 'storage-opt', kind: 'list', value: [], key: 'storage-opts', help: 'Storage driver options: DRIVER.size=10g bounds what each container may write' },
   { name: 'registry-mirror', kind: 'list', value: [], key: 'registry-mirrors', help: 'Preferred mirror: URL for the default registry, HOST=URL for any other' },
   { name: 'insecure-registry', kind: 'list', value: [], key: 'insecure-registries', help: 'Registry that may answer without TLS: HOST[:PORT] or a network (CIDR)' },
   { name: 'certs-dir', kind: 'text', value: '/etc/docker/certs.d', help: 'Certificates of registries, a folder a HOST[:PORT]' },
@@ -131,6 +132,17 @@ function compression(text: string): 'gzip' | 'zstd' {
   return text
 }
 
+/** The size that `DRIVER.size` gives to every container, in bytes. */
+function defaultSize(options: readonly string[]): number | undefined {
+  let bytes: number | undefined
+  for (const option of options) {
+    const [, key = '', value = ''] = /^([^=]*)=(.*)$/.exec(option) ?? []
+    if (!/^(erofs|overlay2|btrfs)\.size$/.test(key)) throw new EngineError('invalid', `--storage-opt: unknown option "${option}": expected erofs.size, overlay2.size or btrfs.size`)
+    bytes = parseBytes(value)
+  }
+  return bytes
+}
+
 /** Puts flags and file together and checks them. `root` is where this installation lies. */
 export function readConfig(argv: readonly string[], root: string, env: NodeJS.ProcessEnv): DaemonConfig {
   const values = parseFlags(argv)
@@ -159,6 +171,7 @@ export function readConfig(argv: readonly string[], root: string, env: NodeJS.Pr
     pidFile: text('pidfile'),
     cgroupParent: text('cgroup-parent'),
     storageDriver: text('storage-driver') !== '' ? text('storage-driver') : (env['DOCKER_DRIVER'] ?? ''),
+    containerBytes: defaultSize(list('storage-opt')),
     registries: { mirrors: list('registry-mirror'), insecure: list('insecure-registry'), certificates: text('certs-dir').replace(/\/+$/, '') },
     downloads: positiveInteger(text('max-concurrent-downloads'), 'max-concurrent-downloads'),
     uploads: positiveInteger(text('max-concurrent-uploads'), 'max-concurrent-uploads'),

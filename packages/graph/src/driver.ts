@@ -25,6 +25,12 @@ export interface LayerPlace {
   readonly link: string
 }
 
+/** Bytes that a container may write; `project` is a number that no other container has. */
+export interface SizeLimit {
+  readonly bytes: number
+  readonly project: number
+}
+
 /** Where layers live on disk. */
 export interface GraphDriver {
   readonly name: string
@@ -38,8 +44,8 @@ export interface GraphDriver {
   create(place: LayerPlace, parents: readonly LayerPlace[], skeleton: string): Promise<LayerTarget | { readonly kind: 'tree'; readonly path: string }>
   /** What has to be computed before a root of these layers can be mounted; undefined when it is there. Where nobody does it ahead, the driver does. */
   composition?(parents: readonly LayerPlace[]): Composition | undefined
-  /** Prepares the read-write layer of a container; topmost parent first. */
-  createContainer(id: string, parents: readonly LayerPlace[]): Promise<void>
+  /** Prepares the read-write layer of a container; topmost parent first. A limit that the file system cannot keep is an error, and nothing is left. */
+  createContainer(id: string, parents: readonly LayerPlace[], limit?: SizeLimit): Promise<void>
   /** How the container's root is mounted. */
   recipe(id: string, parents: readonly LayerPlace[], options: { readonly volatile: boolean }): RootRecipe
   /** Lets the root be mounted once more after it was mounted as volatile, which the kernel refuses by itself. */

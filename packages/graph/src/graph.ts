@@ -13,6 +13,7 @@ import { type GraphDb, openGraphDb } from './graphdb.ts'
 import { type Image, type ImageStore, openImages } from './images.ts'
 import { type LayeredFs, layeredFs } from './layered-fs.ts'
 import { type Layer, type LayerStore, openLayers, type WriteLayer } from './layers.ts'
+import { openQuotas } from './quotas.ts'
 import { treeToTar } from './tar-stream.ts'
 import { openTags, type TagStore } from './tags.ts'
 
@@ -30,6 +31,9 @@ export interface Graph extends AsyncDisposable {
   places(image: Image | undefined): readonly LayerPlace[]
   /** Looks into an image, or into a container's files. */
   look(containerId: string | undefined, image: Image | undefined): LayeredFs
+  /** Makes what a container writes into; `bytes` bounds it where the file system can. */
+  createContainer(id: string, image: Image, bytes: number | undefined): Promise<void>
+  removeContainer(id: string): void
   changes(containerId: string, image: Image | undefined): Promise<readonly Change[]>
   /** The container's changes as a layer's tar stream. */
   readChanges<T>(containerId: string, image: Image | undefined, use: (tar: AsyncIterable<Buffer>) => Promise<T>): Promise<T>
@@ -98,9 +102,15 @@ export function openGraph({ root, db, trees, driver: driverName, write, spool }:
     const [, ...below] = driver.views(containerId, places(image))
     return upper === undefined ? comparedChanges(trees, image === undefined ? undefined : treeOf(undefined, image), treeOf(containerId, image)) : overlayChanges(trees, upper, below)
   }
+  const quotas = openQuotas(db, root)
   return {
     driver,
     images,
+    createContainer: (id, image, bytes) => driver.createContainer(id, places(image), bytes === undefined ? undefined : { bytes, project: quotas.take(id) }),
+    removeContainer(id) {
+      driver.remove(id)
+      quotas.release(id)
+    },
     layers,
     tags: openTags(db),
     content: openContent(db),
@@ -139,6 +149,7 @@ export function openGraph({ root, db, trees, driver: driverName, write, spool }:
     discard: (path) => trash.discard(path),
     sweep(containerIds) {
       const known = layers.sweep()
+      quotas.sweep(containerIds)
       for (const id of driver.list()) {
         if (known.has(id) || containerIds.has(id)) continue
         log.warn('removing files that no record names', { id })

@@ -1,10 +1,11 @@
 import type { Socket } from 'node:net'
-import { byteReader, type ByteReader, EngineError } from '@gantry/std'
+import { byteReader, type ByteReader, EngineError, messageOf } from '@gantry/std'
 import { AT, CLONE, MS, O, SOCKET } from './constants.ts'
 import { errnoText } from './errno.ts'
 import type { Launcher } from './launcher.ts'
 import { TREE, WANT } from './ops.table.ts'
 import { type ProgramBuilder, ProgramError, type Register, syscallProgram } from './program.ts'
+import { limitProgram, type TreeLimit } from './quota.ts'
 import { SOCKET_ADDRESS_BYTES, socketAddress, type StreamServer } from './stream-server.ts'
 
 /** A root whose files are read or written: a directory, what a process sees, or a root file system that is mounted for it. */
@@ -33,6 +34,8 @@ export interface Trees {
   write(root: TreeRoot, path: string, options: WriteOptions, feed: (socket: Socket) => Promise<void>): Promise<void>
   /** Makes an empty subvolume of btrfs in a directory, or a snapshot of the one at `from`. */
   subvolume(directory: string, name: string, from: string | undefined): Promise<void>
+  /** Bounds the bytes of an empty directory; `unsupported` where its file system cannot. */
+  limit(path: string, limit: TreeLimit): Promise<void>
   /** Removes a tree. */
   remove(directory: string, name: string): Promise<void>
 }
@@ -179,6 +182,12 @@ export function createTrees(launcher: Launcher, streams: StreamServer): Trees {
         p.call(`make the snapshot ${name}`, 'ioctl', [fd, BTRFS.SNAP_CREATE, blob])
       })
       await launcher.fork(program)
+    },
+    async limit(path, limit) {
+      await launcher.fork(limitProgram(path, limit)).catch((cause: unknown) => {
+        const why = cause instanceof ProgramError ? errnoText(cause.errno) : messageOf(cause)
+        throw new EngineError('unsupported', `the file system of ${path} keeps no quotas (${why}): expected xfs or ext4, mounted with prjquota, or btrfs`, { cause })
+      })
     },
     async remove(directory, name) {
       const program = syscallProgram((p) => {

@@ -12,7 +12,7 @@ import { type ContainerDocument, freshState, type SettledMount } from './record.
 import { settleDevices } from './spec/resources.ts'
 import { settleSecurity, settleSysctls } from './spec/security.ts'
 import type { ContainerStore } from './store.ts'
-import { checkHostConfig, checkUsers, parseSignal } from './request/validate.ts'
+import { checkHostConfig, checkUsers, parseSignal, writableBytes } from './request/validate.ts'
 
 /** What create needs of the rest of the house. */
 export interface CreatePorts {
@@ -25,6 +25,8 @@ export interface CreatePorts {
   /** Names of the runtimes that there are. */
   readonly runtimes: ReadonlySet<string>
   readonly defaultRuntime: string
+  /** What a container may write that does not say so itself. */
+  readonly containerBytes: number | undefined
   /** Containers get users of their own unless they ask for the host's. */
   readonly remapped: boolean
   resolveImage(name: string): Image
@@ -172,7 +174,7 @@ export async function createContainer(ports: CreatePorts, request: CreateRequest
   ports.store.add(container, { durable: !hostConfig.AutoRemove })
   undo.add('forget the container', () => ports.store.remove(container))
   ports.graph.images.touch(image.id)
-  await ports.graph.driver.createContainer(id, ports.graph.places(image))
+  await ports.graph.createContainer(id, image, writableBytes(hostConfig, ports.containerBytes))
   undo.commit()
   ports.emit(container, 'create')
   return { container, warnings: [...warnings, ...warningsFor(config, request.config, hostConfig)] }

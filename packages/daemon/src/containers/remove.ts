@@ -20,7 +20,7 @@ export interface RemovePorts {
 export async function removeContainer(ports: RemovePorts, container: Container, options: { readonly volumes: boolean }): Promise<void> {
   container.removing = true
   if (container.restartTimer !== undefined) clearTimeout(container.restartTimer)
-  ports.graph.driver.remove(container.id)
+  ports.graph.removeContainer(container.id)
   ports.graph.discard(ports.containerDirectory(container.id))
   ports.store.remove(container)
   if (options.volumes) removeAnonymous(ports, container)

@@ -1,10 +1,11 @@
 import { existsSync, mkdirSync, readdirSync, statfsSync, symlinkSync, unlinkSync } from 'node:fs'
+import type { Trees } from '@gantry/linux'
 import { type Discarder, EngineError, exists } from '@gantry/std'
 import { putComposition } from '../erofs/compose.ts'
 import { erofsView } from '../erofs/reader.ts'
 import type { Composition, GraphDriver, LayerPlace, RootRecipe } from '../driver.ts'
 import { directoryView, type LayerView } from '../layered-fs.ts'
-import { BACKING, INIT_LINK, makeInitLayer, MOUNT_DATA_LIMIT } from './overlay-init.ts'
+import { BACKING, INIT_LINK, makeInitLayer, makeUpper, MOUNT_DATA_LIMIT } from './overlay-init.ts'
 
 /** Digits of a layer's id in mount options, which the kernel limits to a page. */
 const SHORT = 12
@@ -16,7 +17,7 @@ const LOWER = 'm'
  * EROFS over the layers' own archives: a layer is its tar file as it came, an image is a small file of metadata that names places in
  * them (kernel Documentation/filesystems/erofs.rst; files as devices since Linux 6.12). Overlayfs makes it writable for a container.
  */
-export function erofsDriver(root: string, trash: Discarder): GraphDriver {
+export function erofsDriver(root: string, trash: Discarder, trees: Trees): GraphDriver {
   const home = `${root}/erofs`
   mkdirSync(`${home}/${LOWER}`, { recursive: true, mode: 0o710 })
   mkdirSync(`${home}/l`, { recursive: true, mode: 0o710 })
@@ -70,11 +71,9 @@ export function erofsDriver(root: string, trash: Discarder): GraphDriver {
       return { kind: 'tar', path: tarOf(place), index: `${home}/${place.cacheId}/index` }
     },
     composition,
-    async createContainer(id, parents) {
+    async createContainer(id, parents, limit) {
       compose(parents)
-      mkdirSync(`${home}/${id}`, { mode: 0o710 })
-      mkdirSync(`${home}/${id}/diff`, { mode: 0o755 })
-      mkdirSync(`${home}/${id}/work`, { mode: 0o700 })
+      await makeUpper(trees, `${home}/${id}`, limit)
     },
     recipe: (id, parents, options) => recipe(parents, `,upperdir=${id}/diff,workdir=${id}/work,xino=on${options.volatile ? ',volatile' : ''}`),
     mountAgain: (id) => trash.discard(`${home}/${id}/work/work/incompat`),

@@ -1,4 +1,6 @@
-import { mkdirSync } from 'node:fs'
+import { mkdirSync, rmSync } from 'node:fs'
+import type { Trees } from '@gantry/linux'
+import type { SizeLimit } from '../driver.ts'
 import { linkOnce, makeInitPaths } from '../init-layer.ts'
 
 /** Names of file systems by their magic (`linux/magic.h`). */
@@ -13,4 +15,17 @@ export function makeInitLayer(home: string): void {
   mkdirSync(`${home}/init/diff`, { recursive: true, mode: 0o755 })
   makeInitPaths(`${home}/init/diff`)
   linkOnce('../init/diff', `${home}/l/${INIT_LINK}`)
+}
+
+/** A container's own directories; with a limit, all that comes into them counts. */
+export async function makeUpper(trees: Trees, directory: string, limit: SizeLimit | undefined): Promise<void> {
+  mkdirSync(directory, { mode: 0o710 })
+  try {
+    if (limit !== undefined) await trees.limit(directory, { kind: 'project', ...limit })
+    mkdirSync(`${directory}/diff`, { mode: 0o755 })
+    mkdirSync(`${directory}/work`, { mode: 0o700 })
+  } catch (error) {
+    rmSync(directory, { recursive: true })
+    throw error
+  }
 }

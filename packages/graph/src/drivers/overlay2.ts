@@ -1,11 +1,12 @@
 import { existsSync, mkdirSync, readdirSync, rmSync, statfsSync, symlinkSync, unlinkSync } from 'node:fs'
+import type { Trees } from '@gantry/linux'
 import { type Discarder, EngineError } from '@gantry/std'
 import { directoryView } from '../layered-fs.ts'
-import { BACKING, INIT_LINK, makeInitLayer, MOUNT_DATA_LIMIT } from './overlay-init.ts'
+import { BACKING, INIT_LINK, makeInitLayer, makeUpper, MOUNT_DATA_LIMIT } from './overlay-init.ts'
 import type { GraphDriver, LayerPlace, RootRecipe } from '../driver.ts'
 
 /** Overlayfs over plain directories (kernel Documentation/filesystems/overlayfs.rst). */
-export function overlay2Driver(root: string, trash: Discarder): GraphDriver {
+export function overlay2Driver(root: string, trash: Discarder, trees: Trees): GraphDriver {
   const home = `${root}/overlay2`
   mkdirSync(`${home}/l`, { recursive: true, mode: 0o710 })
   makeInitLayer(home)
@@ -24,11 +25,7 @@ export function overlay2Driver(root: string, trash: Discarder): GraphDriver {
       symlinkSync(`../${place.cacheId}/diff`, `${home}/l/${place.link}`)
       return { kind: 'directory', path: `${home}/${place.cacheId}/diff`, skeleton }
     },
-    async createContainer(id) {
-      mkdirSync(`${home}/${id}`, { mode: 0o710 })
-      mkdirSync(`${home}/${id}/diff`, { mode: 0o755 })
-      mkdirSync(`${home}/${id}/work`, { mode: 0o700 })
-    },
+    createContainer: (id, _, limit) => makeUpper(trees, `${home}/${id}`, limit),
     recipe: (id, parents, options) => recipe(`lowerdir=${lowers(parents)},upperdir=${id}/diff,workdir=${id}/work${options.volatile ? ',volatile' : ''}`),
     mountAgain: (id) => rmSync(`${home}/${id}/work/work/incompat`, { recursive: true, force: true }),
     imageRecipe: (parents) => recipe(`lowerdir=${lowers(parents)}`),

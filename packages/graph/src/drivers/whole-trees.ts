@@ -56,7 +56,8 @@ function wholeTrees(name: string, home: string, trash: Discarder, make: MakeTree
       await make(home, place.cacheId, parents[0]?.cacheId)
       return { kind: 'tree', path: `${home}/${place.cacheId}` }
     },
-    async createContainer(id, parents) {
+    async createContainer(id, parents, limit) {
+      if (limit !== undefined) throw new EngineError('unsupported', `storage driver ${name} has no limits of size`)
       await make(home, id, parents[0]?.cacheId)
       makeInitPaths(`${home}/${id}`)
     },
@@ -92,5 +93,16 @@ export function btrfsDriver(root: string, trash: Discarder, trees: Trees): Graph
   const { type } = statfsSync(root)
   if (type !== BTRFS_MAGIC) throw new EngineError('unsupported', `${root} is not on btrfs`)
   const driver = wholeTrees('btrfs', `${root}/btrfs/subvolumes`, trash, (home, id, parent) => trees.subvolume(home, id, parent === undefined ? undefined : `${home}/${parent}`))
-  return { ...driver, status: () => [['Backing Filesystem', 'btrfs']] }
+  return {
+    ...driver,
+    status: () => [['Backing Filesystem', 'btrfs']],
+    async createContainer(id, parents, limit) {
+      await driver.createContainer(id, parents)
+      if (limit === undefined) return
+      await trees.limit(driver.pathOf(id), { kind: 'subvolume', bytes: limit.bytes }).catch((error: unknown) => {
+        driver.remove(id)
+        throw error
+      })
+    },
+  }
 }

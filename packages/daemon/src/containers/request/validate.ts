@@ -82,7 +82,6 @@ function checkUnsupported(h: HostConfig): void {
     if (set) throw new EngineError('unsupported', `HostConfig.${field} is not supported`)
   }
   unsupported('Links', h.Links !== null && h.Links.length > 0)
-  unsupported('StorageOpt', h.StorageOpt !== undefined)
   unsupported('VolumeDriver', h.VolumeDriver !== '' && h.VolumeDriver !== 'local')
   unsupported('Cgroup', h.Cgroup !== '')
   unsupported('VolumesFrom', h.VolumesFrom !== null && h.VolumesFrom.length > 0)
@@ -101,6 +100,13 @@ export function checkUnsupportedFields(body: JsonObject): void {
     for (const field of ['IPAMConfig', 'Links', 'Aliases', 'MacAddress', 'DriverOpts', 'GwPriority']) refuseField(`EndpointsConfig.${network}.${field}`, asObject(endpoint, network)[field])
   }
   for (const field of ['KernelMemory']) refuseField(`HostConfig.${field}`, asObject(body['HostConfig'], 'HostConfig')[field])
+}
+
+/** Bytes that the container may write: of its own options, or as the daemon was told; undefined: as many as the disk has. */
+export function writableBytes(h: HostConfig, otherwise: number | undefined): number | undefined {
+  for (const key of Object.keys(h.StorageOpt ?? {})) if (key !== 'size') refuse(`unknown storage option "${key}": expected size`)
+  const size = h.StorageOpt?.['size']
+  return size === undefined ? otherwise : parseBytes(size)
 }
 
 /** Reads log options; those that no driver of ours knows are refused by name. */
@@ -131,6 +137,7 @@ export function checkHostConfig(h: HostConfig): void {
   checkModes(h)
   checkUnsupported(h)
   logSettings(h.LogConfig)
+  writableBytes(h, undefined)
   if (!RESTART.has(h.RestartPolicy.Name)) refuse(`invalid restart policy: unknown policy '${h.RestartPolicy.Name}'; use one of 'no', 'always', 'on-failure', or 'unless-stopped'`)
   if (h.RestartPolicy.MaximumRetryCount < 0) refuse('invalid restart policy: maximum retry count cannot be negative')
   if (h.RestartPolicy.MaximumRetryCount > 0 && h.RestartPolicy.Name !== 'on-failure') refuse(`invalid restart policy: maximum retry count can only be used with 'on-failure'`)
