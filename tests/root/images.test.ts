@@ -7,7 +7,7 @@ import { createInterface } from 'node:readline'
 import { after, before, describe, it } from 'node:test'
 import { NOTHING, settledCensus } from '../census.ts'
 import { dockerClient, exec, ownClient, root, sleep, type TestDaemon, testDaemon, until } from '../harness.ts'
-import { imageArchive, tarOf } from '../image-archive.ts'
+import { imageArchive, sha256, tarOf } from '../image-archive.ts'
 
 const skip = process.getuid?.() === 0 ? false : 'needs root'
 const have = async (program: string): Promise<boolean> => (await exec('sh', ['-c', `command -v ${program}`])).code === 0
@@ -184,6 +184,36 @@ describe('images and registries', { skip }, () => {
     assert.match(await ok('pull', 'mirrored.example/theirs:1'), /Downloaded newer image for mirrored\.example\/theirs:1/)
     await ok('rmi', 'mirrored.example/theirs:1')
     assert.match((await gantry('pull', 'mirrored.example/lacking:1')).err, /https:\/\/mirrored\.example/)
+  })
+  it('a registry in front of an engine gives its images out of the engine’s own store', async () => {
+    const id = await load('shared/app:1', noise(300_000), noise(100_000))
+    const front = await serveBeside(daemon, `${root}/build/gantry-registry.cjs`, 'serve', '-l', '127.0.0.1:5006', '--root', `${daemon.home}/front`, '--engine', daemon.host)
+    try {
+      const fetched = async (path: string, range = ''): Promise<Buffer> =>
+        Buffer.from(await daemon.inside(`${root}/build/node`, '-e', `fetch('http://127.0.0.1:5006${path}', { headers: { range: '${range}' } }).then((answer) => answer.bytes()).then((bytes) => console.log(bytes.toBase64()))`), 'base64')
+      const get = async (path: string): Promise<string> => String(await fetched(path))
+      assert.deepEqual(JSON.parse(await get('/v2/shared/app/tags/list')), { name: 'shared/app', tags: ['1'] })
+      assert.ok((JSON.parse(await get('/v2/_catalog')) as { repositories: readonly string[] }).repositories.includes('shared/app'))
+      const manifest = JSON.parse(await get('/v2/shared/app/manifests/1')) as { readonly config: { readonly digest: string }; readonly layers: readonly { readonly digest: string; readonly size: number }[] }
+      assert.equal(manifest.config.digest, id)
+      const [layer] = manifest.layers
+      assert.equal(sha256(await fetched(`/v2/shared/app/blobs/${layer?.digest}`)), layer?.digest)
+      assert.equal((await fetched(`/v2/shared/app/blobs/${layer?.digest}`, 'bytes=1000-')).length, (layer?.size ?? 0) - 1000)
+      assert.match(await get(`/v2/busybox/blobs/${layer?.digest}`), /BLOB_UNKNOWN/)
+      assert.match(await get('/v2/library/busybox/manifests/none'), /MANIFEST_UNKNOWN/)
+      // The same engine pulls from itself under another name: a new tag, no new layer.
+      const before = layersOf(daemon)
+      await ok('pull', '-q', '127.0.0.1:5006/shared/app:1')
+      assert.equal(await ok('images', '-q', '--no-trunc', '127.0.0.1:5006/shared/app'), id)
+      assert.equal(layersOf(daemon), before)
+      await ok('push', '-q', '127.0.0.1:5006/shared/app:1')
+      await ok('rmi', '127.0.0.1:5006/shared/app:1', 'shared/app:1')
+      await ok('pull', '-q', '127.0.0.1:5006/shared/app:1')
+      assert.equal(await ok('images', '-q', '--no-trunc', '127.0.0.1:5006/shared/app'), id)
+      await ok('rmi', id)
+    } finally {
+      front.kill('SIGTERM')
+    }
   })
   it('a pull-through cache serves what it has seen, also when the registry behind it is gone', async () => {
     await onlyThere('cached:1', 60_000)

@@ -24,10 +24,21 @@ function* file(path: string, content: Buffer): Generator<Buffer> {
 const hex = (digest: string): string => digest.slice('sha256:'.length)
 const blob = (digest: string): string => `blobs/sha256/${hex(digest)}`
 
+/** The OCI manifest of an image whose layers go out as plain archives. */
+export function plainManifest(image: Image, images: ImageStore): Buffer {
+  return Buffer.from(
+    JSON.stringify({
+      schemaVersion: 2,
+      mediaType: 'application/vnd.oci.image.manifest.v1+json',
+      config: { mediaType: 'application/vnd.oci.image.config.v1+json', digest: image.id, size: image.raw.length },
+      layers: [...images.layers(image)].reverse().map((layer) => ({ mediaType: 'application/vnd.oci.image.layer.v1.tar', digest: layer.diffId, size: layer.tarBytes })),
+    }),
+  )
+}
+
 /** Writes images as an OCI layout that also carries Docker's manifest.json, so that every tool reads it. */
 export async function* saveArchive(saved: readonly SavedImage[], images: ImageStore, layers: LayerStore): AsyncGenerator<Buffer> {
   const written = new Set<string>()
-  const sizes = new Map<string, number>()
   const manifests: unknown[] = []
   const index: unknown[] = []
   for (const directory of ['blobs', 'blobs/sha256']) yield encodeHeader(entry(directory, 0, 'directory'))
@@ -37,21 +48,13 @@ export async function* saveArchive(saved: readonly SavedImage[], images: ImageSt
       if (written.has(layer.diffId)) continue
       written.add(layer.diffId)
       const size = layer.tarBytes
-      sizes.set(layer.diffId, size)
       yield encodeHeader(entry(blob(layer.diffId), size))
       for await (const chunk of layerTar(layers.source(layer.chainId))) yield chunk
       yield padding(size)
     }
     if (!written.has(image.id)) yield* file(blob(image.id), image.raw)
     written.add(image.id)
-    const manifest = Buffer.from(
-      JSON.stringify({
-        schemaVersion: 2,
-        mediaType: 'application/vnd.oci.image.manifest.v1+json',
-        config: { mediaType: 'application/vnd.oci.image.config.v1+json', digest: image.id, size: image.raw.length },
-        layers: chain.map((layer) => ({ mediaType: 'application/vnd.oci.image.layer.v1.tar', digest: layer.diffId, size: sizes.get(layer.diffId) ?? 0 })),
-      }),
-    )
+    const manifest = plainManifest(image, images)
     const digest = `sha256:${createHash('sha256').update(manifest).digest('hex')}`
     if (!written.has(digest)) yield* file(blob(digest), manifest)
     written.add(digest)

@@ -1,4 +1,5 @@
 import { versionNumber } from '@gantry/api'
+import { layerTar, plainManifest } from '@gantry/graph'
 import { EngineError, parseTimestamp } from '@gantry/std'
 import { familiarName, familiarString, parsePlatform, parseReference, platformFits, type Reference } from '@gantry/registry'
 import type { Handlers } from '../engine/job.ts'
@@ -93,6 +94,22 @@ export function imageHandlers(ports: ImageHandlerPorts): Handlers<ImageJobs> {
       input.onReady()
       for await (const chunk of graph.save(saved)) await stdio.write?.(chunk)
       for (const { image } of saved) ports.emit('save', image.id, { name: image.id })
+      return undefined
+    },
+    'image.manifest': async ({ input }) => plainManifest(resolveImage(graph, input.name), graph.images),
+    'image.blob': async ({ input: { digest, start, length, onSize }, stdio }) => {
+      const config = graph.images.get(digest)?.raw
+      const layer = config === undefined ? graph.layers.list().find((one) => one.diffId === digest) : undefined
+      if (config === undefined && layer === undefined) throw new EngineError('not-found', `no such content: ${digest}`)
+      onSize(config?.length ?? layer?.tarBytes ?? 0)
+      if (length === 0) return undefined
+      let at = 0
+      for await (const chunk of layer === undefined ? [config ?? Buffer.alloc(0)] : layerTar(graph.layers.source(layer.chainId))) {
+        const part = chunk.subarray(Math.max(0, start - at), Math.max(0, start + length - at))
+        at += chunk.length
+        if (part.length > 0) await stdio.write?.(part)
+        if (at >= start + length) break
+      }
       return undefined
     },
     'image.prune': async ({ input }) => {

@@ -16,6 +16,10 @@ export interface ImageJobs {
   'image.load': { input: Record<never, never>; output: { readonly lines: readonly string[] } }
   /** An archive to stdio.write. `onReady` is called once all names are known to be there. */
   'image.save': { input: { readonly names: readonly string[]; readonly onReady: () => void }; output: undefined }
+  /** The OCI manifest of an image as its layers lie in the store: plain archives. */
+  'image.manifest': { input: { readonly name: string }; output: Buffer }
+  /** `length` bytes of a configuration or of a layer's archive to stdio.write; `onSize` is called before, with the bytes of the whole. */
+  'image.blob': { input: { readonly digest: string; readonly start: number; readonly length: number; readonly onSize: (bytes: number) => void }; output: undefined }
   /** From a registry. `tell` gets what people are shown. */
   'image.pull': { input: { readonly name: string; readonly tag: string; readonly platform: string; readonly credentials: Credentials; readonly tell: Tell }; output: undefined }
   'image.push': { input: { readonly name: string; readonly tag: string; readonly platform: string; readonly credentials: Credentials; readonly tell: Tell }; output: undefined }

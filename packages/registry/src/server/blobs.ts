@@ -1,6 +1,7 @@
 import { pipeline } from 'node:stream/promises'
 import { isDigest } from '@gantry/std'
 import { Refusal, type RegistryRequest, sendHead } from './answer.ts'
+import type { ReadableContent } from './server.ts'
 import type { RegistryStore, StoredUpload } from './store.ts'
 
 function checkDigest(digest: string): string {
@@ -18,9 +19,9 @@ function rangeOf(header: string | undefined, size: number): readonly [start: num
 }
 
 /** `GET`, `HEAD /v2/NAME/blobs/DIGEST` (distribution-spec, "Pulling blobs"). */
-export async function getBlob(store: RegistryStore, request: RegistryRequest): Promise<void> {
+export async function getBlob(content: ReadableContent, request: RegistryRequest): Promise<void> {
   const digest = checkDigest(request.reference)
-  const blob = store.blob(request.name, digest)
+  const blob = await content.blob(request.name, digest)
   if (blob === undefined) throw new Refusal(404, 'BLOB_UNKNOWN', `blob ${digest} is not known to ${request.name}`)
   const range = rangeOf(request.message.headers.range, blob.size)
   const [start, end] = range ?? [0, blob.size - 1]

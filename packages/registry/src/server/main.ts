@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { EngineError, formatRecord, humanSize, logger, messageOf, openLog } from '@gantry/std'
 import { ANONYMOUS } from '../auth.ts'
+import { engineContent } from './engine-source.ts'
 import { manifestChildren } from './manifests.ts'
 import { openPasswords } from './passwords.ts'
 import { createProxy } from './proxy.ts'
@@ -19,6 +20,7 @@ const OPTIONS = {
   htpasswd: { type: 'string' },
   'tls-cert': { type: 'string' },
   'tls-key': { type: 'string' },
+  engine: { type: 'string' },
   'read-only': { type: 'boolean' },
   proxy: { type: 'string' },
   'proxy-user': { type: 'string' },
@@ -37,6 +39,7 @@ gc removes content that no image names any more; the server may go on meanwhile.
 
   -l, --listen HOST:PORT   Address to listen on (default ${DEFAULT_LISTEN})
       --root DIR           Folder to keep content in (default ${DEFAULT_ROOT})
+      --engine SOCKET      Serve the images of this engine, too, out of its own store (/run/gantry.sock)
       --htpasswd FILE      Let in only users of this file (htpasswd -B)
       --tls-cert FILE      Serve with TLS: certificate (PEM)
       --tls-key FILE       and its key (PEM)
@@ -74,6 +77,7 @@ async function serve(values: Values): Promise<void> {
     store, readOnly: values['read-only'] === true || proxy !== undefined,
     ...(withTls && { tls: { cert: readPem(values['tls-cert'], 'tls-cert'), key: readPem(values['tls-key'], 'tls-key') } }),
     ...(values.htpasswd !== undefined && { passwords: await openPasswords(values.htpasswd) }),
+    ...(values.engine !== undefined && { behind: engineContent(values.engine.replace(/^unix:\/\//, '')) }),
     ...(proxy !== undefined && { fill: proxy.fill }),
   })
   await new Promise<void>((resolve, reject) => {

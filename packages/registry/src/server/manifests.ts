@@ -2,6 +2,8 @@ import { collect, digestOf, EngineError, isDigest } from '@gantry/std'
 import { type Index, type Manifest, MANIFEST_LIMIT, parseManifest } from '../manifest.ts'
 import { isForeignLayer, MEDIA } from '../media-types.ts'
 import { Refusal, type RegistryRequest, sendDocument, sendHead } from './answer.ts'
+import { keepBlob } from './keep.ts'
+import type { ReadableContent, RegistryServerOptions } from './server.ts'
 import type { RegistryStore, StoredManifest } from './store.ts'
 
 const TAG = /^[\w][\w.-]{0,127}$/
@@ -14,10 +16,10 @@ export function manifestChildren({ bytes, mediaType }: StoredManifest): readonly
 }
 
 /** `GET`, `HEAD /v2/NAME/manifests/REFERENCE` (distribution-spec, "Pulling manifests"). */
-export function getManifest(store: RegistryStore, request: RegistryRequest): void {
-  const found = store.manifest(request.name, request.reference)
+export async function getManifest(content: ReadableContent, request: RegistryRequest): Promise<void> {
+  const found = await content.manifest(request.name, request.reference)
   if (found === undefined) {
-    if (!store.has(request.name)) throw new Refusal(404, 'NAME_UNKNOWN', `repository ${request.name} is not known to this registry`)
+    if (!(await content.has(request.name))) throw new Refusal(404, 'NAME_UNKNOWN', `repository ${request.name} is not known to this registry`)
     throw new Refusal(404, 'MANIFEST_UNKNOWN', `manifest ${request.reference} is not known to ${request.name}`)
   }
   request.response.writeHead(200, { 'Content-Type': found.mediaType, 'Content-Length': String(found.bytes.length), 'Docker-Content-Digest': found.digest, ETag: `"${found.digest}"` })
@@ -33,17 +35,25 @@ function parsed(bytes: Buffer, mediaType: string): Manifest | Index {
   }
 }
 
-/** Refuses a manifest whose content has not been pushed before it. */
-function checkChildren(store: RegistryStore, name: string, manifest: Manifest | Index): void {
-  const missing = manifest.kind === 'index'
-    ? manifest.manifests.find((one) => store.manifest(name, one.digest) === undefined)
-    : [manifest.config, ...manifest.layers.filter((one) => !isForeignLayer(one.mediaType ?? ''))].find((one) => store.blob(name, one.digest) === undefined)
-  if (missing === undefined) return
-  throw new Refusal(manifest.kind === 'index' ? 400 : 404, manifest.kind === 'index' ? 'MANIFEST_BLOB_UNKNOWN' : 'MANIFEST_BLOB_UNKNOWN', `the manifest names ${missing.digest}, which is not known to ${name}`)
+/** Refuses a manifest whose content has not been pushed before it. What only the engine behind has is taken into the store: the manifest outlives the engine's image. */
+async function checkChildren({ store, behind }: RegistryServerOptions, name: string, manifest: Manifest | Index): Promise<void> {
+  const unknown = (digest: string): never => {
+    throw new Refusal(manifest.kind === 'index' ? 400 : 404, 'MANIFEST_BLOB_UNKNOWN', `the manifest names ${digest}, which is not known to ${name}`)
+  }
+  if (manifest.kind === 'index') {
+    for (const { digest } of manifest.manifests) if (store.manifest(name, digest) === undefined) unknown(digest)
+    return
+  }
+  for (const { digest } of [manifest.config, ...manifest.layers.filter((one) => !isForeignLayer(one.mediaType ?? ''))]) {
+    if (store.blob(name, digest) !== undefined) continue
+    const blob = (await behind?.blob(name, digest)) ?? unknown(digest)
+    await keepBlob(store, name, digest, blob.read(), 'the engine')
+  }
 }
 
 /** `PUT /v2/NAME/manifests/REFERENCE` (distribution-spec, "Pushing Manifests"). */
-export async function putManifest(store: RegistryStore, request: RegistryRequest): Promise<void> {
+export async function putManifest(options: RegistryServerOptions, request: RegistryRequest): Promise<void> {
+  const { store } = options
   const { name, reference } = request
   const isByDigest = isDigest(reference)
   if (!isByDigest && !TAG.test(reference)) throw new Refusal(400, 'TAG_INVALID', `invalid tag ${JSON.stringify(reference)}`)
@@ -52,7 +62,7 @@ export async function putManifest(store: RegistryStore, request: RegistryRequest
   const digest = digestOf(bytes)
   if (isByDigest && digest !== reference) throw new Refusal(400, 'DIGEST_INVALID', `provided digest did not match uploaded content: ${reference} was named, ${digest} came`)
   const manifest = parsed(bytes, String(request.message.headers['content-type'] ?? ''))
-  checkChildren(store, name, manifest)
+  await checkChildren(options, name, manifest)
   store.putManifest(name, { digest, mediaType: manifest.mediaType, bytes }, isByDigest ? undefined : reference)
   const { subject } = manifest
   if (subject !== undefined) {
@@ -86,15 +96,15 @@ function page(request: RegistryRequest, all: readonly string[]): { readonly item
 }
 
 /** `GET /v2/NAME/tags/list`. */
-export function listTags(store: RegistryStore, request: RegistryRequest): void {
-  if (!store.has(request.name)) throw new Refusal(404, 'NAME_UNKNOWN', `repository ${request.name} is not known to this registry`)
-  const { items, headers } = page(request, [...store.tags(request.name)].sort())
+export async function listTags(content: ReadableContent, request: RegistryRequest): Promise<void> {
+  if (!(await content.has(request.name))) throw new Refusal(404, 'NAME_UNKNOWN', `repository ${request.name} is not known to this registry`)
+  const { items, headers } = page(request, [...(await content.tags(request.name))].sort())
   sendDocument(request, 200, { name: request.name, tags: items }, headers)
 }
 
 /** `GET /v2/_catalog`. */
-export function listRepositories(store: RegistryStore, request: RegistryRequest): void {
-  const { items, headers } = page(request, store.repositories())
+export async function listRepositories(content: ReadableContent, request: RegistryRequest): Promise<void> {
+  const { items, headers } = page(request, await content.repositories())
   sendDocument(request, 200, { repositories: items }, headers)
 }
 

@@ -1,7 +1,8 @@
-import { EngineError, isDigest, keyedLock, logger, messageOf } from '@gantry/std'
+import { isDigest, keyedLock, logger, messageOf } from '@gantry/std'
 import { createRegistryClient, type RegistryClient, type RegistryEndpoint, RegistryError } from '../client.ts'
 import type { Credentials } from '../auth.ts'
 import { parseManifest } from '../manifest.ts'
+import { keepBlob } from './keep.ts'
 import type { RegistryServerOptions } from './server.ts'
 import type { RegistryStore } from './store.ts'
 
@@ -34,16 +35,7 @@ export function createProxy(store: RegistryStore, endpoint: RegistryEndpoint, cr
   const fillBlob = async (name: string, digest: string): Promise<void> => {
     if (!isDigest(digest) || store.blob(name, digest) !== undefined) return
     const { stream } = await client.blob(name, digest, 0)
-    const upload = store.startUpload(name)
-    try {
-      await upload.take(stream)
-      const seen = await upload.digest()
-      if (seen !== digest) throw new EngineError('unavailable', `${endpoint.base} gave other content for ${digest}: ${seen}`)
-      store.finishUpload(name, upload.id, digest)
-    } catch (error) {
-      store.cancelUpload(name, upload.id)
-      throw error
-    }
+    await keepBlob(store, name, digest, stream, endpoint.base)
     log.info('kept a blob', { name, digest, bytes: stream.headers['content-length'] })
   }
   return {

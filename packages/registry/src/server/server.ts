@@ -4,13 +4,25 @@ import { hasCode, logger, messageOf } from '@gantry/std'
 import { type ErrorCode, Refusal, type RegistryRequest, sendDocument, sendHead } from './answer.ts'
 import { deleteBlob, getBlob, onUpload, startUpload } from './blobs.ts'
 import { deleteManifest, getManifest, listReferrers, listRepositories, listTags, putManifest } from './manifests.ts'
-import type { RegistryStore } from './store.ts'
+import type { RegistryStore, StoredBlob, StoredManifest } from './store.ts'
 
 const log = logger('registry.server')
+
+/** What is read of a registry. */
+export interface ReadableContent {
+  /** By tag or digest. */
+  manifest(repository: string, reference: string): Promise<StoredManifest | undefined>
+  blob(repository: string, digest: string): Promise<StoredBlob | undefined>
+  tags(repository: string): Promise<readonly string[]>
+  repositories(): Promise<readonly string[]>
+  has(repository: string): Promise<boolean>
+}
 
 /** How a registry is served. */
 export interface RegistryServerOptions {
   readonly store: RegistryStore
+  /** Read where the store has nothing. */
+  readonly behind?: ReadableContent
   /** PEM texts; none: plain HTTP. */
   readonly tls?: { readonly cert: string; readonly key: string }
   /** True for a user whose password fits; none: everybody may do everything. */
@@ -29,21 +41,32 @@ interface Route {
   readonly methods: Readonly<Record<string, Handler>>
 }
 
-const filled = (kind: 'manifest' | 'blob' | 'tags', then: (store: RegistryStore, request: RegistryRequest) => void | Promise<void>): Handler => async ({ store, fill }, request) => {
-  await fill?.({ name: request.name, reference: request.reference, kind })
-  await then(store, request)
+/** The store, and what is behind it. */
+function readable({ store, behind }: RegistryServerOptions): ReadableContent {
+  return {
+    manifest: async (name, reference) => store.manifest(name, reference) ?? behind?.manifest(name, reference),
+    blob: async (name, digest) => store.blob(name, digest) ?? behind?.blob(name, digest),
+    tags: async (name) => [...new Set([...store.tags(name), ...((await behind?.tags(name)) ?? [])])].sort(),
+    repositories: async () => [...new Set([...store.repositories(), ...((await behind?.repositories()) ?? [])])].sort(),
+    has: async (name) => store.has(name) || ((await behind?.has(name)) ?? false),
+  }
+}
+
+const reading = (kind: 'manifest' | 'blob' | 'tags' | undefined, then: (content: ReadableContent, request: RegistryRequest) => Promise<void>): Handler => async (options, request) => {
+  if (kind !== undefined) await options.fill?.({ name: request.name, reference: request.reference, kind })
+  await then(readable(options), request)
 }
 const plain = (then: (store: RegistryStore, request: RegistryRequest) => void | Promise<void>): Handler => ({ store }, request) => then(store, request)
 
 /** The end points of the specification ("Endpoints"). */
 const ROUTES: readonly Route[] = [
   { path: /^\/v2\/?$/, methods: { GET: (_, request) => sendDocument(request, 200, {}), HEAD: (_, request) => sendHead(request, 200) } },
-  { path: /^\/v2\/_catalog$/, methods: { GET: plain(listRepositories) } },
+  { path: /^\/v2\/_catalog$/, methods: { GET: reading(undefined, listRepositories) } },
   { path: new RegExp(`^/v2/(?<name>${NAME})/blobs/uploads/?$`), methods: { POST: plain(startUpload) } },
   { path: new RegExp(`^/v2/(?<name>${NAME})/blobs/uploads/(?<reference>[^/]+)$`), methods: { PATCH: plain(onUpload), PUT: plain(onUpload), GET: plain(onUpload), DELETE: plain(onUpload) } },
-  { path: new RegExp(`^/v2/(?<name>${NAME})/blobs/(?<reference>[^/]+)$`), methods: { GET: filled('blob', getBlob), HEAD: filled('blob', getBlob), DELETE: plain(deleteBlob) } },
-  { path: new RegExp(`^/v2/(?<name>${NAME})/manifests/(?<reference>[^/]+)$`), methods: { GET: filled('manifest', getManifest), HEAD: filled('manifest', getManifest), PUT: plain(putManifest), DELETE: plain(deleteManifest) } },
-  { path: new RegExp(`^/v2/(?<name>${NAME})/tags/list$`), methods: { GET: filled('tags', listTags) } },
+  { path: new RegExp(`^/v2/(?<name>${NAME})/blobs/(?<reference>[^/]+)$`), methods: { GET: reading('blob', getBlob), HEAD: reading('blob', getBlob), DELETE: plain(deleteBlob) } },
+  { path: new RegExp(`^/v2/(?<name>${NAME})/manifests/(?<reference>[^/]+)$`), methods: { GET: reading('manifest', getManifest), HEAD: reading('manifest', getManifest), PUT: putManifest, DELETE: plain(deleteManifest) } },
+  { path: new RegExp(`^/v2/(?<name>${NAME})/tags/list$`), methods: { GET: reading('tags', listTags) } },
   { path: new RegExp(`^/v2/(?<name>${NAME})/referrers/(?<reference>[^/]+)$`), methods: { GET: plain(listReferrers) } },
 ]
 

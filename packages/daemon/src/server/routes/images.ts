@@ -79,6 +79,22 @@ async function save(engine: DaemonEngine, request: ApiRequest, names: readonly s
   response.end()
 }
 
+/** Ours: what a registry in front of this engine reads. */
+async function sendManifest(engine: DaemonEngine, request: ApiRequest): Promise<void> {
+  const manifest = await engine.run('image.manifest', { name: param(request, 'name') })
+  request.response.writeHead(200, { 'Content-Type': 'application/vnd.oci.image.manifest.v1+json', 'Content-Length': manifest.length })
+  request.response.end(manifest)
+}
+
+/** Ours: `length` bytes from `start` on of a layer's archive or a configuration; the size of the whole is in `X-Gantry-Size`. */
+async function sendBlob(engine: DaemonEngine, request: ApiRequest): Promise<void> {
+  const { response, query } = request
+  const [start, length] = [numberOf(query, 'start', 0), numberOf(query, 'length', Number.MAX_SAFE_INTEGER)]
+  const onSize = (bytes: number): void => void response.writeHead(200, { 'Content-Type': 'application/octet-stream', 'Content-Length': Math.max(0, Math.min(length, bytes - start)), 'X-Gantry-Size': bytes })
+  await engine.run('image.blob', { digest: param(request, 'digest'), start, length, onSize }, { stdio: { write: (chunk) => writePaced(response, chunk) }, signal: request.signal })
+  response.end()
+}
+
 async function commit(engine: DaemonEngine, request: ApiRequest): Promise<void> {
   const { query } = request
   const body = await jsonBody(request)
@@ -129,6 +145,8 @@ export function imageRoutes(engine: DaemonEngine): readonly Route[] {
       },
     },
     { method: 'GET', path: '/distribution/{name:}/json', handle: async (request) => sendJson(request.response, 200, await engine.run('image.distribution', { name: name(request), credentials: authOf(request) }, { signal: request.signal })) },
+    { method: 'GET', path: '/gantry/images/{name:}/manifest', handle: (request) => sendManifest(engine, request) },
+    { method: 'GET', path: '/gantry/blobs/{digest}', handle: (request) => sendBlob(engine, request) },
     { method: 'POST', path: '/auth', handle: (request) => login(engine, request) },
     { method: 'POST', path: '/commit', handle: (request) => commit(engine, request) },
   ]
