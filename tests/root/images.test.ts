@@ -185,6 +185,22 @@ describe('images and registries', { skip }, () => {
     await ok('rmi', 'mirrored.example/theirs:1')
     assert.match((await gantry('pull', 'mirrored.example/lacking:1')).err, /https:\/\/mirrored\.example/)
   })
+  it('import from an URL: the archive comes to the daemon, and what is not there says so', async () => {
+    writeFileSync(`${daemon.home}/root.tar`, tarOf({ path: 'hello', content: 'from afar' }))
+    const server = await serveBeside(daemon, '-e', `require('node:http').createServer((q, r) => (q.url === '/root.tar' ? require('node:fs').createReadStream('${daemon.home}/root.tar').pipe(r) : r.writeHead(q.url === '/moved' ? 302 : 404, { location: '/root.tar' }).end())).listen(5007, '127.0.0.1', () => console.log('ready'))`)
+    try {
+      assert.match(await ok('import', 'http://127.0.0.1:5007/moved', 'far:1'), /Downloading from http:\/\/127\.0\.0\.1:5007\/moved\nsha256:/)
+      await ok('create', '--name', 'look', 'far:1', '/hello')
+      assert.match(String((await exec('sh', ['-c', `${root}/build/node ${root}/build/gantry.cjs -H ${daemon.host} cp look:/hello - | tar xO`])).out), /from afar/)
+      assert.match(await ok('history', '--no-trunc', 'far:1'), /Imported from http/)
+      await ok('rm', 'look')
+      await ok('rmi', 'far:1')
+      assert.match((await gantry('import', 'http://127.0.0.1:5007/none')).err, /5007\/none: the server answered 404/)
+      assert.match((await gantry('import', 'http://127.0.0.1:5099/none')).err, /ECONNREFUSED/)
+    } finally {
+      server.kill('SIGTERM')
+    }
+  })
   it('a registry in front of an engine gives its images out of the engine’s own store', async () => {
     const id = await load('shared/app:1', noise(300_000), noise(100_000))
     const front = await serveBeside(daemon, `${root}/build/gantry-registry.cjs`, 'serve', '-l', '127.0.0.1:5006', '--root', `${daemon.home}/front`, '--engine', daemon.host)

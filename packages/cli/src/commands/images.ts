@@ -53,8 +53,9 @@ async function images(context: Context, parsed: Parsed): Promise<number> {
 async function importImage(context: Context, parsed: Parsed): Promise<number> {
   const [source = '', name = ''] = parsed.rest
   const [repo, tag] = splitTag(name)
-  const body = source === '-' ? process.stdin : createReadStream(source)
-  await showProgress(await context.api.send('POST', '/images/create', { query: { fromSrc: '-', repo, tag, message: parsed.text('message'), changes: parsed.list('change') }, body, contentType: 'application/x-tar' }), { quiet: false })
+  const remote = /^https?:\/\//.test(source)
+  const body = remote ? undefined : source === '-' ? process.stdin : createReadStream(source)
+  await showProgress(await context.api.send('POST', '/images/create', { query: { fromSrc: remote ? source : '-', repo, tag, message: parsed.text('message'), changes: parsed.list('change') }, ...(body !== undefined && { body, contentType: 'application/x-tar' }) }), { quiet: false })
   return 0
 }
 
@@ -96,7 +97,7 @@ export const IMAGE_COMMANDS: readonly Command[] = [
     names: ['load', 'image load'], usage: 'load [OPTIONS]', help: 'Load an image from a tar archive or STDIN', flags: [{ name: 'input', short: 'i', kind: 'text', help: 'Read from tar archive file, instead of STDIN' }, { ...QUIET, help: 'Suppress the load output' }],
     run: async (context, parsed) => {
       const body = parsed.text('input') === '' ? process.stdin : createReadStream(parsed.text('input'))
-      await showProgress(await context.api.send('POST', '/images/load', { body, contentType: 'application/x-tar' }), { quiet: parsed.bool('quiet') })
+      await showProgress(await context.api.send('POST', '/images/load', { query: { quiet: parsed.bool('quiet') }, body, contentType: 'application/x-tar' }), { quiet: parsed.bool('quiet') })
       return 0
     },
   },
@@ -109,5 +110,5 @@ export const IMAGE_COMMANDS: readonly Command[] = [
       return 0
     },
   },
-  { names: ['import', 'image import'], usage: 'import [OPTIONS] file|- [REPOSITORY[:TAG]]', help: 'Import the contents from a tarball to create a filesystem image', minimum: 1, flags: [{ name: 'change', short: 'c', kind: 'list', help: 'Apply Dockerfile instruction to the created image' }, { name: 'message', short: 'm', kind: 'text', help: 'Set commit message for imported image' }], run: importImage },
+  { names: ['import', 'image import'], usage: 'import [OPTIONS] file|URL|- [REPOSITORY[:TAG]]', help: 'Import the contents from a tarball to create a filesystem image', minimum: 1, flags: [{ name: 'change', short: 'c', kind: 'list', help: 'Apply Dockerfile instruction to the created image' }, { name: 'message', short: 'm', kind: 'text', help: 'Set commit message for imported image' }], run: importImage },
 ]

@@ -7,6 +7,8 @@ import type { ImageJobs } from '../jobs/images.ts'
 import { imageHistory, type ImagePorts, inspectImage, listImages, removeImage, resolveImage, savedNames, tagImage } from './images.ts'
 import { lookAt, login, search } from './look.ts'
 import { importImage } from './make.ts'
+import { counted } from './progress.ts'
+import { openUrl } from './remote-archive.ts'
 import { pullImage, type PullPorts } from './pull.ts'
 import { pushImage, type PushPorts } from './push.ts'
 
@@ -66,18 +68,23 @@ export function imageHandlers(ports: ImageHandlerPorts): Handlers<ImageJobs> {
       return undefined
     },
     'image.remove': async ({ input }) => removeImage(ports, input.name, input),
-    'image.import': async ({ input, stdio }) => {
-      if (stdio.input === undefined) throw new EngineError('invalid', 'import needs an archive')
+    'image.import': async ({ input, stdio, signal }) => {
+      const { url, tell } = input
       if (input.repository !== '') parseReference(target(input.repository, input.tag))
-      const image = await importImage(graph, stdio.input, input)
+      const remote = url === '' ? undefined : await openUrl(url, signal)
+      if (remote !== undefined) tell({ status: `Downloading from ${remote.url}` })
+      const source = remote?.body ?? stdio.input
+      if (source === undefined) throw new EngineError('invalid', 'import needs an archive')
+      const message = remote !== undefined && input.message === '' ? `Imported from ${remote.url}` : input.message
+      const image = await importImage(graph, counted(source, { id: 'archive', status: 'Importing', total: remote?.bytes ?? input.total }, tell), { ...input, message })
       if (input.repository !== '') tagImage(ports, image, target(input.repository, input.tag))
       ports.emit('import', image.id, { name: image.id })
       return { id: image.id }
     },
-    'image.load': async ({ stdio }) => {
+    'image.load': async ({ input, stdio }) => {
       if (stdio.input === undefined) throw new EngineError('invalid', 'load needs an archive')
       const lines: string[] = []
-      for (const { image, names } of await graph.load(stdio.input)) {
+      for (const { image, names } of await graph.load(counted(stdio.input, { id: 'archive', status: 'Loading', total: input.total }, input.tell))) {
         for (const name of names) {
           const familiar = familiarString(parseReference(name))
           graph.tags.set(familiar, image.id)

@@ -31,6 +31,21 @@ export function progressBar(current: number, total: number): string {
   return `[${bar.slice(0, BAR + 1)}]  ${humanSize(current)}/${humanSize(total)}`
 }
 
+const TELL_MS = 200
+
+/** Passes chunks on and tells how many bytes have come, now and then: what is over at once has nothing to tell. `total` 0: nobody knows. */
+export async function* counted(source: AsyncIterable<Uint8Array>, line: { readonly id: string; readonly status: string; readonly total: number }, tell: Tell): AsyncGenerator<Uint8Array> {
+  let [bytes, told] = [0, Date.now()]
+  for await (const chunk of source) {
+    bytes += chunk.length
+    if (Date.now() - told > TELL_MS) {
+      told = Date.now()
+      tell(layerMessage(line.id, line.status, bytes, line.total))
+    }
+    yield chunk
+  }
+}
+
 /** A line on one layer. */
 export function layerMessage(id: string, status: string, current?: number, total?: number): ProgressMessage {
   if (current === undefined) return { status, progressDetail: {}, id }

@@ -10,10 +10,10 @@ export interface ImageJobs {
   'image.history': { input: { readonly name: string }; output: readonly unknown[] }
   'image.tag': { input: { readonly name: string; readonly repository: string; readonly tag: string }; output: undefined }
   'image.remove': { input: { readonly name: string; readonly force: boolean }; output: readonly Deleted[] }
-  /** A tar stream from stdio.input as an image of one layer. */
-  'image.import': { input: { readonly repository: string; readonly tag: string; readonly message: string; readonly changes: readonly string[] }; output: { readonly id: string } }
+  /** A tar stream from stdio.input, or from an URL, as an image of one layer. `total`: its bytes, 0 where nobody knows. */
+  'image.import': { input: { readonly url: string; readonly repository: string; readonly tag: string; readonly message: string; readonly changes: readonly string[]; readonly total: number; readonly tell: Tell }; output: { readonly id: string } }
   /** An archive from stdio.input; what was loaded, for people. */
-  'image.load': { input: Record<never, never>; output: { readonly lines: readonly string[] } }
+  'image.load': { input: { readonly total: number; readonly tell: Tell }; output: { readonly lines: readonly string[] } }
   /** An archive to stdio.write. `onReady` is called once all names are known to be there. */
   'image.save': { input: { readonly names: readonly string[]; readonly onReady: () => void }; output: undefined }
   /** The OCI manifest of an image as its layers lie in the store: plain archives. */

@@ -50,26 +50,29 @@ async function login(engine: DaemonEngine, request: ApiRequest): Promise<void> {
 }
 
 async function createImage(engine: DaemonEngine, request: ApiRequest): Promise<void> {
-  const { query, response } = request
+  const { query } = request
   const [from, source] = [query.get('fromImage') ?? '', query.get('fromSrc') ?? '']
   if (from !== '') {
     const credentials = authOf(request)
     return withProgress(request, (tell) => engine.run('image.pull', { name: from, tag: query.get('tag') ?? '', platform: query.get('platform') ?? '', credentials, tell }, { signal: request.signal }))
   }
-  if (source !== '-') throw new EngineError(source === '' ? 'invalid' : 'unsupported', source === '' ? 'fromImage or fromSrc is needed' : `import from ${source} is not supported: send the archive with fromSrc=-`)
-  const { id } = await engine.run(
-    'image.import',
-    { repository: query.get('repo') ?? '', tag: query.get('tag') ?? '', message: query.get('message') ?? '', changes: query.getAll('changes') },
-    { stdio: { input: request.message }, signal: request.signal },
-  )
-  response.writeHead(200, { 'Content-Type': 'application/json' })
-  response.end(`${JSON.stringify({ status: id })}\r\n`)
+  if (source === '') throw new EngineError('invalid', 'fromImage or fromSrc is needed')
+  const wanted = { url: source === '-' ? '' : source, repository: query.get('repo') ?? '', tag: query.get('tag') ?? '', message: query.get('message') ?? '', changes: query.getAll('changes'), total: lengthOf(request) }
+  await withProgress(request, async (tell) => {
+    const { id } = await engine.run('image.import', { ...wanted, tell }, { stdio: { input: request.message }, signal: request.signal })
+    tell({ status: id })
+  })
 }
 
+/** Bytes of a request's body; 0 where the client does not say. */
+const lengthOf = (request: ApiRequest): number => Number(request.message.headers['content-length'] ?? 0)
+
 async function load(engine: DaemonEngine, request: ApiRequest): Promise<void> {
-  const { lines } = await engine.run('image.load', {}, { stdio: { input: request.message }, signal: request.signal })
-  request.response.writeHead(200, { 'Content-Type': 'application/json' })
-  request.response.end(lines.map((line) => `${JSON.stringify({ stream: line })}\r\n`).join(''))
+  const quiet = flag(request.query, 'quiet')
+  await withProgress(request, async (tell) => {
+    const { lines } = await engine.run('image.load', { total: lengthOf(request), tell: quiet ? () => undefined : tell }, { stdio: { input: request.message }, signal: request.signal })
+    for (const stream of lines) tell({ stream })
+  })
 }
 
 async function save(engine: DaemonEngine, request: ApiRequest, names: readonly string[]): Promise<void> {
