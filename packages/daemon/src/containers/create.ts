@@ -100,7 +100,7 @@ function checkRequest(ports: CreatePorts, config: ContainerConfig, hostConfig: H
   checkUsers(hostConfig, ports.remapped)
   const mode = hostConfig.NetworkMode
   if (mode.startsWith('container:')) ports.store.find(mode.slice('container:'.length))
-  else if (!ports.hasNetwork(mode)) throw new EngineError('not-found', `network ${mode} not found`)
+  else if (mode !== 'bridge' && !ports.hasNetwork(mode)) throw new EngineError('not-found', `network ${mode} not found`)
   if (mode !== 'bridge' && mode !== 'host' && mode !== 'none' && !mode.startsWith('container:')) throw new EngineError('unsupported', `network ${mode} is not supported`)
   for (const join of [hostConfig.IpcMode, hostConfig.PidMode]) if (join.startsWith('container:')) ports.store.find(join.slice('container:'.length))
   for (const name of endpoints) {
@@ -132,6 +132,11 @@ function settleVolumes(ports: CreatePorts, mounts: readonly SettledMount[]): rea
     const volume = ports.volumes.create({ name: mount.name, labels: mount.anonymous ? { 'com.docker.volume.anonymous': '' } : {}, options: {}, anonymous: mount.anonymous })
     return { ...mount, name: volume.name, source: volume.mountPoint }
   })
+}
+
+/** Without a bridge, its containers have loopback only: they run all the same. */
+function settledMode(ports: CreatePorts, mode: string): string {
+  return mode === 'bridge' && !ports.hasNetwork(mode) ? 'none' : mode
 }
 
 function pickName(ports: CreatePorts, wanted: string): string {
@@ -168,7 +173,7 @@ export async function createContainer(ports: CreatePorts, request: CreateRequest
   if (path === undefined) throw new EngineError('invalid', 'no command specified')
   const name = pickName(ports, request.name)
   const mounts = settleVolumes(ports, collectMounts(hostConfig, Object.keys(image.config.config?.Volumes ?? {}), Object.keys(request.config.Volumes ?? {})))
-  const document: ContainerDocument = { id, createdAt: Date.now(), imageId: image.id, config, hostConfig, mounts, path, args, networkMode: hostConfig.NetworkMode }
+  const document: ContainerDocument = { id, createdAt: Date.now(), imageId: image.id, config, hostConfig, mounts, path, args, networkMode: settledMode(ports, hostConfig.NetworkMode) }
   const container = liveContainer(document, name, freshState())
   // The record comes first: a crash after this leaves something that names what it left behind.
   ports.store.add(container, { durable: !hostConfig.AutoRemove })
