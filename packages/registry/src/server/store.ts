@@ -58,6 +58,8 @@ export interface RegistryStore {
 }
 
 const UPLOAD_ID = /^[0-9a-f]{32}$/
+/** Uploads whose digest is kept while they grow; that of an older one is read again at its end. */
+const SUMS = 256
 /** Content younger than this may belong to a push that is not complete. */
 const GRACE_MS = 3600 * 1000
 const hex = (digest: string): string => digest.slice('sha256:'.length)
@@ -191,6 +193,7 @@ export function openRegistryStore(root: string): RegistryStore {
       const id = newId().slice(0, 32)
       writeFileSync(uploadPath(repository, id), '', { mode: 0o600, flag: 'wx' })
       sums.set(id, digester())
+      for (const oldest of [...sums.keys()].slice(0, -SUMS)) sums.delete(oldest)
       return openUpload(repository, id)
     },
     upload: (repository, id) => (UPLOAD_ID.test(id) && exists(uploadPath(repository, id)) ? openUpload(repository, id) : undefined),
