@@ -83,6 +83,17 @@ async function newNamespace(): Promise<ChildProcess> {
   return holder
 }
 
+/** Starts a program of ours in the daemon's network namespace and waits for its first line. */
+export async function serveBeside(daemon: TestDaemon, ...words: readonly string[]): Promise<ChildProcess> {
+  const child = spawn('nsenter', ['--net', '-t', String(daemon.holder), `${root}/build/node`, ...words], { stdio: ['ignore', 'pipe', 'pipe'] })
+  await new Promise<void>((resolve, reject) => {
+    child.stdout?.once('data', () => resolve())
+    child.stderr?.once('data', () => resolve())
+    child.once('exit', () => reject(new Error(`${words.join(' ')} has ended`)))
+  })
+  return child
+}
+
 /** A daemon that is there already, of whatever make: it is neither started nor stopped, and keeps what it has. */
 export function foreignDaemon(host: string, pid: number): TestDaemon {
   const home = mkdtempSync('/tmp/gtest-')

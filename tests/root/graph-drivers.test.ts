@@ -1,12 +1,12 @@
 /** One contract for all graph drivers: the same layers come to the same files with all that belongs to them, whatever keeps them. */
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
-import { mkdirSync, readdirSync, truncateSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs'
 import { after, before, describe, it } from 'node:test'
 import { readTar } from '../../packages/graph/src/index.ts'
 import { NOTHING, settledCensus } from '../census.ts'
 import { capability, long, LOWER, seen, type Seen, sparseLayer, UPPER } from '../every-file.ts'
-import { exec, ownClient, type TestDaemon, testDaemon } from '../harness.ts'
+import { exec, ownClient, root as checkout, serveBeside, type TestDaemon, testDaemon } from '../harness.ts'
 import { imageArchive, sha256, tarOf } from '../image-archive.ts'
 
 const root = process.getuid?.() === 0
@@ -53,7 +53,7 @@ for (const [driver, options, skip] of [['erofs', [], root ? false : 'needs root'
       assert.match(await ok('load', '-i', `${daemon.home}/all.tar`), /Loaded image: all:1/)
       await ok('create', '--name', 'look', 'all:1')
       await ok('export', '-o', `${daemon.home}/export.tar`, 'look')
-      const files = await seen((await import('node:fs')).readFileSync(`${daemon.home}/export.tar`))
+      const files = await seen(readFileSync(`${daemon.home}/export.tar`))
       results.set(driver, files)
       assert.deepEqual(['gone', 'gone-directory', 'opaque/hidden', 'opaque/also-hidden', 'd/empty', 'becomes-file/x'].filter((path) => files[path] !== undefined), [], 'what the upper layer took away')
       assert.deepEqual(['opaque/shown', 'becomes-directory/x', 'kept/below', 'kept/above', long, Buffer.from('d/ünïcode', 'utf8').toString('latin1')].filter((path) => files[path] === undefined), [])
@@ -68,6 +68,25 @@ for (const [driver, options, skip] of [['erofs', [], root ? false : 'needs root'
       const first = results.get('erofs')
       if (first !== undefined) assert.deepEqual(files, first, 'the same as with the first driver')
       await ok('rm', 'look')
+    })
+    it('a pull brings the same files', async () => {
+      const registry = await serveBeside(daemon, `${checkout}/build/gantry-registry.cjs`, 'serve', '-l', '127.0.0.1:5000', '--root', `${daemon.home}/registry`)
+      try {
+        await ok('tag', 'all:1', '127.0.0.1:5000/all:1')
+        await ok('push', '-q', '127.0.0.1:5000/all:1')
+        await ok('rmi', '-f', 'all:1', '127.0.0.1:5000/all:1')
+        const pulled = await ok('pull', '127.0.0.1:5000/all:1')
+        assert.equal(pulled.match(/Pull complete/g)?.length, layers.length)
+        await ok('create', '--name', 'look', '127.0.0.1:5000/all:1')
+        await ok('export', '-o', `${daemon.home}/export.tar`, 'look')
+        assert.deepEqual(await seen(readFileSync(`${daemon.home}/export.tar`)), results.get(driver))
+        await ok('rm', 'look')
+        await ok('tag', '127.0.0.1:5000/all:1', 'all:1')
+        await ok('rmi', '127.0.0.1:5000/all:1')
+        assert.deepEqual(readdirSync(`${daemon.home}/data/staging`), [])
+      } finally {
+        registry.kill('SIGTERM')
+      }
     })
     it('runs, and sees its files from inside', async () => {
       assert.equal(await ok('run', '--rm', 'all:1', 'sh', '-c', 'cat /d/plain /kept/below /opaque/shown; busybox stat -c %h /d/first; busybox ls /many | busybox wc -l; busybox rm -r /opaque /d/plain && busybox echo x > /d/plain; busybox cat /d/plain'), 'plainbelowabove3\n300\nx')

@@ -6,7 +6,7 @@ import { copyFileSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs'
 import { createInterface } from 'node:readline'
 import { after, before, describe, it } from 'node:test'
 import { NOTHING, settledCensus } from '../census.ts'
-import { dockerClient, exec, ownClient, root, sleep, type TestDaemon, testDaemon, until } from '../harness.ts'
+import { dockerClient, exec, ownClient, root, serveBeside, sleep, type TestDaemon, testDaemon, until } from '../harness.ts'
 import { imageArchive, sha256, tarOf } from '../image-archive.ts'
 
 const skip = process.getuid?.() === 0 ? false : 'needs root'
@@ -16,17 +16,6 @@ const skipSlow = (await have('tc')) ? false : 'needs tc (Debian package iproute2
 const skipTls = (await have('openssl')) ? false : 'needs openssl'
 const PORT = 5000
 const NAME = `127.0.0.1:${PORT}`
-
-/** Starts a program of ours in the daemon's network namespace and waits for its first line. */
-async function serveBeside(daemon: TestDaemon, ...words: readonly string[]): Promise<ChildProcess> {
-  const child = spawn('nsenter', ['--net', '-t', String(daemon.holder), `${root}/build/node`, ...words], { stdio: ['ignore', 'pipe', 'pipe'] })
-  await new Promise<void>((resolve, reject) => {
-    child.stdout?.once('data', () => resolve())
-    child.stderr?.once('data', () => resolve())
-    child.once('exit', () => reject(new Error(`${words.join(' ')} has ended`)))
-  })
-  return child
-}
 
 const layersOf = (daemon: TestDaemon): number => readdirSync(`${daemon.home}/data/erofs`).filter((name) => /^[0-9a-f]{26}$/.test(name)).length
 

@@ -30,6 +30,17 @@ export interface PullRequest {
   readonly signal: AbortSignal | undefined
 }
 
+/** A layer that is not there yet. */
+interface MissingLayer {
+  readonly chainId: string
+  /** Chain id of the layer below. */
+  readonly parent: string | undefined
+  readonly layer: Descriptor
+  readonly diffId: string
+  /** As people see it. */
+  readonly id: string
+}
+
 function checkLayers(manifest: Manifest, diffIds: readonly string[]): void {
   if (manifest.layers.length !== diffIds.length) throw new EngineError('invalid', `the manifest has ${manifest.layers.length} layers, the image configuration ${diffIds.length}`)
   const foreign = manifest.layers.find((layer) => isForeignLayer(layer.mediaType ?? ''))
@@ -54,8 +65,13 @@ function partOf(graph: Graph, layer: Descriptor, chainId: string): string {
   return `${graph.staging}/${layer.digest.slice('sha256:'.length)}-${shortDigest(chainId)}.part`
 }
 
+/** The archive of a layer that waits for the one below it. */
+function archiveOf(graph: Graph, chainId: string): string {
+  return `${graph.staging}/${chainId.slice('sha256:'.length)}.tar`
+}
+
 /** Brings one layer into the store, complete and checked. */
-async function fetchOne(ports: PullPorts, remote: RemotePlace, layer: Descriptor, diffId: string, chainId: string, report: (progress: OpProgress) => void, signal: AbortSignal): Promise<void> {
+async function fetchOne(ports: PullPorts, remote: RemotePlace, { layer, diffId, chainId }: MissingLayer, report: (progress: OpProgress) => void, signal: AbortSignal): Promise<void> {
   const { layers } = ports.graph
   if (layers.get(chainId) !== undefined || layers.settled(chainId) !== undefined) return
   const part = partOf(ports.graph, layer, chainId)
@@ -84,7 +100,20 @@ async function fetchOne(ports: PullPorts, remote: RemotePlace, layer: Descriptor
   }
 }
 
-/** All layers that are missing, side by side; where layers are stacked, in their order. */
+/** Brings the archive of one layer into a file, complete and checked. */
+async function fetchArchive(ports: PullPorts, remote: RemotePlace, { layer, diffId, chainId }: MissingLayer, report: (progress: OpProgress) => void, signal: AbortSignal): Promise<void> {
+  const path = archiveOf(ports.graph, chainId)
+  ports.graph.discard(path)
+  await ports.work.run('fetch-layer', { remote, digest: layer.digest, size: layer.size, part: partOf(ports.graph, layer, chainId), target: { kind: 'tar', path }, diffId }, { onProgress: report, signal })
+}
+
+/** Makes a layer of its archive, above the one before it. */
+async function placeArchive({ graph }: PullPorts, { diffId, chainId, parent }: MissingLayer): Promise<void> {
+  if (graph.layers.get(chainId) === undefined) await graph.registerFile(archiveOf(graph, chainId), parent, diffId)
+  graph.discard(archiveOf(graph, chainId))
+}
+
+/** All layers that are missing, side by side; where layers are stacked, their archives come side by side and are put in place in their order. */
 async function fetchLayers(ports: PullPorts, remote: RemotePlace, manifest: Manifest, diffIds: readonly string[], request: PullRequest): Promise<void> {
   const { graph } = ports
   const chains = chainIds(diffIds)
@@ -96,11 +125,12 @@ async function fetchLayers(ports: PullPorts, remote: RemotePlace, manifest: Mani
     const id = shortDigest(layer.digest)
     const there = graph.layers.get(chainId) !== undefined || graph.layers.settled(chainId) !== undefined
     request.tell(layerMessage(id, there ? 'Already exists' : 'Pulling fs layer'))
-    return there ? [] : [{ chainId, layer, diffId, id }]
+    return there ? [] : [{ chainId, parent: chains[index - 1], layer, diffId, id }]
   })
-  const fetchThis = async ({ chainId, layer, diffId, id }: (typeof missing)[number]): Promise<void> => {
-    await ports.transfers.run(chainId, (report, stop) => fetchOne(ports, remote, layer, diffId, chainId, report, stop), tellLayer(request.tell, id), signal)
-    request.tell(layerMessage(id, 'Pull complete'))
+  const { stacked } = graph.driver
+  const fetchThis = async (one: MissingLayer): Promise<void> => {
+    await ports.transfers.run(one.chainId, (report, stop) => (stacked ? fetchArchive : fetchOne)(ports, remote, one, report, stop), tellLayer(request.tell, one.id), signal)
+    if (!stacked) request.tell(layerMessage(one.id, 'Pull complete'))
   }
   // The largest first: the last one to end should be a small one.
   const order = [...missing].sort((a, b) => b.layer.size - a.layer.size)
@@ -110,6 +140,11 @@ async function fetchLayers(ports: PullPorts, remote: RemotePlace, manifest: Mani
   })))
   const reason = failed.signal.aborted ? failed.signal.reason : results.find((result) => result.status === 'rejected')?.reason
   if (reason !== undefined) throw reason
+  if (!stacked) return
+  for (const one of missing) {
+    await ports.transfers.run(`place ${one.chainId}`, () => placeArchive(ports, one), () => undefined, signal)
+    request.tell(layerMessage(one.id, 'Pull complete'))
+  }
 }
 
 /** Names what was fetched, all at once: from here on it is there. Undefined when a layer went away meanwhile. */
@@ -146,8 +181,7 @@ async function pullOne(ports: PullPorts, request: PullRequest): Promise<void> {
   const remote: RemotePlace = { endpoint: found.place.endpoint, credentials: found.shown, name: reference.path }
   let image: Image | undefined
   for (let round = 0; image === undefined && round < ROUNDS; round++) {
-    if (graph.driver.stacked) await fetchStacked(ports, remote, resolved.manifest, diffIds, request)
-    else await fetchLayers(ports, remote, resolved.manifest, diffIds, request)
+    await fetchLayers(ports, remote, resolved.manifest, diffIds, request)
     image = publish(graph, raw, resolved, diffIds, reference)
   }
   if (image === undefined) throw new EngineError('conflict', `${familiarString(reference)}: its layers are being removed while it is pulled`)
@@ -156,34 +190,6 @@ async function pullOne(ports: PullPorts, request: PullRequest): Promise<void> {
   tell({ status: `Digest: ${resolved.top.digest}` })
   tell({ status: `Status: ${before === image.id ? 'Image is up to date' : 'Downloaded newer image'} for ${familiarString(reference)}` })
   ports.emit('pull', familiarString(reference), { name: familiarName(reference) })
-}
-
-/** Where layers are stacked, their archives are brought side by side and put in place one after another. */
-async function fetchStacked(ports: PullPorts, remote: RemotePlace, manifest: Manifest, diffIds: readonly string[], request: PullRequest): Promise<void> {
-  const chains = chainIds(diffIds)
-  for (const [index, chainId] of chains.entries()) {
-    const [layer, diffId] = [manifest.layers[index], diffIds[index] ?? '']
-    if (layer === undefined) continue
-    const id = shortDigest(layer.digest)
-    if (ports.graph.layers.get(chainId) !== undefined) {
-      request.tell(layerMessage(id, 'Already exists'))
-      continue
-    }
-    request.tell(layerMessage(id, 'Pulling fs layer'))
-    const tar = `${ports.graph.staging}/${chainId.slice('sha256:'.length)}.tar`
-    await ports.transfers.run(
-      chainId,
-      async (report, signal) => {
-        const part = partOf(ports.graph, layer, chainId)
-        ports.graph.discard(tar)
-        await ports.work.run('fetch-layer', { remote, digest: layer.digest, size: layer.size, part, target: { kind: 'tar', path: tar }, diffId }, { onProgress: report, signal })
-        await ports.graph.registerFile(tar, chains[index - 1], diffId)
-      },
-      tellLayer(request.tell, id),
-      request.signal,
-    ).finally(() => ports.graph.discard(tar))
-    request.tell(layerMessage(id, 'Pull complete'))
-  }
 }
 
 /** Pulls an image, or all tags of a repository. */
