@@ -23,6 +23,7 @@ export const DAEMON_ROOMS: Readonly<Record<string, readonly string[]>> = {
   images: ['engine', 'jobs', 'containers', 'server'],
   system: ['engine', 'jobs', 'containers', 'server', 'volumes'],
   volumes: [],
+  networks: ['engine', 'jobs', 'containers', 'server'],
   logging: [],
   server: ['jobs', 'containers', 'images', 'system', 'logging'],
 }

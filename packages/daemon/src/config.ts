@@ -1,4 +1,5 @@
 import type { LogLevel } from '@gantry/std'
+import type { DefaultBridge, DefaultPool } from '@gantry/libnetwork'
 import type { RuntimeSetting } from '@gantry/runtime'
 import type { RegistrySettings } from './images/registries.ts'
 import type { UserMaps } from './subordinate-ids.ts'
@@ -23,9 +24,13 @@ export interface DaemonConfig {
   readonly pushCompression: 'gzip' | 'zstd'
   /** The image process's program. */
   readonly imageProcess: string
-  readonly bridge: { readonly name: string; readonly foreign: boolean; readonly bip: string | undefined; readonly fixedCidr: string | undefined; readonly mtu: number } | undefined
-  readonly icc: boolean
-  readonly ipMasq: boolean
+  readonly bridge: DefaultBridge | undefined
+  /** Where subnets of new networks come from; none: Docker's own. */
+  readonly addressPools: readonly DefaultPool[]
+  /** Where ports are published that name no address; empty: everywhere. */
+  readonly hostBinding: string
+  /** What `host-gateway` means; empty: the gateway of the container's network. */
+  readonly hostGateway: string
   readonly ipForward: boolean
   readonly firewall: boolean
   readonly dns: { readonly servers: readonly string[]; readonly search: readonly string[]; readonly options: readonly string[] }

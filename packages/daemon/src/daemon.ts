@@ -10,6 +10,7 @@ import type { DaemonConfig } from './config.ts'
 import type { Container } from './containers/container.ts'
 import { containerHandlers } from './containers/handlers.ts'
 import { createLifecycle, type Lifecycle, shouldRestart } from './containers/lifecycle.ts'
+import { ownerOf } from './containers/bundle.ts'
 import { removeContainer, type RemovePorts } from './containers/remove.ts'
 import { cgroupsPathOf } from './containers/spec/spec.ts'
 import { etcDirectory } from './containers/spec/etc-files.ts'
@@ -25,12 +26,14 @@ import { createImageProcess, spoolArchiveWith, writeLayerWith } from './images/p
 import { createRegistries, registryView } from './images/registries.ts'
 import { createTransfers } from './images/transfers.ts'
 import type { DaemonEngine, DaemonJobs } from './jobs/jobs.ts'
+import { networkHandlers } from './networks/handlers.ts'
 import { restore } from './restore.ts'
 import { NO_FILTERS } from './server/filters.ts'
 import { openListeners } from './server/listen.ts'
 import { createRouter } from './server/router.ts'
 import { containerRoutes } from './server/routes/containers.ts'
 import { imageRoutes } from './server/routes/images.ts'
+import { networkRoutes } from './server/routes/networks.ts'
 import { missingRoutes } from './server/routes/missing.ts'
 import { systemRoutes } from './server/routes/system.ts'
 import { createEvents } from './system/events.ts'
@@ -99,7 +102,7 @@ export async function startDaemon(config: DaemonConfig): Promise<Daemon> {
   const graph = openGraph({ root: config.dataRoot, db, trees: host.trees, driver, write: writeLayerWith(work), spool: spoolArchiveWith(work) })
   const store = openContainerStore(db, graph.names)
   const volumes = openVolumes(db, `${config.dataRoot}/volumes`, (path) => graph.discard(path))
-  const networks = await createController({ launcher: host.launcher, db, bridge: config.bridge, icc: config.icc, ipMasq: config.ipMasq, ipForward: config.ipForward, firewall: config.firewall })
+  const networks = await createController({ launcher: host.launcher, db, bridge: config.bridge, ipForward: config.ipForward, firewall: config.firewall, ipv6ByDefault: existsSync('/proc/net/if_inet6'), pools: config.addressPools, hostBinding: config.hostBinding, resolversAtStart: config.containerd === undefined })
   const external = [...config.runtimes.map((one) => externalDriver(host, one, `${config.execRoot}/runtimes`)), ...(config.lxcStart === undefined ? [] : [lxcDriver(host, config.lxcStart)])]
   const runtimeOf = (id: string): string | undefined => store.get(id)?.document.hostConfig.Runtime
   const cgroupsPath = (id: string): string | undefined => {
@@ -129,7 +132,7 @@ export async function startDaemon(config: DaemonConfig): Promise<Daemon> {
   const removePorts: RemovePorts = { store, graph, supervisor, volumes, containerDirectory, emit, kill: (container) => lifecycle.kill(container, 'SIGKILL').catch(ignoreNotRunning) }
   const remove = (container: Container): Promise<void> => removeContainer(removePorts, container, { volumes: container.document.hostConfig.AutoRemove })
   const start: Omit<StartPorts, 'watch'> = {
-    store, graph, networks, supervisor, knownCapabilities, apparmor: apparmor.enabled, cgroupVersion, users: config.users, execRoot: config.execRoot, cdiDirectories: config.cdiDirectories, dns: config.dns, emit, discard: (path) => host.discarder.discard(path),
+    store, graph, networks, supervisor, knownCapabilities, apparmor: apparmor.enabled, cgroupVersion, users: config.users, execRoot: config.execRoot, cdiDirectories: config.cdiDirectories, dns: config.dns, hostGateway: config.hostGateway, emit, discard: (path) => host.discarder.discard(path),
     logPath: (container) => {
       mkdirSync(containerDirectory(container.id), { recursive: true, mode: 0o710 })
       return logPath(container)
@@ -142,7 +145,7 @@ export async function startDaemon(config: DaemonConfig): Promise<Daemon> {
     ...containerHandlers({
       store, streams: host.streams, lifecycle, start, remove: removePorts, images, emit,
       update: { store, driver: supervisor.driver, limits, emit },
-      create: { store, graph, volumes, knownCapabilities, apparmor: apparmor.enabled, limits, runtimes: new Set([NATIVE, ...external.map((one) => one.name)]), defaultRuntime: config.defaultRuntime, containerBytes: config.containerBytes, remapped: config.users !== undefined, emit, resolveImage: (name) => resolveImage(graph, name), hasNetwork: (name) => networks.network(name) !== undefined },
+      create: { store, graph, volumes, knownCapabilities, apparmor: apparmor.enabled, limits, runtimes: new Set([NATIVE, ...external.map((one) => one.name)]), defaultRuntime: config.defaultRuntime, containerBytes: config.containerBytes, remapped: config.users !== undefined, emit, resolveImage: (name) => resolveImage(graph, name), findNetwork: (name) => networks.network(name) },
       checkpoints: { start, containerDirectory },
       exec: {
         store, graph, supervisor, streams: host.streams, trees: host.trees, emit,
@@ -155,20 +158,25 @@ export async function startDaemon(config: DaemonConfig): Promise<Daemon> {
       archive: { graph, trees: host.trees, execRoot: config.execRoot, users: config.users },
     }),
     ...imageHandlers(images),
+    ...networkHandlers({
+      networks, containers: () => store.list(),
+      connecting: { ...start, replace: (container, document) => store.replace(container, document), etcDirectory: (id) => etcDirectory(config.execRoot, id), owner: (container) => ownerOf(start, container) },
+      emit: (action, network, attributes = {}) => events.emit('network', action, network.id, { name: network.name, type: network.driver, ...attributes }),
+    }),
     ...systemHandlers({
       usage: {
         graph, volumes, dataRoot: config.dataRoot, containers: () => store.list(), containerDirectory, count: (request) => work.run('usage', request),
         imageRows: () => listImages(images, { all: true, filters: NO_FILTERS }),
         containerRows: () => engine.run('container.list', { all: true, limit: 0, size: false, filters: NO_FILTERS }),
       },
-      events, networks, volumes, bytesIn: (path) => graph.bytesIn(path), containers: () => store.list(), version: versionView, jobs: () => engine.jobs(),
+      events, volumes, bytesIn: (path) => graph.bytesIn(path), containers: () => store.list(), version: versionView, jobs: () => engine.jobs(),
       info: () => infoView({ graph, registryConfig: registryView(registries), apparmor: apparmor.enabled, config, events, limits, daemonId: ownId, quarantined: store.quarantined, containers: () => store.list(), jobs: () => engine.jobs().length }),
     }),
   })
 
   const accepted = Promise.withResolvers<void>()
   accepted.promise.catch(() => undefined)
-  const router = createRouter([...containerRoutes(engine), ...imageRoutes(engine), ...systemRoutes(engine), ...missingRoutes()])
+  const router = createRouter([...containerRoutes(engine), ...imageRoutes(engine), ...networkRoutes(engine), ...systemRoutes(engine), ...missingRoutes()])
   const listeners = openListeners(config, router, accepted.promise)
   listeners.catch(() => undefined) // awaited below, once the state is there
   try {

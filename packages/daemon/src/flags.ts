@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { findProgram, parseStartTimeout, readRuntimes } from '@gantry/runtime'
+import { OWN_BRIDGE, parseAddress, parseDefaultPool } from '@gantry/libnetwork'
 import { asObject, EngineError, hasCode, type JsonObject, type LogLevel, parseBytes } from '@gantry/std'
 import type { DaemonConfig } from './config.ts'
 import { readSubordinateIds } from './subordinate-ids.ts'
@@ -36,6 +37,13 @@ export const FLAGS: readonly Flag[] = [
   { name: 'bridge', short: 'b', kind: 'text', value: '', help: 'Attach containers to a network bridge; none for no bridge' },
   { name: 'bip', kind: 'text', value: '', help: 'IPv4 address for the default bridge' },
   { name: 'fixed-cidr', kind: 'text', value: '', help: 'IPv4 subnet for the default bridge network' },
+  { name: 'default-gateway', kind: 'text', value: '', help: 'Container default gateway IPv4 address' },
+  { name: 'ipv6', kind: 'bool', value: false, help: 'Enable IPv6 on the default bridge network' },
+  { name: 'fixed-cidr-v6', kind: 'text', value: '', help: 'IPv6 subnet for the default bridge network' },
+  { name: 'default-gateway-v6', kind: 'text', value: '', help: 'Container default gateway IPv6 address' },
+  { name: 'default-address-pool', kind: 'list', value: [], key: 'default-address-pools', help: 'Default address pools for node-specific local networks: base=SUBNET,size=BITS' },
+  { name: 'ip', kind: 'text', value: '', help: 'Host IP for port publishing from the default bridge network' },
+  { name: 'host-gateway-ip', kind: 'text', value: '', help: "IP address that the special 'host-gateway' string in --add-host resolves to" },
   { name: 'mtu', kind: 'text', value: '1500', help: 'MTU for the default bridge network' },
   { name: 'icc', kind: 'bool', value: true, help: 'Enable inter-container communication for the default bridge' },
   { name: 'ip-masq', kind: 'bool', value: true, help: 'Enable IP masquerading' },
@@ -120,7 +128,6 @@ function mergeFile(values: Values, file: JsonObject, path: string): void {
 
 const LEVELS: ReadonlySet<string> = new Set(['debug', 'info', 'warn', 'error'])
 const EXEC_ROOT_LIMIT = 36
-const DEFAULT_BRIDGE = 'gantry0'
 
 function positiveInteger(text: string, name: string): number {
   if (!/^\d{1,6}$/.test(text)) throw new EngineError('invalid', `--${name}: expected a number, got "${text}"`)
@@ -141,6 +148,11 @@ function defaultSize(options: readonly string[]): number | undefined {
     bytes = parseBytes(value)
   }
   return bytes
+}
+
+function hostAddress(text: string, name: string): string {
+  parseAddress(text, `--${name}`)
+  return text
 }
 
 /** Puts flags and file together and checks them. `root` is where this installation lies. */
@@ -178,9 +190,13 @@ export function readConfig(argv: readonly string[], root: string, env: NodeJS.Pr
     imageGcKeepBytes: text('image-gc-keep') === '' ? 0 : parseBytes(text('image-gc-keep')),
     pushCompression: compression(text('push-compression')),
     imageProcess: `${root}/build/gantry-images.cjs`,
-    bridge: bridge === 'none' ? undefined : { name: bridge === '' ? DEFAULT_BRIDGE : bridge, foreign: false, bip: text('bip') || undefined, fixedCidr: text('fixed-cidr') || undefined, mtu: positiveInteger(text('mtu'), 'mtu') },
-    icc: bool('icc'),
-    ipMasq: bool('ip-masq'),
+    bridge: bridge === 'none' ? undefined : {
+      name: bridge === '' ? OWN_BRIDGE : bridge, bip: text('bip') || undefined, fixedCidr: text('fixed-cidr') || undefined, gateway: text('default-gateway') || undefined, ipv6: bool('ipv6'), fixedCidrV6: text('fixed-cidr-v6') || undefined,
+      gatewayV6: text('default-gateway-v6') || undefined, mtu: positiveInteger(text('mtu'), 'mtu'), icc: bool('icc'), masquerade: bool('ip-masq'), hostBinding: text('ip'),
+    },
+    addressPools: list('default-address-pool').map(parseDefaultPool),
+    hostBinding: text('ip') === '' || text('ip') === '0.0.0.0' ? '' : hostAddress(text('ip'), 'ip'),
+    hostGateway: text('host-gateway-ip') === '' ? '' : hostAddress(text('host-gateway-ip'), 'host-gateway-ip'),
     ipForward: bool('ip-forward'),
     firewall: bool('iptables'),
     dns: { servers: list('dns'), search: list('dns-search'), options: list('dns-opt') },

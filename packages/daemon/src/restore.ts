@@ -40,7 +40,7 @@ export async function restore(ports: RestorePorts): Promise<void> {
   }
   for (const id of running) {
     const container = store.get(id)
-    if (container !== undefined) container.sandbox = await ports.networks.restore(id)
+    if (container !== undefined) container.sandbox = await ports.networks.restore(id, container.state.pid)
   }
   // After that, so that the one batch holds the ports of what runs and none of them is ever missing.
   await ports.networks.start(running)

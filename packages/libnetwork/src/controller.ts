@@ -1,11 +1,16 @@
+import { createHash } from 'node:crypto'
 import { batch, type Launcher, link } from '@gantry/linux'
-import { type Database, EngineError, logger, newId, undoStack } from '@gantry/std'
-import { formatIpv4, formatSubnet, parseIpv4 } from './address.ts'
-import { type Bridge, type BridgeOptions, openBridge, openForwarding } from './drivers/bridge.ts'
+import { type Database, EngineError, keyedLock, logger, undoStack } from '@gantry/std'
+import { bridgeSettings, type DriverPorts, linkNames, type OpenNetwork, openForwarding, openNetwork } from './drivers/table.ts'
+import { builtinBridge, type DefaultBridge } from './default-bridge.ts'
+import { subnetsOf } from './endpoints.ts'
 import { createFirewall, type Firewall } from './firewall/firewall.ts'
-import type { PublishedPort } from './firewall/table.ts'
-import type { EndpointInfo, JoinRequest, NetworkInfo, Sandbox } from './network.ts'
-import { type HeldPort, portAllocator, type PortRequest } from './port-allocator.ts'
+import { newNetwork } from './new-network.ts'
+import { DEFAULT_POOLS, type DefaultPool, localPool } from './ipam.ts'
+import { type EndpointRequest, type JoinRequest, NO_ATTACHMENT, type NetworkInfo, type NetworkRequest, type Sandbox } from './network.ts'
+import { portAllocator } from './port-allocator.ts'
+import { createSandboxes, type Sandboxes } from './sandboxes.ts'
+import { openNetworkStore } from './store.ts'
 
 const log = logger('libnetwork')
 
@@ -14,12 +19,18 @@ export interface ControllerOptions {
   readonly launcher: Launcher
   readonly db: Database
   /** undefined: `--bridge none`. */
-  readonly bridge: BridgeOptions | undefined
-  readonly icc: boolean
-  readonly ipMasq: boolean
+  readonly bridge: DefaultBridge | undefined
   readonly ipForward: boolean
   /** false: no firewall at all (`--iptables=false`). */
   readonly firewall: boolean
+  /** New networks have IPv6 unless they say no. */
+  readonly ipv6ByDefault: boolean
+  /** Where subnets come from; none: Docker's. */
+  readonly pools: readonly DefaultPool[]
+  /** Where ports are published that name no address (`--ip`); empty: everywhere. */
+  readonly hostBinding: string
+  /** The runtime opens sockets of resolvers while it starts a container; otherwise that is done right after. */
+  readonly resolversAtStart: boolean
 }
 
 /** The container network model: networks, endpoints, sandboxes. */
@@ -27,148 +38,172 @@ export interface Controller {
   networks(): readonly NetworkInfo[]
   /** By name, id or unique id prefix. */
   network(nameOrId: string): NetworkInfo | undefined
+  createNetwork(request: NetworkRequest): Promise<NetworkInfo>
+  /** Refused while containers are on it. */
+  removeNetwork(id: string): Promise<void>
+  renameNetwork(id: string, name: string): void
   /** Reserves addresses and ports and opens the firewall; the links themselves are made by the start. */
   join(request: JoinRequest): Promise<Sandbox>
+  /** Tells that the container runs: what has to wait for its namespace is done now. */
+  started(containerId: string, pid: number): Promise<void>
+  /** Joins or leaves a network while the container runs. */
+  connect(containerId: string, request: EndpointRequest, pid: number): Promise<void>
+  disconnect(containerId: string, networkId: string, pid: number): Promise<void>
+  /** Names of a container have changed. */
+  rename(containerId: string, name: string): void
+  /** Publishes other ports of a container that runs. */
+  republish(containerId: string, ports: JoinRequest['ports']): Promise<void>
   /** A container that still runs gets its reservations back after a restart of the daemon. */
-  restore(containerId: string): Promise<Sandbox | undefined>
+  restore(containerId: string, pid: number): Promise<Sandbox | undefined>
   /** Forgets containers that do not run, then brings the firewall to the wanted state. */
   start(running: ReadonlySet<string>): Promise<void>
-  /** Removes the bridge and the table. */
+  /** Removes the links and the table. */
   destroy(): Promise<void>
+  /** Servers and names of all. */
+  readonly sandboxes: Sandboxes
 }
 
-interface StoredEndpoint {
-  readonly endpoint: EndpointInfo
-  readonly ports: readonly PublishedPort[]
-}
-
-const LOOPBACK_ONLY = (): Sandbox => ({ attachment: { host: [], inside: [batch('loopback', [link.setLinkUp(1)])], sysctls: [] }, endpoints: [], release: async () => undefined })
-const NOTHING = (): Sandbox => ({ attachment: { host: [], inside: [], sysctls: [] }, endpoints: [], release: async () => undefined })
-
-function builtin(db: Database, name: string, driver: NetworkInfo['driver']): { readonly id: string; readonly createdAt: number } {
-  const row = db.get('SELECT id, created_at FROM network WHERE name = ?', name)
-  if (row !== undefined) return { id: String(row['id']), createdAt: Number(row['created_at']) }
-  const made = { id: newId(), createdAt: Date.now() }
-  db.run('INSERT INTO network VALUES (?, ?, ?, ?)', made.id, name, driver, made.createdAt)
-  return made
-}
-
-/** Makes the controller: opens the bridge, reads what was reserved. */
-export async function createController(options: ControllerOptions): Promise<Controller> {
-  const { launcher, db } = options
-  db.migrate('libnetwork', [
-    `CREATE TABLE network (id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, driver TEXT NOT NULL, created_at INTEGER NOT NULL) STRICT, WITHOUT ROWID;
-     CREATE TABLE endpoint (container_id TEXT NOT NULL, network_id TEXT NOT NULL, document TEXT NOT NULL, PRIMARY KEY (container_id, network_id)) STRICT, WITHOUT ROWID;`,
-  ])
-  const bridge: Bridge | undefined = options.bridge === undefined ? undefined : await openBridge(launcher, options.bridge)
-  const firewall: Firewall | undefined = bridge === undefined || !options.firewall ? undefined : createFirewall(launcher, `gantry-${bridge.name}`)
-  const ports = portAllocator(launcher)
-  const published = new Map<string, readonly PublishedPort[]>()
-  const infos = networkInfos(options, bridge)
-
-  const release = (containerId: string, address: number, held: readonly HeldPort[]): (() => Promise<void>) => {
-    let released = false
-    return async () => {
-      if (released) return
-      released = true
-      const list = published.get(containerId) ?? []
-      published.delete(containerId)
-      if (list.length > 0) await firewall?.unpublish(list)
-      await ports.release(held)
-      db.run('DELETE FROM endpoint WHERE container_id = ?', containerId)
-      bridge?.pool.release(address)
-    }
-  }
-  const store = (stored: StoredEndpoint): void => {
-    db.run('INSERT OR REPLACE INTO endpoint VALUES (?, ?, ?)', stored.endpoint.containerId, stored.endpoint.networkId, JSON.stringify(stored))
-  }
-  const joinBridge = async (request: JoinRequest): Promise<Sandbox> => {
-    const network = infos.find((info) => info.name === 'bridge')
-    if (bridge === undefined || network === undefined) throw new EngineError('not-found', 'network bridge not found')
-    await using undo = undoStack((what, cause) => log.warn('undo failed', { what, cause }))
-    const address = bridge.pool.take()
-    undo.add('give the address back', () => bridge.pool.release(address))
-    const held: HeldPort[] = []
-    undo.add('give the ports back', () => ports.release(held))
-    for (const port of request.ports) held.push(await ports.hold(port))
-    const list = request.ports.map((port, index): PublishedPort => ({ protocol: port.protocol, hostAddress: port.hostAddress, hostPort: held[index]?.hostPort ?? 0, address, port: port.port }))
-    const { mac, ...attachment } = bridge.attach(address)
-    const endpoint: EndpointInfo = {
-      id: newId(), networkId: network.id, networkName: network.name, containerId: request.containerId, address: formatIpv4(address), prefix: bridge.subnet.prefix, gateway: formatIpv4(bridge.gateway), mac,
-      bindings: list.map((port) => ({ protocol: port.protocol, port: port.port, hostIp: formatIpv4(port.hostAddress), hostPort: port.hostPort })),
-    }
-    store({ endpoint, ports: list })
-    undo.add('forget the endpoint', () => void db.run('DELETE FROM endpoint WHERE container_id = ?', request.containerId))
-    if (list.length > 0) await firewall?.publish(list)
-    published.set(request.containerId, list)
-    undo.commit()
-    return { attachment, endpoints: [endpoint], release: release(request.containerId, address, held) }
-  }
-  const stored = (containerId: string): StoredEndpoint | undefined => {
-    const row = db.get('SELECT document FROM endpoint WHERE container_id = ?', containerId)
-    return row === undefined ? undefined : (JSON.parse(String(row['document'])) as StoredEndpoint)
-  }
-  return {
-    networks: () => infos,
-    network: (nameOrId) => infos.find((info) => info.name === nameOrId || info.id === nameOrId) ?? unique(infos.filter((info) => nameOrId.length > 1 && info.id.startsWith(nameOrId))),
-    async join(request) {
-      if (request.network === 'host') return NOTHING()
-      if (request.network === 'none') return LOOPBACK_ONLY()
-      return joinBridge(request)
-    },
-    async restore(containerId) {
-      const found = stored(containerId)
-      if (found === undefined || bridge === undefined) return undefined
-      const address = parseIpv4(found.endpoint.address, 'endpoint')
-      const held: HeldPort[] = []
-      for (const port of found.ports) {
-        const request: PortRequest = { ...port, hostPortEnd: port.hostPort }
-        await ports.hold(request).then((one) => held.push(one), (cause: unknown) => log.warn('a published port is taken by somebody else', { port: port.hostPort, cause }))
-      }
-      published.set(containerId, found.ports)
-      return { attachment: { host: [], inside: [], sysctls: [] }, endpoints: [found.endpoint], release: release(containerId, address, held) }
-    },
-    async start(running) {
-      for (const row of db.all('SELECT container_id, document FROM endpoint')) {
-        const { endpoint } = JSON.parse(String(row['document'])) as StoredEndpoint
-        if (running.has(endpoint.containerId)) bridge?.pool.reserve(parseIpv4(endpoint.address, 'endpoint'))
-        else db.run('DELETE FROM endpoint WHERE container_id = ?', endpoint.containerId)
-      }
-      if (bridge === undefined) return
-      const all = [...published.values()].flat()
-      await firewall?.rebuild([{ bridge: bridge.name, subnet: bridge.subnet, masquerade: options.ipMasq, icc: options.icc, internal: false }], all)
-      openForwarding(bridge, { forward: options.ipForward, localnet: firewall !== undefined })
-    },
-    async destroy() {
-      await firewall?.remove()
-      await bridge?.remove()
-    },
-  }
-}
+const HOST_ONLY: Sandbox = { attachment: NO_ATTACHMENT, endpoints: [], bindings: [], resolver: false, release: async () => undefined }
+const NAME = /^[a-zA-Z0-9][a-zA-Z0-9_.-]*$/
 
 function unique<T>(found: readonly T[]): T | undefined {
   return found.length === 1 ? found[0] : undefined
 }
 
-function networkInfos(options: ControllerOptions, bridge: Bridge | undefined): readonly NetworkInfo[] {
-  const infos: NetworkInfo[] = []
-  const add = (name: string, driver: NetworkInfo['driver'], extra: Pick<NetworkInfo, 'ipam' | 'options'>): void => {
-    infos.push({ ...builtin(options.db, name, driver), name, driver, ...extra })
+/** Makes the controller: opens the networks, reads what was reserved. */
+export async function createController(options: ControllerOptions): Promise<Controller> {
+  const { launcher, db } = options
+  const store = openNetworkStore(db)
+  const drivers: DriverPorts = { launcher, nextLink: linkNames() }
+  const open = new Map<string, OpenNetwork>()
+  const infos = new Map<string, NetworkInfo>()
+  const lock = keyedLock()
+  const none = store.builtin('none', 'null')
+  const pools = options.pools.length > 0 ? options.pools : DEFAULT_POOLS
+  const withLocal = pools.some((pool) => pool.base.family === 6) ? pools : [...pools, localPool(createHash('sha256').update(none.id).digest())]
+
+  const openOne = async (info: NetworkInfo): Promise<OpenNetwork | undefined> => {
+    const network = await openNetwork(drivers, info)
+    if (network !== undefined) open.set(info.id, network)
+    infos.set(info.id, info)
+    return network
   }
-  if (bridge !== undefined) {
-    add('bridge', 'bridge', {
-      ipam: { subnet: formatSubnet(bridge.subnet), gateway: formatIpv4(bridge.gateway) },
-      options: {
-        'com.docker.network.bridge.default_bridge': 'true',
-        'com.docker.network.bridge.enable_icc': String(options.icc),
-        'com.docker.network.bridge.enable_ip_masquerade': String(options.ipMasq),
-        'com.docker.network.bridge.host_binding_ipv4': '0.0.0.0',
-        'com.docker.network.bridge.name': bridge.name,
-        'com.docker.network.driver.mtu': String(bridge.mtu),
-      },
+  const plain = (name: string, driver: 'host' | 'null', made: { readonly id: string; readonly createdAt: number }): NetworkInfo => ({
+    ...made, name, driver, ipv4: true, ipv6: false, internal: false, attachable: false, labels: {}, options: {}, ipam: { driver: 'default', options: {}, pools: [] }, builtin: true,
+  })
+  for (const info of [plain('host', 'host', store.builtin('host', 'host')), plain('none', 'null', none)]) infos.set(info.id, info)
+  const users = store.networks()
+  if (options.bridge !== undefined) {
+    const others = users.flatMap((info) => subnetsOf({ info }))
+    await openOne(await builtinBridge(launcher, options.bridge, store.builtin('bridge', 'bridge'), withLocal, others))
+  }
+  for (const info of users) {
+    await openOne(info).catch((cause: unknown) => {
+      log.error('cannot open a network: its containers cannot start', { name: info.name, cause })
+      infos.set(info.id, info)
     })
   }
-  add('host', 'host', { ipam: undefined, options: {} })
-  add('none', 'null', { ipam: undefined, options: {} })
-  return infos
+  const table = `gantry-${options.bridge?.name ?? none.id.slice(0, 8)}`
+  const firewall: Firewall | undefined = options.firewall ? createFirewall(launcher, table) : undefined
+  const sandboxes = createSandboxes({ launcher, store, firewall, ports: portAllocator(launcher), network: (id) => open.get(id), hostBinding: options.hostBinding, resolversAtStart: options.resolversAtStart })
+
+  const byName = (nameOrId: string): NetworkInfo | undefined => {
+    const all = [...infos.values()]
+    return all.find((info) => info.name === nameOrId || info.id === nameOrId) ?? unique(all.filter((info) => nameOrId.length > 1 && info.id.startsWith(nameOrId)))
+  }
+  const checkName = (name: string): void => {
+    if (!NAME.test(name)) throw new EngineError('invalid', name === '' ? 'network name required' : `invalid network name: ${name}`)
+    if ([...infos.values()].some((info) => info.name === name)) throw new EngineError('conflict', `network with name ${name} already exists`)
+  }
+  const networkOf = (info: NetworkInfo): OpenNetwork => {
+    const network = open.get(info.id)
+    if (network === undefined) throw new EngineError('unavailable', `network ${info.name} could not be opened when the daemon started`)
+    return network
+  }
+  const find = (nameOrId: string): NetworkInfo => {
+    const info = byName(nameOrId)
+    if (info === undefined) throw new EngineError('not-found', `network ${nameOrId} not found`)
+    return info
+  }
+  const create = async (request: NetworkRequest): Promise<NetworkInfo> => {
+    checkName(request.name)
+    const info = await newNetwork(request, { launcher, pools: withLocal, ipv6ByDefault: options.ipv6ByDefault, networks: [...infos.values()].flatMap((one) => subnetsOf({ info: one })) })
+    await using undo = undoStack((what, cause) => log.warn('undo failed', { what, cause }))
+    if (info.driver === 'bridge') {
+      const { name } = bridgeSettings(info)
+      const holder = [...open.values()].find((one) => one.firewalled?.bridge === name)
+      if (holder !== undefined) throw new EngineError('forbidden', `cannot create network ${info.id} (${name}): conflicts with network ${holder.info.id} (${name}): networks have same bridge name`)
+    }
+    // The record comes first: a crash after this leaves something that names the link.
+    store.saveNetwork(info)
+    undo.add('forget the network', () => {
+      store.removeNetwork(info.id)
+      infos.delete(info.id)
+      open.delete(info.id)
+    })
+    const network = await openOne(info)
+    undo.add('remove its links', () => network?.remove())
+    if (network?.firewalled !== undefined) {
+      await firewall?.add({ networks: [network.firewalled] })
+      openForwarding(info, { forward: options.ipForward, localnet: firewall !== undefined })
+    }
+    undo.commit()
+    return info
+  }
+  const remove = async (id: string): Promise<void> => {
+    const info = find(id)
+    if (info.builtin) throw new EngineError('forbidden', `${info.name} is a pre-defined network and cannot be removed`)
+    const members = sandboxes.members(info.id)
+    if (members.length > 0) throw new EngineError('forbidden', `error while removing network: network ${info.name} has active endpoints (${members.map((one) => `name:"${one.name}" id:"${one.endpoint.id.slice(0, 12)}"`).join(', ')})`)
+    const network = open.get(info.id)
+    if (network?.firewalled !== undefined) await firewall?.remove({ networks: [network.firewalled] })
+    await network?.remove()
+    open.delete(info.id)
+    infos.delete(info.id)
+    store.removeNetwork(info.id)
+  }
+  return {
+    sandboxes,
+    networks: () => [...infos.values()],
+    network: byName,
+    createNetwork: (request) => lock.run('networks', () => create(request)),
+    removeNetwork: (id) => lock.run('networks', () => remove(id)),
+    renameNetwork(id, name) {
+      const info = find(id)
+      if (info.builtin) throw new EngineError('forbidden', `${info.name} is a pre-defined network and cannot be renamed`)
+      checkName(name)
+      const renamed = { ...info, name }
+      store.saveNetwork(renamed)
+      infos.set(info.id, renamed)
+      const network = open.get(info.id)
+      if (network !== undefined) open.set(info.id, { ...network, info: renamed })
+      sandboxes.renameNetwork(info.id, name)
+    },
+    async join(request) {
+      const [first] = request.endpoints
+      const wanted = request.endpoints.map((one) => ({ request: one, info: find(one.network) }))
+      if (wanted.some(({ info }) => info.driver === 'host')) return HOST_ONLY
+      const real = wanted.filter(({ info }) => info.driver !== 'null')
+      if (first === undefined || real.length === 0) return { ...HOST_ONLY, attachment: { ...NO_ATTACHMENT, inside: [batch('loopback', [link.setLinkUp(1)])] } }
+      return sandboxes.join(request, real.map((one) => ({ request: one.request, network: networkOf(one.info) })))
+    },
+    started: (containerId, pid) => sandboxes.started(containerId, pid),
+    connect: (containerId, request, pid) => sandboxes.connect(containerId, request, networkOf(find(request.network)), pid),
+    disconnect: (containerId, networkId, pid) => sandboxes.disconnect(containerId, networkId, pid),
+    rename: (containerId, name) => sandboxes.rename(containerId, name),
+    republish: (containerId, ports) => sandboxes.republish(containerId, ports),
+    restore: (containerId, pid) => sandboxes.restore(containerId, pid),
+    async start(running) {
+      sandboxes.forgetAllBut(running)
+      const networks = [...open.values()].flatMap((one) => (one.firewalled === undefined ? [] : [one.firewalled]))
+      if (networks.length === 0 && options.bridge === undefined) return
+      await firewall?.rebuild({ networks, ...sandboxes.firewalled() })
+      for (const one of open.values()) if (one.firewalled !== undefined) openForwarding(one.info, { forward: options.ipForward, localnet: firewall !== undefined })
+    },
+    async destroy() {
+      sandboxes.close()
+      await firewall?.destroy()
+      for (const network of open.values()) await network.remove()
+    },
+  }
 }

@@ -30,6 +30,7 @@ extern i64 regs[REGISTERS];
 extern i64 kept[KEPT_SLOTS];
 extern u8 out_bytes[OUTPUT_BYTES];
 extern u32 out_length;
+extern int handles; /* where descriptors for the daemon go, or -1 */
 extern int channel; /* the daemon's end of the launcher, or -1 */
 
 static inline struct instruction *program_code(struct program *p) { return (struct instruction *)(p + 1); }

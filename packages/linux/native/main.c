@@ -6,9 +6,11 @@
 #include "helper.h"
 
 #define CHANNEL 3
+#define HANDLES 4 /* Node's IPC channel: descriptors for the daemon go here, where there is one */
 #define SEALS 0xf /* F_SEAL_SEAL | SHRINK | GROW | WRITE */
 
 int channel = CHANNEL;
+int handles = -1;
 
 /* CVE-2019-5736: what runs inside a container must not be a file that could be overwritten. */
 static void seal(char **argv, char **envp) {
@@ -75,7 +77,16 @@ static void request(int signals) {
   program_free(p);
 }
 
-static _Noreturn void launcher(void) {
+/* The daemon confirms each descriptor with a line that nobody needs. */
+static void drain_handles(void) {
+  static u8 lines[4096];
+  i64 got = sys6(__NR_recvfrom, (u64)handles, (u64)lines, sizeof lines, 0x40 /* MSG_DONTWAIT */, 0, 0);
+  if (got > 0 || got == -EINTR || got == -EAGAIN) return;
+  sys_close(handles);
+  handles = -1;
+}
+
+static _Noreturn void launcher(char **envp) {
   u64 blocked = 1ull << (SIGCHLD - 1) | 1ull << (SIGPIPE - 1) | 1ull << (SIGINT - 1) | 1ull << (SIGTERM - 1) | 1ull << (SIGHUP - 1);
   u64 child = 1ull << (SIGCHLD - 1);
   sys4(__NR_rt_sigprocmask, SIG_SETMASK, &blocked, 0, 8);
@@ -84,18 +95,22 @@ static _Noreturn void launcher(void) {
   sys1(__NR_umask, 022);
   sys1(__NR_chdir, "/");
   sys3(__NR_fcntl, CHANNEL, F_SETFD, FD_CLOEXEC);
+  for (char **e = envp; *e; e++)
+    if (!memcmp(*e, "NODE_CHANNEL_FD=4", 18)) handles = HANDLES;
+  if (handles >= 0) sys3(__NR_fcntl, handles, F_SETFD, FD_CLOEXEC);
   int signals = (int)sys4(__NR_signalfd4, -1, &child, 8, O_CLOEXEC | O_NONBLOCK);
   i64 pid = sys1(__NR_getpid, 0);
   send_frame(CHANNEL, REPLY_DONE, 0, &pid, 8);
   for (;;) {
-    struct pollfd p[2] = {{CHANNEL, POLLIN, 0}, {signals, POLLIN, 0}};
-    i64 got = sys5(__NR_ppoll, p, 2, 0, 0, 0);
+    struct pollfd p[3] = {{CHANNEL, POLLIN, 0}, {signals, POLLIN, 0}, {handles, POLLIN, 0}};
+    i64 got = sys5(__NR_ppoll, p, 3, 0, 0, 0);
     if (got < 0 && got != -EINTR) sys_exit(127);
     if (p[1].revents) {
       u8 info[128];
       sys3(__NR_read, signals, info, sizeof info);
       reap_children();
     }
+    if (p[2].revents) drain_handles();
     if (p[0].revents) request(signals);
   }
 }
@@ -152,7 +167,7 @@ __attribute__((used)) static _Noreturn void start(u64 *stack) {
   char **argv = (char **)(stack + 1);
   char **envp = argv + argc + 1;
   if (argc == 2 && str_equal(argv[1], "launcher")) seal(argv, envp);
-  if (argc == 2 && str_equal(argv[1], "sealed")) launcher();
+  if (argc == 2 && str_equal(argv[1], "sealed")) launcher(envp);
   if (argc >= 3 && str_equal(argv[1], "init")) init_of(argv + 2, envp);
   if (argc >= 5 && str_equal(argv[1], "gate")) wait_at_gate(argv + 2, envp);
   static const char usage[] = "gantry-helper is started by the daemon\n";

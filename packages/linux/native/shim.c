@@ -249,6 +249,7 @@ static void serve(int count, int signals) {
 i64 shim_enter(struct program *p, const u64 *table) {
   memcpy(&own, table, sizeof own);
   own_program = p;
+  if (handles >= 0) sys_close(handles), handles = -1;
   load_process_table(p, &own.init);
   if (own.lacking >> 63 && own.lacking != ~0ull) own.lacking = (u64)regs[own.lacking & (REGISTERS - 1)];
   if (own.listener >> 63 && own.listener != ~0ull) own.listener = (u64)regs[own.listener & (REGISTERS - 1)];

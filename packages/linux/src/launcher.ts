@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process'
-import type { Socket } from 'node:net'
+import type { Socket as DatagramSocket } from 'node:dgram'
+import type { Server, Socket } from 'node:net'
 import { EngineError, logger } from '@gantry/std'
 import { encodeFrameHead, type Frame, frameDecoder, nextFrameId } from './frames.ts'
 import { REPLIES, REQUESTS } from './ops.table.ts'
@@ -8,6 +9,9 @@ import { PR } from './constants.ts'
 
 const log = logger('linux.launcher')
 const ORPHANS_KEPT = 64
+
+/** Descriptor of the channel over which programs of the launcher hand sockets to this process. */
+export const HANDLES = 4
 
 /** What a program left behind. */
 export interface ProgramResult {
@@ -55,6 +59,12 @@ export interface Launcher extends AsyncDisposable {
   fork(program: SyscallProgram): Promise<ProgramResult>
   /** `signal` ends a start that takes too long, with all that it has made. */
   launch(program: SyscallProgram, events: LaunchEvents, signal?: AbortSignal): Promise<Launched>
+  /** The text that a program sends along with a socket (`sendFd` to `HANDLES`), for Node to take it; undefined where there is no channel for it. */
+  handleText(kind: 'udp4' | 'udp6' | 'tcp', token: string): Buffer | undefined
+  /** The socket that comes with this token. */
+  handle(token: string): Promise<DatagramSocket | Server>
+  /** Nobody waits for it any more. */
+  forgetHandle(token: string): void
   /** Exits of exec processes arrive by the id that their program was given. */
   expectExit(id: number, exited: (exit: Exit) => void): void
   /** From now on processes that forked programs leave behind are reaped here; otherwise they go to whoever reaps above. */
@@ -103,10 +113,21 @@ function decodeStarted(frame: Frame): Launched {
 }
 
 /** Starts the launcher from the helper's file and waits until it is ready. Its children have no standard streams unless they are to inherit these; descriptors 3, 4 … of this process are 4, 5 … there. */
-export async function startLauncher(helper: string, options: { readonly inheritStdio?: boolean; readonly passFds?: number } = {}): Promise<Launcher> {
+export async function startLauncher(helper: string, options: { readonly inheritStdio?: boolean; readonly passFds?: number; readonly handles?: boolean } = {}): Promise<Launcher> {
   const own = options.inheritStdio === true ? 'inherit' : 'ignore'
-  const child = spawn(helper, ['launcher'], { stdio: [own, own, 'inherit', 'pipe', ...Array.from({ length: options.passFds ?? 0 }, (_, n) => 3 + n)], env: {}, detached: true })
+  const child = spawn(helper, ['launcher'], { stdio: [own, own, 'inherit', 'pipe', ...(options.handles === true ? ['ipc' as const] : []), ...Array.from({ length: options.passFds ?? 0 }, (_, n) => 3 + n)], env: {}, detached: true })
   const channel = child.stdio[3] as Socket
+  const handles = new Map<string, (handle: DatagramSocket | Server) => void>()
+  if (options.handles === true) {
+    child.channel?.unref()
+    child.on('message', (message, handle) => {
+      const { token } = message as { readonly token: string }
+      const taken = handles.get(token)
+      handles.delete(token)
+      if (taken === undefined || handle === undefined) (handle as DatagramSocket | undefined)?.close()
+      else taken(handle as DatagramSocket | Server)
+    })
+  }
   const ended = new Promise<void>((resolve) => child.once('close', () => resolve()))
   const spawned = new Promise<never>((_, reject) => child.once('error', (cause) => reject(new EngineError('internal', `cannot start ${helper}`, { cause }))))
   const results = new Map<number, Pending>()
@@ -211,6 +232,9 @@ export async function startLauncher(helper: string, options: { readonly inheritS
       }
       return decodeStarted(frame)
     },
+    handleText: (kind, token) => (options.handles === true ? Buffer.from(`${JSON.stringify({ cmd: 'NODE_HANDLE', ...(kind === 'tcp' ? { type: 'net.Server' } : { type: 'dgram.Socket', dgramType: kind }), msg: { token } })}\n`) : undefined),
+    forgetHandle: (token) => void handles.delete(token),
+    handle: (token) => new Promise((resolve) => handles.set(token, resolve)),
     orphanEnded: (pid) =>
       new Promise((resolve) => {
         const known = orphans.get(pid)

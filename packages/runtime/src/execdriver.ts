@@ -1,5 +1,5 @@
 import type { CgroupStats, CheckpointOptions, OciProcess, OciResources, OciSpec, RootMount, StdioPlan, StreamPlan } from '@gantry/libcontainer'
-import type { NetlinkBatch } from '@gantry/linux'
+import type { NetlinkBatch, ResolverPlan } from '@gantry/linux'
 
 /** A container as a command to run. */
 export interface Bundle {
@@ -8,7 +8,7 @@ export interface Bundle {
   readonly runtime: string
   readonly spec: OciSpec
   readonly root: RootMount
-  readonly network: { readonly host: readonly NetlinkBatch[]; readonly inside: readonly NetlinkBatch[]; readonly sysctls: readonly (readonly [string, string])[] }
+  readonly network: { readonly host: readonly NetlinkBatch[]; readonly inside: readonly NetlinkBatch[]; readonly sysctls: readonly (readonly [string, string])[]; readonly resolver?: ResolverPlan }
   readonly stdio: StdioPlan
   readonly log: { readonly path: string; readonly maxBytes: number; readonly maxFiles: number; readonly format: 'json' | 'journal' } | undefined
   readonly init: boolean

@@ -33,7 +33,7 @@ export interface HostOptions {
 /** Starts the launcher, while this process is still small, and what starts containers through it. */
 export async function openContainers(options: HostOptions): Promise<Containers> {
   mkdirSync(options.execRoot, { recursive: true, mode: 0o700 })
-  const launcher = await startLauncher(options.helper)
+  const launcher = await startLauncher(options.helper, { handles: true })
   if (await livesInChroot(launcher)) {
     await launcher[Symbol.asyncDispose]()
     throw new EngineError('unsupported', 'the daemon runs in a chroot: containers could be left through it; enter the root with pivot_root(8) in a mount namespace of its own instead')

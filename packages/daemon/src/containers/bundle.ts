@@ -55,8 +55,8 @@ export function ownerOf(ports: BundlePorts, container: Container): readonly [num
 }
 
 /** Everything that the runtime needs to run a container. */
-export async function bundleOf(ports: BundlePorts, container: Container, image: Image | undefined, sandbox: Sandbox): Promise<Bundle> {
-  const { document } = container
+export async function bundleOf(ports: BundlePorts, container: Container, image: Image | undefined, sandbox: Sandbox, environment: readonly string[] = []): Promise<Bundle> {
+  const document = environment.length === 0 ? container.document : { ...container.document, config: { ...container.document.config, Env: [...environment, ...container.document.config.Env] } }
   const { hostConfig, config } = document
   const log = logSettings(hostConfig.LogConfig)
   return {

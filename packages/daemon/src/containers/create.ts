@@ -4,6 +4,8 @@ import type { Graph, Image } from '@gantry/graph'
 import { EngineError, type ImageRunConfig, newId, readableName, shortId, undoStack } from '@gantry/std'
 import type { Volumes } from '../volumes/volumes.ts'
 import { type Container, liveContainer } from './container.ts'
+import type { EndpointRequest } from '@gantry/libnetwork'
+import { type FindNetwork, settleEndpoints } from './request/endpoints.ts'
 import { isExtraHost } from './spec/etc-files.ts'
 import { type CgroupLimits, withoutUnsupported } from './request/limits.ts'
 import { collectMounts } from './spec/mounts.ts'
@@ -30,7 +32,7 @@ export interface CreatePorts {
   /** Containers get users of their own unless they ask for the host's. */
   readonly remapped: boolean
   resolveImage(name: string): Image
-  hasNetwork(name: string): boolean
+  findNetwork: FindNetwork
   emit(container: Container, action: string): void
 }
 
@@ -40,7 +42,9 @@ export interface CreateRequest {
   readonly config: ContainerConfig
   readonly hostConfig: HostConfig
   /** Networks of the request's EndpointsConfig. */
-  readonly endpoints: readonly string[]
+  readonly endpoints: readonly EndpointRequest[]
+  /** `MacAddress` of versions before 1.44. */
+  readonly mac: string
   /** `os/architecture[/variant]`; empty: whatever the image is for. */
   readonly platform: string
 }
@@ -94,20 +98,13 @@ function normalizeHostConfig(h: HostConfig, privateCgroup: boolean, defaultRunti
   }
 }
 
-function checkRequest(ports: CreatePorts, config: ContainerConfig, hostConfig: HostConfig, endpoints: readonly string[]): void {
+function checkRequest(ports: CreatePorts, config: ContainerConfig, hostConfig: HostConfig): void {
   checkHostConfig(hostConfig)
   if (!ports.runtimes.has(hostConfig.Runtime)) throw new EngineError('invalid', `unknown or invalid runtime name: ${hostConfig.Runtime}`)
   checkUsers(hostConfig, ports.remapped)
   const mode = hostConfig.NetworkMode
   if (mode.startsWith('container:')) ports.store.find(mode.slice('container:'.length))
-  else if (mode !== 'bridge' && !ports.hasNetwork(mode)) throw new EngineError('not-found', `network ${mode} not found`)
-  if (mode !== 'bridge' && mode !== 'host' && mode !== 'none' && !mode.startsWith('container:')) throw new EngineError('unsupported', `network ${mode} is not supported`)
   for (const join of [hostConfig.IpcMode, hostConfig.PidMode]) if (join.startsWith('container:')) ports.store.find(join.slice('container:'.length))
-  for (const name of endpoints) {
-    if (name === mode || (name === 'default' && mode === 'bridge')) continue
-    if (!ports.hasNetwork(name)) throw new EngineError('not-found', `network ${name} not found`)
-    throw new EngineError('unsupported', `EndpointsConfig.${name} is not supported beside network ${mode}`)
-  }
   if (config.Hostname !== '' && !/^[a-zA-Z0-9]([a-zA-Z0-9.-]{0,62}[a-zA-Z0-9])?$/.test(config.Hostname)) throw new EngineError('invalid', `invalid hostname format: ${config.Hostname}`)
   if (config.WorkingDir !== '' && !config.WorkingDir.startsWith('/')) throw new EngineError('invalid', `the working directory '${config.WorkingDir}' is invalid, it needs to be an absolute path`)
   if (config.StopSignal !== undefined) parseSignal(config.StopSignal)
@@ -132,11 +129,6 @@ function settleVolumes(ports: CreatePorts, mounts: readonly SettledMount[]): rea
     const volume = ports.volumes.create({ name: mount.name, labels: mount.anonymous ? { 'com.docker.volume.anonymous': '' } : {}, options: {}, anonymous: mount.anonymous })
     return { ...mount, name: volume.name, source: volume.mountPoint }
   })
-}
-
-/** Without a bridge, its containers have loopback only: they run all the same. */
-function settledMode(ports: CreatePorts, mode: string): string {
-  return mode === 'bridge' && !ports.hasNetwork(mode) ? 'none' : mode
 }
 
 function pickName(ports: CreatePorts, wanted: string): string {
@@ -167,13 +159,16 @@ export async function createContainer(ports: CreatePorts, request: CreateRequest
   const merged = mergeConfig(request.config, image.config.config ?? {})
   const config = { ...merged, Hostname: merged.Hostname === '' ? (request.hostConfig.NetworkMode === 'host' ? hostName() : shortId(id)) : merged.Hostname }
   const { hostConfig, warnings } = withoutUnsupported(normalizeHostConfig(request.hostConfig, ports.limits.version === 2, ports.defaultRuntime), ports.limits)
-  checkRequest(ports, config, hostConfig, request.endpoints)
+  checkRequest(ports, config, hostConfig)
+  const links = hostConfig.Links ?? []
+  for (const link of links) ports.store.find(link.split(':')[0] ?? '')
+  const endpoints = settleEndpoints(hostConfig.NetworkMode, request.endpoints, { mac: request.mac, links }, ports.findNetwork)
   const command = [...(config.Entrypoint ?? []), ...(config.Cmd ?? [])]
   const [path, ...args] = command
   if (path === undefined) throw new EngineError('invalid', 'no command specified')
   const name = pickName(ports, request.name)
   const mounts = settleVolumes(ports, collectMounts(hostConfig, Object.keys(image.config.config?.Volumes ?? {}), Object.keys(request.config.Volumes ?? {})))
-  const document: ContainerDocument = { id, createdAt: Date.now(), imageId: image.id, config, hostConfig, mounts, path, args, networkMode: settledMode(ports, hostConfig.NetworkMode) }
+  const document: ContainerDocument = { id, createdAt: Date.now(), imageId: image.id, config, hostConfig, mounts, path, args, networkMode: endpoints.length === 1 && endpoints[0]?.network === 'none' ? 'none' : hostConfig.NetworkMode, endpoints }
   const container = liveContainer(document, name, freshState())
   // The record comes first: a crash after this leaves something that names what it left behind.
   ports.store.add(container, { durable: !hostConfig.AutoRemove })

@@ -92,6 +92,7 @@ function lifecycleHandlers(ports: ContainerHandlerPorts): Set<'container.start' 
       if (!/^[a-zA-Z0-9][a-zA-Z0-9_.-]+$/.test(name)) throw new EngineError('invalid', `Invalid container name (${name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed`)
       const oldName = `/${container.name}`
       store.rename(container, name)
+      ports.start.networks.rename(container.id, name)
       ports.emit(container, 'rename', { oldName })
       return undefined
     },

@@ -1,9 +1,10 @@
 import { versionNumber } from '@gantry/api'
 import type { Graph } from '@gantry/graph'
-import type { EndpointInfo, NetworkInfo } from '@gantry/libnetwork'
+import type { EndpointInfo, EndpointRequest, NetworkInfo } from '@gantry/libnetwork'
 import { formatNanos } from '@gantry/std'
 import { settleSecurity } from './spec/security.ts'
 import type { Container, ExecInstance } from './container.ts'
+import { endpointsOf } from './networking.ts'
 import { mountPoint } from './record.ts'
 import { etcDirectory } from './spec/etc-files.ts'
 import { timeText } from './timeline.ts'
@@ -24,7 +25,7 @@ export function portMap(container: Container): Readonly<Record<string, readonly 
   const ports: Record<string, { HostIp: string; HostPort: string }[] | null> = {}
   if (container.task === undefined) return ports
   for (const key of Object.keys(container.document.config.ExposedPorts ?? {})) ports[key.includes('/') ? key : `${key}/tcp`] = null
-  for (const binding of container.sandbox?.endpoints[0]?.bindings ?? []) {
+  for (const binding of container.sandbox?.bindings ?? []) {
     const key = `${binding.port}/${binding.protocol}`
     ports[key] = [...(ports[key] ?? []), { HostIp: binding.hostIp, HostPort: String(binding.hostPort) }]
   }
@@ -32,28 +33,34 @@ export function portMap(container: Container): Readonly<Record<string, readonly 
 }
 
 /** One entry of `NetworkSettings.Networks`. */
-function endpointView(endpoint: EndpointInfo | undefined, networkId: string): unknown {
+function endpointView(request: EndpointRequest, endpoint: EndpointInfo | undefined, networkId: string): unknown {
+  const { ipv4, ipv6, linkLocal } = request
+  const ipam = ipv4 === '' && ipv6 === '' && linkLocal.length === 0 ? null : { ...(ipv4 !== '' && { IPv4Address: ipv4 }), ...(ipv6 !== '' && { IPv6Address: ipv6 }), ...(linkLocal.length > 0 && { LinkLocalIPs: linkLocal }) }
   return {
-    IPAMConfig: null, Links: null, Aliases: null, MacAddress: endpoint?.mac ?? '', DriverOpts: null, GwPriority: 0, NetworkID: networkId, EndpointID: endpoint?.id ?? '', Gateway: endpoint?.gateway ?? '', IPAddress: endpoint?.address ?? '',
-    IPPrefixLen: endpoint?.prefix ?? 0, IPv6Gateway: '', GlobalIPv6Address: '', GlobalIPv6PrefixLen: 0, DNSNames: null,
+    IPAMConfig: ipam, Links: request.links.length === 0 ? null : request.links, Aliases: request.aliases.length === 0 ? null : request.aliases, MacAddress: endpoint?.mac ?? request.mac, DriverOpts: Object.keys(request.options).length === 0 ? null : request.options, GwPriority: request.gatewayPriority,
+    NetworkID: networkId, EndpointID: endpoint?.id ?? '', Gateway: endpoint?.ipv4?.gateway ?? '', IPAddress: endpoint?.ipv4?.address ?? '', IPPrefixLen: endpoint?.ipv4?.prefix ?? 0,
+    IPv6Gateway: endpoint?.ipv6?.gateway ?? '', GlobalIPv6Address: endpoint?.ipv6?.address ?? '', GlobalIPv6PrefixLen: endpoint?.ipv6?.prefix ?? 0, DNSNames: endpoint === undefined || endpoint.dnsNames.length === 0 ? null : endpoint.dnsNames,
   }
 }
 
 /** `NetworkSettings.Networks`. */
 export function networksView(ports: ViewPorts, container: Container): Readonly<Record<string, unknown>> {
-  const mode = container.document.networkMode
-  if (mode.startsWith('container:')) return {}
   const running = container.task !== undefined
-  const id = running ? (ports.network(mode)?.id ?? '') : ''
-  return { [mode]: endpointView(container.sandbox?.endpoints[0], id) }
+  return Object.fromEntries(
+    endpointsOf(container.document).map((request) => {
+      const network = ports.network(request.network)
+      const shown = container.document.hostConfig.NetworkMode === 'bridge' && request.network === 'none' ? 'bridge' : (network?.name ?? request.network)
+      return [shown, endpointView(request, container.sandbox?.endpoints.find((one) => one.networkId === network?.id), running ? (network?.id ?? '') : '')]
+    }),
+  )
 }
 
 function networkSettings(ports: ViewPorts, container: Container, version: number): unknown {
-  const endpoint = container.sandbox?.endpoints[0]
+  const endpoint = container.sandbox?.endpoints.find((one) => one.networkName === 'bridge')
   const running = container.task !== undefined
   const pid = container.task?.pid ?? 0
   const flat = {
-    EndpointID: endpoint?.id ?? '', Gateway: endpoint?.gateway ?? '', GlobalIPv6Address: '', GlobalIPv6PrefixLen: 0, IPAddress: endpoint?.address ?? '', IPPrefixLen: endpoint?.prefix ?? 0, IPv6Gateway: '', MacAddress: endpoint?.mac ?? '',
+    EndpointID: endpoint?.id ?? '', Gateway: endpoint?.ipv4?.gateway ?? '', GlobalIPv6Address: endpoint?.ipv6?.address ?? '', GlobalIPv6PrefixLen: endpoint?.ipv6?.prefix ?? 0, IPAddress: endpoint?.ipv4?.address ?? '', IPPrefixLen: endpoint?.ipv4?.prefix ?? 0, IPv6Gateway: endpoint?.ipv6?.gateway ?? '', MacAddress: endpoint?.mac ?? '',
   }
   return {
     ...(version < versionNumber('1.52') && { Bridge: '', HairpinMode: false, LinkLocalIPv6Address: '', LinkLocalIPv6PrefixLen: 0, SecondaryIPAddresses: null, SecondaryIPv6Addresses: null, ...flat }),

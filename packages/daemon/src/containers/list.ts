@@ -3,6 +3,7 @@ import { EngineError, humanDuration } from '@gantry/std'
 import type { Filters } from '../server/filters.ts'
 import type { Container } from './container.ts'
 import { networksView, sizesOf, type ViewPorts } from './inspect.ts'
+import { endpointsOf } from './networking.ts'
 import { mountPoint } from './record.ts'
 
 /** Keys of the container list's filter (Engine API, ContainerList). */
@@ -46,7 +47,7 @@ export function statusText(container: Container, now: number = Date.now()): stri
 }
 
 function portsView(container: Container): readonly unknown[] {
-  const bound = (container.sandbox?.endpoints[0]?.bindings ?? []).map((one) => ({ IP: one.hostIp, PrivatePort: one.port, PublicPort: one.hostPort, Type: one.protocol }))
+  const bound = (container.sandbox?.bindings ?? []).map((one) => ({ IP: one.hostIp, PrivatePort: one.port, PublicPort: one.hostPort, Type: one.protocol }))
   const open = container.task === undefined ? [] : Object.keys(container.document.config.ExposedPorts ?? {}).map((key) => key.split('/')).filter(([port, type = 'tcp']) => !bound.some((one) => String(one.PrivatePort) === port && one.Type === type))
   return [...bound, ...open.map(([port, type = 'tcp']) => ({ PrivatePort: Number(port), Type: type }))]
 }
@@ -70,7 +71,7 @@ function matcher(ports: ListPorts, filters: Filters, graph: Graph): (container: 
     (before === undefined || container.document.createdAt < before.document.createdAt) &&
     (since === undefined || container.document.createdAt > since.document.createdAt) &&
     (filters.none('ancestor') || ancestors.has(container.document.imageId)) &&
-    (filters.none('network') || filters.some('network', (name) => container.document.networkMode === name || ports.network(container.document.networkMode)?.id.startsWith(name) === true)) &&
+    (filters.none('network') || filters.some('network', (name) => endpointsOf(container.document).some((one) => one.network === name || ports.network(one.network)?.id.startsWith(name) === true))) &&
     (filters.none('volume') || filters.some('volume', (volume) => container.document.mounts.some((mount) => mount.name === volume || mount.destination === volume || mount.source === volume))) &&
     (filters.none('publish') || filters.some('publish', (wanted) => portMatches(container, wanted, true))) &&
     (filters.none('expose') || filters.some('expose', (wanted) => portMatches(container, wanted, false))) &&

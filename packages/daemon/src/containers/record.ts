@@ -1,4 +1,5 @@
 import type { ContainerConfig, HostConfig, MountPoint } from '@gantry/api'
+import type { EndpointRequest } from '@gantry/libnetwork'
 
 /** A mount as it was settled at create. */
 export interface SettledMount {
@@ -30,6 +31,8 @@ export interface ContainerDocument {
   readonly path: string
   readonly args: readonly string[]
   readonly networkMode: string
+  /** The networks that it is in, that of the mode first; records of earlier versions have only the mode. */
+  readonly endpoints?: readonly EndpointRequest[]
 }
 
 /** What changes while it lives. */

@@ -1,21 +1,21 @@
 import { statSync, mkdirSync } from 'node:fs'
-import type { Controller, Sandbox } from '@gantry/libnetwork'
 import type { Image } from '@gantry/graph'
 import type { Supervisor, Task } from '@gantry/runtime'
-import { nowNanos, undoStack } from '@gantry/std'
+import { logger, nowNanos, undoStack } from '@gantry/std'
 import { type BundlePorts, bundleOf, ownerOf } from './bundle.ts'
 import type { Container } from './container.ts'
+import { linkEnvironment } from './links.ts'
+import { etcInput, joinNetwork, type NetworkingPorts } from './networking.ts'
 import type { SettledMount } from './record.ts'
-import { portRequests } from './request/ports.ts'
 import { etcDirectory, writeEtcFiles } from './spec/etc-files.ts'
 import { checkPropagation } from './spec/mounts.ts'
 import { programSteps, stopwatch } from './timeline.ts'
 
+const log = logger('daemon.start')
+
 /** What start needs of the rest of the house. */
-export interface StartPorts extends BundlePorts {
-  readonly networks: Controller
+export interface StartPorts extends BundlePorts, NetworkingPorts {
   readonly supervisor: Supervisor
-  readonly dns: { readonly servers: readonly string[]; readonly search: readonly string[]; readonly options: readonly string[] }
   /** Moves a directory of the exec root out of the way. */
   discard(path: string): void
   fillVolume(container: Container, mount: SettledMount, image: Image | undefined): Promise<void>
@@ -30,13 +30,6 @@ function checkSources(mounts: readonly SettledMount[]): void {
     if (mount.type !== 'bind' || statSync(mount.source, { throwIfNoEntry: false }) !== undefined) continue
     mkdirSync(mount.source, { recursive: true })
   }
-}
-
-/** Joins the container's networks. */
-export async function joinNetwork(ports: StartPorts, container: Container): Promise<Sandbox> {
-  const { networkMode, config, hostConfig } = container.document
-  if (networkMode.startsWith('container:')) return { attachment: { host: [], inside: [], sysctls: [] }, endpoints: [], release: async () => undefined }
-  return ports.networks.join({ containerId: container.id, network: networkMode, ports: networkMode === 'bridge' ? portRequests(config, hostConfig) : [] })
 }
 
 /** Brings a created container to life, or one that was frozen in a checkpoint. Read it as the list of what `start` does. */
@@ -61,15 +54,14 @@ export async function startContainer(ports: StartPorts, container: Container, re
   for (const mount of document.mounts) if (mount.type === 'volume' && !mount.noCopy) await ports.fillVolume(container, mount, image)
   watch.lap('daemon', 'volumes')
 
-  const sandbox = await joinNetwork(ports, container)
+  const { sandbox, links } = await joinNetwork(ports, container)
   undo.add('leave the network', () => sandbox.release())
   watch.lap('daemon', 'address and ports')
 
-  const [endpoint] = sandbox.endpoints
   const directory = etcDirectory(ports.execRoot, container.id)
-  writeEtcFiles({ document, directory, address: endpoint?.address, gateway: endpoint?.gateway, dns: ports.dns, owner: ownerOf(ports, container) })
+  writeEtcFiles(etcInput(ports, container, sandbox, links, directory, ownerOf(ports, container)))
   undo.add('remove the files in /etc', () => ports.discard(directory))
-  const bundle = { ...(await bundleOf(ports, container, image, sandbox)), ...(restoreFrom !== undefined && { restoreFrom }) }
+  const bundle = { ...(await bundleOf(ports, container, image, sandbox, linkEnvironment(container, links))), ...(restoreFrom !== undefined && { restoreFrom }) }
   watch.lap('daemon', 'specification')
 
   const launchedAt = watch.elapsedUs()
@@ -77,6 +69,7 @@ export async function startContainer(ports: StartPorts, container: Container, re
   container.waiting = []
   container.task = task
   container.sandbox = sandbox
+  await ports.networks.started(container.id, task.pid).catch((cause: unknown) => log.error('cannot open its resolver', { id: container.id, cause }))
   const reportedAt = watch.elapsedUs()
   container.trace = () => [...watch.steps, ...programSteps(task, launchedAt), { phase: 'daemon', what: 'start reported', side: 'daemon', from: launchedAt, to: reportedAt }]
   Object.assign(state, { status: 'running', starting: false, paused: false, restarting: false, oomKilled: false, pid: task.pid, exitCode: 0, startedAt: String(nowNanos()), manuallyStopped: false })
@@ -90,12 +83,12 @@ export async function startContainer(ports: StartPorts, container: Container, re
 export async function explainStart(ports: StartPorts, container: Container): Promise<string> {
   await using undo = undoStack()
   const image = ports.graph.images.get(container.document.imageId)
-  const sandbox = container.sandbox ?? (await joinNetwork(ports, container))
+  const { sandbox, links } = container.sandbox !== undefined ? { sandbox: container.sandbox, links: [] } : await joinNetwork(ports, container)
   const directory = etcDirectory(ports.execRoot, container.id)
   if (container.task === undefined) {
     undo.add('leave the network', () => sandbox.release())
     undo.add('remove the files in /etc', () => ports.discard(directory))
-    writeEtcFiles({ document: container.document, directory, address: sandbox.endpoints[0]?.address, gateway: sandbox.endpoints[0]?.gateway, dns: ports.dns, owner: ownerOf(ports, container) })
+    writeEtcFiles(etcInput(ports, container, sandbox, links, directory, ownerOf(ports, container)))
   }
   // Awaited here: what was made for it is undone behind this line.
   return await ports.supervisor.driver.explain(await bundleOf(ports, container, image, sandbox))

@@ -2,10 +2,8 @@ import type { EventMessage } from '@gantry/api'
 import type { JobView } from '../engine/job.ts'
 import type { Filters } from '../server/filters.ts'
 
-/** What the engine can do with networks, volumes and itself. */
+/** What the engine can do with volumes and itself. */
 export interface SystemJobs {
-  'network.list': { input: { readonly filters: Filters }; output: readonly unknown[] }
-  'network.inspect': { input: { readonly key: string }; output: unknown }
   'volume.list': { input: { readonly filters: Filters }; output: readonly unknown[] }
   'volume.create': { input: { readonly name: string; readonly driver: string; readonly labels: Readonly<Record<string, string>>; readonly options: Readonly<Record<string, string>> }; output: unknown }
   'volume.inspect': { input: { readonly name: string }; output: unknown }

@@ -1,9 +1,7 @@
 import { formatNanos, EngineError } from '@gantry/std'
-import type { Controller, NetworkInfo } from '@gantry/libnetwork'
 import type { Container } from '../containers/container.ts'
 import type { Handlers, JobView } from '../engine/job.ts'
 import type { SystemJobs } from '../jobs/system.ts'
-import type { Filters } from '../server/filters.ts'
 import type { Volume, Volumes } from '../volumes/volumes.ts'
 import { diskUsage, type DiskUsagePorts } from './disk-usage.ts'
 import { type Events, eventMatches } from './events.ts'
@@ -11,7 +9,6 @@ import { type Events, eventMatches } from './events.ts'
 /** What the jobs of the system stand on. */
 export interface SystemPorts {
   readonly events: Events
-  readonly networks: Controller
   readonly volumes: Volumes
   /** Bytes of the files in a directory. */
   bytesIn(path: string): Promise<number>
@@ -23,27 +20,6 @@ export interface SystemPorts {
 }
 
 const stamp = (ms: number): string => formatNanos(BigInt(ms) * 1_000_000n)
-
-function networkView(ports: SystemPorts, network: NetworkInfo, detailed: boolean): unknown {
-  const members = ports.containers().flatMap((container) => (container.sandbox?.endpoints ?? []).filter((endpoint) => endpoint.networkId === network.id).map((endpoint) => [container, endpoint] as const))
-  return {
-    Name: network.name, Id: network.id, Created: stamp(network.createdAt), Scope: 'local', Driver: network.driver, EnableIPv4: true, EnableIPv6: false,
-    IPAM: { Driver: 'default', Options: null, Config: network.ipam === undefined ? null : [{ Subnet: network.ipam.subnet, Gateway: network.ipam.gateway }] },
-    Internal: false, Attachable: false, Ingress: false, ConfigFrom: { Network: '' }, ConfigOnly: false,
-    Containers: detailed ? Object.fromEntries(members.map(([container, endpoint]) => [container.id, { Name: container.name, EndpointID: endpoint.id, MacAddress: endpoint.mac, IPv4Address: `${endpoint.address}/${endpoint.prefix}`, IPv6Address: '' }])) : {},
-    Options: network.options, Labels: {},
-  }
-}
-
-function networkMatches(filters: Filters, network: NetworkInfo): boolean {
-  const type = filters.values('type')
-  return (
-    filters.matches('driver', network.driver) && filters.matches('scope', 'local') &&
-    (filters.none('id') || filters.some('id', (id) => network.id.startsWith(id))) &&
-    (filters.none('name') || filters.some('name', (name) => network.name.includes(name))) &&
-    filters.labels('label', {}) && (type.length === 0 || type.includes('builtin')) && filters.flag('dangling') !== true
-  )
-}
 
 function volumeView(volume: Volume): object {
   return { CreatedAt: stamp(volume.createdAt).replace(/\.\d+/, ''), Driver: 'local', Labels: Object.keys(volume.labels).length === 0 ? null : volume.labels, Mountpoint: volume.mountPoint, Name: volume.name, Options: Object.keys(volume.options).length === 0 ? null : volume.options, Scope: 'local' }
@@ -98,16 +74,10 @@ function volumeHandlers(ports: SystemPorts): Pick<Handlers<SystemJobs>, 'volume.
   }
 }
 
-/** All jobs of networks, volumes and the daemon itself. */
+/** All jobs of volumes and the daemon itself. */
 export function systemHandlers(ports: SystemPorts): Handlers<SystemJobs> {
   return {
     ...volumeHandlers(ports),
-    'network.list': async ({ input }) => ports.networks.networks().filter((network) => networkMatches(input.filters, network)).map((network) => networkView(ports, network, false)),
-    'network.inspect': async ({ input }) => {
-      const network = ports.networks.network(input.key)
-      if (network === undefined) throw new EngineError('not-found', `network ${input.key} not found`)
-      return networkView(ports, network, true)
-    },
     'system.info': async () => ports.info(),
     'system.version': async () => ports.version(),
     'system.usage': ({ input }) => {

@@ -1,4 +1,4 @@
-import { AT, ERRNO, type ProgramBuilder, type Register, SOCKET } from '@gantry/linux'
+import { ERRNO, openResolverSockets, type ProgramBuilder, type Register, SOCKET } from '@gantry/linux'
 import type { StartPlan } from './plan.ts'
 
 function netlinkSocket(p: ProgramBuilder): Register {
@@ -29,4 +29,5 @@ export function insideNetwork(p: ProgramBuilder, plan: StartPlan, proc: Register
   const socket = netlinkSocket(p)
   for (const batch of plan.network.inside) p.op(batch.what, 'netlink', [socket, p.bytes(batch.bytes), batch.bytes.length, batch.acks])
   p.call('close the netlink socket', 'close', [socket])
+  if (plan.network.resolver !== undefined) openResolverSockets(p, plan.network.resolver)
 }

@@ -1,4 +1,4 @@
-import type { NetlinkBatch } from '@gantry/linux'
+import type { NetlinkBatch, ResolverPlan } from '@gantry/linux'
 import type { CgroupPlan } from '../cgroups/manager.ts'
 import type { OciProcess, OciSpec } from '../spec/oci.ts'
 
@@ -48,6 +48,8 @@ export interface NetworkPlan {
   readonly inside: readonly NetlinkBatch[]
   /** Written below /proc/sys of the namespace, between the two. */
   readonly sysctls: readonly (readonly [string, string])[]
+  /** Sockets that are opened inside and handed to the daemon. */
+  readonly resolver?: ResolverPlan
 }
 
 /** What hooks are told on their standard input, but for the pid. */

@@ -1,156 +1,134 @@
-import { writeFileSync } from 'node:fs'
-import { batch, errnoText, type Launcher, link, parseAnswers, ProgramError, SOCKET, syscallProgram } from '@gantry/linux'
-import { EngineError, hasCode, logger, randomHex } from '@gantry/std'
-import { formatIpv4, formatSubnet, ipv4Bytes, macFor, parseCidr, type Subnet } from '../address.ts'
-import { type AddressPool, addressPool, freeSubnet } from '../ipam.ts'
-import type { Attachment } from '../network.ts'
+import { batch, type Launcher, link } from '@gantry/linux'
+import { EngineError, logger } from '@gantry/std'
+import { type Address, addressBytes, formatAddress, macFor, parseAddress } from '../address.ts'
+import type { FirewalledSubnet, GatewayMode } from '../firewall/table.ts'
+import { bridgesCanBeFiltered, findLink, hostAddresses, rtnetlink, setting } from '../host.ts'
+import { familiesOf, type NetworkInfo } from '../network.ts'
+import { type DriverPorts, flagOption, insideMessages, insideSettings, type NetworkPool, type OpenNetwork, option } from './driver.ts'
 
 const log = logger('libnetwork.bridge')
-/** eth0 gets a fixed index, so that its messages can be written before it exists. */
-const CONTAINER_INDEX = 16
+/** BR_MAX_PORTS of the kernel, less the bridge itself. */
 const MAX_PORTS = 1023
+/** The default bridge when nobody names one. */
+export const OWN_BRIDGE = 'gantry0'
+const MODES: ReadonlySet<string> = new Set(['nat', 'nat-unprotected', 'routed', 'isolated'])
+const NAME = /^[\w.-]{1,15}$/
 
-/** How the default bridge is set up (`--bridge`, `--bip`, `--fixed-cidr`, `--mtu`, `--icc`, `--ip-masq`). */
-export interface BridgeOptions {
+/** The options of a bridge network, read and checked (Docker's `com.docker.network.*`). */
+export interface BridgeSettings {
   readonly name: string
-  /** The user named a bridge of his own: it is used as it is and never removed. */
+  readonly mtu: number
+  readonly icc: boolean
+  readonly masquerade: boolean
+  /** One that is there already may be used as it is; it is never removed. */
   readonly foreign: boolean
-  readonly bip: string | undefined
-  readonly fixedCidr: string | undefined
-  readonly mtu: number
+  readonly modes: Readonly<Record<4 | 6, GatewayMode>>
+  readonly sources: Readonly<Record<4 | 6, Address | undefined>>
+  readonly trusted: readonly string[]
+  /** The bridge gets no IPv4 address. */
+  readonly inhibit: boolean
+  /** Where ports are published that name no address. */
+  readonly hostBinding: string
 }
 
-/** A bridge with its addresses. */
-export interface Bridge {
-  readonly name: string
-  readonly subnet: Subnet
-  readonly gateway: number
-  readonly pool: AddressPool
-  readonly mtu: number
-  /** The messages that give a container this address. */
-  attach(address: number): Attachment & { readonly mac: string }
-  remove(): Promise<void>
-}
-
-async function rtnetlink(launcher: Launcher, what: string, bytes: Buffer, acks: number, dump = false): Promise<Buffer> {
-  const result = await launcher.inline(
-    syscallProgram((p) => {
-      const fd = p.register()
-      const failed = p.label()
-      p.call('netlink socket', 'socket', [SOCKET.NETLINK, SOCKET.RAW | SOCKET.CLOEXEC, SOCKET.ROUTE], { to: fd })
-      p.op('on failure', 'onFail', [failed])
-      if (dump) p.op(what, 'netlinkDump', [fd, p.bytes(bytes), bytes.length])
-      else p.op(what, 'netlink', [fd, p.bytes(bytes), bytes.length, acks])
-      p.place(failed)
-      p.call('close it', 'close', [fd], { ignore: true })
-    }),
-  )
-  return result.output
-}
-
-async function findLink(launcher: Launcher, name: string): Promise<link.LinkInfo | undefined> {
-  try {
-    const answers = parseAnswers(await rtnetlink(launcher, `look for ${name}`, link.getLink(name), 1, true))
-    return answers.map(link.parseLink).find((info) => info !== undefined)
-  } catch (error) {
-    if (error instanceof ProgramError && errnoText(error.errno) === errnoText(19)) return undefined
-    throw error
+/** Reads the options. */
+export function bridgeSettings(info: NetworkInfo): BridgeSettings {
+  const prefix = 'com.docker.network.bridge'
+  const name = option(info, `${prefix}.name`, `br-${info.id.slice(0, 12)}`)
+  if (!NAME.test(name)) throw new EngineError('invalid', `${prefix}.name: invalid interface name "${name}"`)
+  const mtu = Number(option(info, 'com.docker.network.driver.mtu', '1500'))
+  if (!Number.isInteger(mtu) || mtu < 68 || mtu > 65_535) throw new EngineError('invalid', `com.docker.network.driver.mtu: expected 68 to 65535, got "${info.options['com.docker.network.driver.mtu']}"`)
+  const mode = (family: 4 | 6): GatewayMode => {
+    const text = option(info, `${prefix}.gateway_mode_ipv${family}`, 'nat')
+    if (!MODES.has(text)) throw new EngineError('invalid', `${prefix}.gateway_mode_ipv${family}: unknown gateway mode ${text}`)
+    if (text === 'isolated' && !info.internal) throw new EngineError('invalid', `gateway mode 'isolated' can only be used for an internal network`)
+    return text as GatewayMode
   }
-}
-
-interface HostAddress {
-  readonly index: number
-  readonly address: number
-  readonly prefix: number
-}
-
-async function hostAddresses(launcher: Launcher): Promise<readonly HostAddress[]> {
-  const answers = parseAnswers(await rtnetlink(launcher, 'list addresses', link.getAddresses(), 1, true))
-  return answers.flatMap((answer) => {
-    const found = link.parseAddress(answer)
-    return found === undefined || found.address.length !== 4 ? [] : [{ index: found.index, address: found.address.readUInt32BE(0), prefix: found.prefix }]
-  })
-}
-
-const subnetOf = (one: HostAddress): Subnet => ({ base: (one.address & (one.prefix === 0 ? 0 : 0xffffffff << (32 - one.prefix))) >>> 0, prefix: one.prefix })
-
-function setting(path: string, value: string): void {
-  try {
-    writeFileSync(`/proc/sys/net/${path}`, value)
-  } catch (cause) {
-    if (!hasCode(cause, 'ENOENT', 'EROFS', 'EACCES')) throw cause
-    log.warn('cannot set', { path, value, cause })
+  const source = (family: 4 | 6): Address | undefined => {
+    const text = option(info, `com.docker.network.host_ipv${family}`, '')
+    return text === '' ? undefined : parseAddress(text, `com.docker.network.host_ipv${family}`)
   }
-}
-
-/** Finds or makes the bridge; an interface of that name that is not ours is an error, never removed. */
-export async function openBridge(launcher: Launcher, options: BridgeOptions): Promise<Bridge> {
-  const mark = `gantry bridge ${options.name}`
-  let found = await findLink(launcher, options.name)
-  if (found !== undefined && !options.foreign && found.alias !== mark) {
-    throw new EngineError('conflict', `interface ${options.name} exists and is not ours: choose another with --bridge, or remove it`)
-  }
-  if (found === undefined && options.foreign && options.bip === undefined) log.info('the named bridge does not exist and is made', { name: options.name })
-  const addresses = await hostAddresses(launcher)
-  const existing = found === undefined ? undefined : addresses.find((one) => one.index === found?.index)
-  const wanted = options.bip === undefined ? undefined : parseCidr(options.bip, '--bip')
-  const plan = wanted ?? (existing === undefined ? undefined : { address: existing.address, subnet: subnetOf(existing) }) ?? defaultPlan(addresses)
-  if (found === undefined) {
-    await rtnetlink(launcher, `make bridge ${options.name}`, Buffer.concat([link.createBridge({ name: options.name, mac: macFor(plan.address), mtu: options.mtu }), link.setAlias(options.name, mark)]), 2)
-    found = await findLink(launcher, options.name)
-  }
-  if (found === undefined) throw new EngineError('internal', `bridge ${options.name} has vanished`)
-  const { index } = found
-  if (existing?.address !== plan.address) await rtnetlink(launcher, `address of ${options.name}`, link.addAddress(index, ipv4Bytes(plan.address), plan.subnet.prefix, { mayExist: true }), 1)
-  if (!found.up) await rtnetlink(launcher, `${options.name} up`, link.setLinkUp(index), 1)
-  const range = options.fixedCidr === undefined ? plan.subnet : parseCidr(options.fixedCidr, '--fixed-cidr').subnet
-  const pool = addressPool(plan.subnet, [plan.address], range)
-  const tag = randomHex(2)
-  // Far above what the kernel hands out by itself, and not where another daemon began.
-  let nextIndex = (1 << 20) + (Number.parseInt(randomHex(3), 16) << 4)
+  const hostBinding = option(info, `${prefix}.host_binding_ipv4`, '')
+  if (hostBinding !== '') parseAddress(hostBinding, `${prefix}.host_binding_ipv4`)
   return {
-    name: options.name,
-    subnet: plan.subnet,
-    gateway: plan.address,
-    pool,
-    mtu: options.mtu,
-    attach(address) {
-      if (pool.used > MAX_PORTS) throw new EngineError('unavailable', `network has ${MAX_PORTS} containers, the most that a bridge of this kernel holds`)
-      const veth = `gv${tag}${randomHex(4)}`
-      const mac = macFor(address)
-      const created = link.createVeth({ name: veth, index: nextIndex++, master: index, mtu: options.mtu, peer: { name: 'eth0', mac, index: CONTAINER_INDEX } })
-      const port = link.setBridgePort(veth, { hairpin: true, isolated: false })
+    name, mtu, hostBinding,
+    icc: flagOption(info, `${prefix}.enable_icc`, true),
+    masquerade: flagOption(info, `${prefix}.enable_ip_masquerade`, true),
+    foreign: info.builtin && name !== OWN_BRIDGE,
+    modes: { 4: mode(4), 6: mode(6) },
+    sources: { 4: source(4), 6: source(6) },
+    trusted: option(info, `${prefix}.trusted_host_interfaces`, '').split(':').filter((one) => one !== ''),
+    inhibit: flagOption(info, `${prefix}.inhibit_ipv4`, false),
+  }
+}
+
+/** The mark of our bridges, so that nothing of others is ever removed. */
+const markOf = (name: string): string => `gantry bridge ${name}`
+
+/** Finds or makes the bridge with its addresses; an interface of that name that is not ours is an error. */
+async function openLink(launcher: Launcher, settings: BridgeSettings, addresses: readonly (readonly [Address, number])[]): Promise<number> {
+  const { name } = settings
+  let found = await findLink(launcher, name)
+  if (found !== undefined && !settings.foreign && found.alias !== markOf(name)) throw new EngineError('conflict', `interface ${name} exists and is not ours: choose another name, or remove it`)
+  if (found === undefined) {
+    const first = addresses.find(([address]) => address.family === 4)?.[0]
+    await rtnetlink(launcher, `make bridge ${name}`, [link.createBridge({ name, mac: macFor(first), mtu: settings.mtu, filtered: !settings.icc && bridgesCanBeFiltered() }), link.setAlias(name, markOf(name))])
+    found = await findLink(launcher, name)
+  }
+  if (found === undefined) throw new EngineError('internal', `bridge ${name} has vanished`)
+  const { index } = found
+  const there = (await hostAddresses(launcher)).filter((one) => one.index === index)
+  for (const [address, prefix] of addresses) {
+    if (there.some((one) => one.address.family === address.family && one.address.value === address.value)) continue
+    if (address.family === 6) setting(`ipv6/conf/${name}/disable_ipv6`, '0')
+    await rtnetlink(launcher, `${formatAddress(address)} on ${name}`, [link.addAddress(index, addressBytes(address), prefix, { mayExist: true })])
+  }
+  if (!found.up) await rtnetlink(launcher, `${name} up`, [link.setLinkUp(index)])
+  return index
+}
+
+/** Makes a bridge network real. */
+export async function openBridgeNetwork(ports: DriverPorts, info: NetworkInfo, pools: ReadonlyMap<4 | 6, NetworkPool>): Promise<OpenNetwork> {
+  const settings = bridgeSettings(info)
+  const { name } = settings
+  const isolated = !settings.icc && !bridgesCanBeFiltered()
+  const addresses = [...pools].flatMap(([family, { pool, gateway }]) => (gateway === undefined || settings.modes[family] === 'isolated' || (family === 4 && settings.inhibit) ? [] : [[gateway, pool.subnet.prefix] as const]))
+  const index = await openLink(ports.launcher, settings, addresses)
+  if (!pools.has(6)) setting(`ipv6/conf/${name}/disable_ipv6`, '1')
+  else setting(`ipv6/conf/${name}/accept_ra`, '0')
+  const subnets = [...pools].map(([family, { pool }]): FirewalledSubnet => ({ subnet: pool.subnet, masquerade: settings.masquerade, sourceAddress: settings.sources[family], mode: settings.modes[family] }))
+  return {
+    info,
+    // Without a way out there is no default route.
+    pools: new Map([...pools].map(([family, pool]) => [family, info.internal ? { ...pool, gateway: undefined } : pool])),
+    firewalled: { bridge: name, subnets, icc: settings.icc, internal: info.internal, trusted: settings.trusted },
+    attach(plan) {
+      const { name: veth, index: vethIndex } = ports.nextLink()
+      const created = link.createVeth({ name: veth, index: vethIndex, master: index, mtu: settings.mtu, peer: { name: plan.interfaceName, mac: plan.mac, index: plan.index } })
+      const port = link.setBridgePort(veth, { hairpin: true, isolated })
       return {
-        mac,
-        host: [{ ...batch(`veth ${formatIpv4(address)} on ${options.name}`, [created.bytes, port]), pidAt: [created.pidAt] }],
-        inside: [
-          batch(`eth0 with ${formatIpv4(address)}/${plan.subnet.prefix}`, [
-            link.setLinkUp(1),
-            link.setLinkUp(CONTAINER_INDEX),
-            link.addAddress(CONTAINER_INDEX, ipv4Bytes(address), plan.subnet.prefix),
-            link.addDefaultRoute(CONTAINER_INDEX, ipv4Bytes(plan.address)),
-          ]),
-        ],
-        // CVE-2024-32473 and CVE-2020-13401: no IPv6 where the network has none.
-        sysctls: [['net/ipv6/conf/eth0/disable_ipv6', '1']],
+        host: [{ ...batch(`veth of ${plan.ipv4?.address ?? plan.ipv6?.address ?? plan.mac} on ${name}`, [created.bytes, port]), pidAt: [created.pidAt] }],
+        inside: [insideMessages(plan)],
+        sysctls: insideSettings(plan),
       }
     },
     async remove() {
-      const now = await findLink(launcher, options.name)
-      if (now === undefined || options.foreign || now.alias !== mark || now.index !== index) return
-      await rtnetlink(launcher, `remove ${options.name}`, link.deleteLink(index), 1)
+      const now = await findLink(ports.launcher, name)
+      if (now === undefined || now.alias !== markOf(name) || now.index !== index) return
+      await rtnetlink(ports.launcher, `remove ${name}`, [link.deleteLink(index)])
     },
   }
 }
 
-function defaultPlan(addresses: readonly HostAddress[]): { readonly address: number; readonly subnet: Subnet } {
-  const subnet = freeSubnet(addresses.map(subnetOf))
-  log.info('chose a subnet for the bridge', { subnet: formatSubnet(subnet) })
-  return { address: subnet.base + 1, subnet }
+/** The most endpoints that a bridge of this kernel holds. */
+export function checkRoom(info: NetworkInfo, members: number): void {
+  if (members >= MAX_PORTS) throw new EngineError('unavailable', `network ${info.name} has ${MAX_PORTS} containers, the most that a bridge of this kernel holds`)
 }
 
 /** Settings that only come with the table in place (route_localnet without its guard is CVE-2020-8558). */
-export function openForwarding(bridge: Bridge, options: { readonly forward: boolean; readonly localnet: boolean }): void {
-  if (options.forward) setting('ipv4/ip_forward', '1')
-  if (options.localnet) setting(`ipv4/conf/${bridge.name}/route_localnet`, '1')
+export function openForwarding(info: NetworkInfo, options: { readonly forward: boolean; readonly localnet: boolean }): void {
+  if (options.forward) for (const family of familiesOf(info)) setting(family === 4 ? 'ipv4/ip_forward' : 'ipv6/conf/all/forwarding', '1')
+  const { name } = bridgeSettings(info)
+  if (options.localnet && info.ipv4) setting(`ipv4/conf/${name}/route_localnet`, '1')
+  log.debug('forwarding is open', { name })
 }

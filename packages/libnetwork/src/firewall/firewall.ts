@@ -1,6 +1,6 @@
 import { type Launcher, nftables as nft, SOCKET, syscallProgram } from '@gantry/linux'
 import { logger } from '@gantry/std'
-import { buildTable, type FirewalledNetwork, type PublishedPort, publishMessages, unpublishMessages } from './table.ts'
+import { addMessages, buildTable, removeMessages, type TableChange } from './table.ts'
 
 const log = logger('libnetwork.firewall')
 /** The launcher keeps the socket that owns the table. */
@@ -9,11 +9,12 @@ const RECEIVE_BUFFER = 4 << 20
 
 /** One table, static rules, keyed sets; a published port is one element. */
 export interface Firewall {
+  readonly table: string
   /** Brings the table to the wanted state in one batch. */
-  rebuild(networks: readonly FirewalledNetwork[], ports: readonly PublishedPort[]): Promise<void>
-  publish(ports: readonly PublishedPort[]): Promise<void>
-  unpublish(ports: readonly PublishedPort[]): Promise<void>
-  remove(): Promise<void>
+  rebuild(state: TableChange): Promise<void>
+  add(change: TableChange): Promise<void>
+  remove(change: TableChange): Promise<void>
+  destroy(): Promise<void>
 }
 
 /** Makes the firewall of a daemon; nothing is changed before `rebuild`. */
@@ -43,19 +44,22 @@ export function createFirewall(launcher: Launcher, table: string): Firewall {
     )
   }
   return {
-    async rebuild(networks, ports) {
+    table,
+    async rebuild(state) {
       await open()
       try {
-        await send('rebuild the firewall table', buildTable(table, nft.TABLE_OWNED, networks, ports))
+        await send('rebuild the firewall table', buildTable(table, nft.TABLE_OWNED, state))
       } catch (cause) {
         // Kernels before 6.9 know no owned table that persists.
         log.info('the firewall table is not owned', { cause })
         await open()
-        await send('rebuild the firewall table', buildTable(table, 0, networks, ports))
+        await send('rebuild the firewall table', buildTable(table, 0, state))
       }
     },
-    publish: (ports) => send('publish ports', publishMessages(table, ports)),
-    unpublish: (ports) => send('take ports back', unpublishMessages(table, ports)),
-    remove: () => send('remove the firewall table', [nft.newTable(table, nft.TABLE_OWNED), nft.deleteTable(table)]),
+    add: (change) => send('open the firewall', addMessages(table, change)),
+    remove: (change) => send('close the firewall', removeMessages(table, change)),
+    destroy: () => send('remove the firewall table', [nft.newTable(table, nft.TABLE_OWNED), nft.deleteTable(table)]),
   }
 }
+
+export type { OpenPort, PublishedPort } from './table.ts'

@@ -1,8 +1,8 @@
-import { attribute, message, nested, NLM, type NetlinkAnswer, parseAttributes, text, u8, u32 } from './message.ts'
+import { attribute, message, nested, NLM, type NetlinkAnswer, parseAttributes, text, u8, u16, u32 } from './message.ts'
 
 /** rtnetlink messages (`linux/rtnetlink.h`, `linux/if_link.h`). */
-const RTM = { NEWLINK: 16, DELLINK: 17, GETLINK: 18, NEWADDR: 20, GETADDR: 22, NEWROUTE: 24 } as const
-const IFLA = { ADDRESS: 1, IFNAME: 3, MTU: 4, MASTER: 10, LINKINFO: 18, NET_NS_PID: 19, IFALIAS: 20, EXT_MASK: 29, NUM_TX_QUEUES: 31, NUM_RX_QUEUES: 32 } as const
+const RTM = { NEWLINK: 16, DELLINK: 17, GETLINK: 18, NEWADDR: 20, DELADDR: 21, GETADDR: 22, NEWROUTE: 24, DELROUTE: 25, GETROUTE: 26 } as const
+const IFLA = { ADDRESS: 1, IFNAME: 3, MTU: 4, LINK: 5, MASTER: 10, LINKINFO: 18, NET_NS_PID: 19, IFALIAS: 20, EXT_MASK: 29, NUM_TX_QUEUES: 31, NUM_RX_QUEUES: 32 } as const
 const INFO = { KIND: 1, DATA: 2, SLAVE_KIND: 4, SLAVE_DATA: 5 } as const
 const UP = 1
 const FAMILY = { inet: 2, inet6: 10 } as const
@@ -22,14 +22,45 @@ export function macBytes(mac: string): Buffer {
   return Buffer.from(mac.replaceAll(':', ''), 'hex')
 }
 
-/** Makes a bridge, up. */
-export function createBridge(options: { readonly name: string; readonly mac: string; readonly mtu: number }): Buffer {
+/** IFLA_BR_FORWARD_DELAY, IFLA_BR_NF_CALL_IPTABLES, IFLA_BR_NF_CALL_IP6TABLES */
+const BRIDGE = { FORWARD_DELAY: 1, NF_CALL_IPTABLES: 36, NF_CALL_IP6TABLES: 37 } as const
+
+/** Makes a bridge, up. `filtered`: what passes between its ports goes through the firewall, too (needs br_netfilter). */
+export function createBridge(options: { readonly name: string; readonly mac: string; readonly mtu: number; readonly filtered?: boolean }): Buffer {
+  const filter = options.filtered === true ? [attribute(BRIDGE.NF_CALL_IPTABLES, u8(1)), attribute(BRIDGE.NF_CALL_IP6TABLES, u8(1))] : []
   return message(RTM.NEWLINK, NLM.CREATE | NLM.EXCL | NLM.ACK, linkHead(0, UP), [
     attribute(IFLA.IFNAME, text(options.name)),
     attribute(IFLA.ADDRESS, macBytes(options.mac)),
     attribute(IFLA.MTU, u32(options.mtu)),
-    nested(IFLA.LINKINFO, [attribute(INFO.KIND, Buffer.from('bridge')), nested(INFO.DATA, [attribute(1, u32(0))])]),
+    nested(IFLA.LINKINFO, [attribute(INFO.KIND, Buffer.from('bridge')), nested(INFO.DATA, [attribute(BRIDGE.FORWARD_DELAY, u32(0)), ...filter])]),
   ])
+}
+
+/** MACVLAN_MODE_* of `linux/if_link.h` */
+export const MACVLAN_MODES: Readonly<Record<string, number>> = { private: 1, vepa: 2, bridge: 4, passthru: 8 }
+
+/** A link of kind macvlan above `parent`, born inside a container. The message, and where in it the pid has to be written. */
+export function createMacvlan(options: { readonly name: string; readonly index: number; readonly parent: number; readonly mode: number; readonly mtu: number; readonly mac: string }): { readonly bytes: Buffer; readonly pidAt: number } {
+  const marker = 0x7fedcba9
+  const bytes = message(RTM.NEWLINK, NLM.CREATE | NLM.EXCL | NLM.ACK, linkHead(options.index), [
+    attribute(IFLA.IFNAME, text(options.name)),
+    attribute(IFLA.ADDRESS, macBytes(options.mac)),
+    ...(options.mtu === 0 ? [] : [attribute(IFLA.MTU, u32(options.mtu))]),
+    attribute(IFLA.LINK, u32(options.parent)),
+    attribute(IFLA.NET_NS_PID, u32(marker)),
+    nested(IFLA.LINKINFO, [attribute(INFO.KIND, Buffer.from('macvlan')), nested(INFO.DATA, [attribute(1, u32(options.mode))])]),
+  ])
+  return { bytes, pidAt: bytes.indexOf(u32(marker)) }
+}
+
+/** A link of kind dummy, up: what a macvlan network stands on that names no parent. */
+export function createDummy(name: string): Buffer {
+  return message(RTM.NEWLINK, NLM.CREATE | NLM.EXCL | NLM.ACK, linkHead(0, UP), [attribute(IFLA.IFNAME, text(name)), nested(IFLA.LINKINFO, [attribute(INFO.KIND, Buffer.from('dummy'))])])
+}
+
+/** A VLAN above a link, up. */
+export function createVlan(name: string, parent: number, id: number): Buffer {
+  return message(RTM.NEWLINK, NLM.CREATE | NLM.EXCL | NLM.ACK, linkHead(0, UP), [attribute(IFLA.IFNAME, text(name)), attribute(IFLA.LINK, u32(parent)), nested(IFLA.LINKINFO, [attribute(INFO.KIND, Buffer.from('vlan')), nested(INFO.DATA, [attribute(1, u16(id))])])])
 }
 
 /** A veth pair whose peer is born inside the container: 0.3 ms instead of the 16 ms that moving one takes. */
@@ -120,7 +151,7 @@ export function parseLink(answer: NetlinkAnswer): LinkInfo | undefined {
 /** Gives a link an address. IPv6 without duplicate detection: the bridge reflects multicast to a hairpin port. */
 export function addAddress(index: number, address: Uint8Array, prefix: number, flags: { readonly mayExist?: boolean } = {}): Buffer {
   const v6 = address.length === 16
-  const head = Buffer.from([v6 ? FAMILY.inet6 : FAMILY.inet, prefix, v6 ? 2 : 0, 0, 0, 0, 0, 0])
+  const head = Buffer.from([v6 ? FAMILY.inet6 : FAMILY.inet, prefix, v6 ? 2 : 0, v6 && address[0] === 0xfe && ((address[1] ?? 0) & 0xc0) === 0x80 ? 253 : 0, 0, 0, 0, 0])
   head.writeUInt32LE(index, 4)
   const parts = [attribute(2, address), attribute(1, address)]
   if (v6) parts.push(attribute(8, u32(2)))
@@ -136,14 +167,51 @@ function broadcast(address: Uint8Array, prefix: number): Buffer {
   return result
 }
 
-/** The default route over a gateway. */
-export function addDefaultRoute(index: number, gateway: Uint8Array): Buffer {
+function defaultRoute(type: number, flags: number, index: number, gateway: Uint8Array | undefined, v6: boolean): Buffer {
   const head = Buffer.alloc(12)
-  head[0] = gateway.length === 16 ? FAMILY.inet6 : FAMILY.inet
+  head[0] = v6 ? FAMILY.inet6 : FAMILY.inet
   head[4] = 254
   head[5] = ROUTE_PROTOCOL
+  head[6] = gateway === undefined && !v6 ? 253 : 0
   head[7] = 1
-  return message(RTM.NEWROUTE, NLM.CREATE | NLM.EXCL | NLM.ACK, head, [attribute(5, gateway), attribute(4, u32(index))])
+  return message(type, flags | NLM.ACK, head, [...(gateway === undefined ? [] : [attribute(5, gateway)]), attribute(4, u32(index))])
+}
+
+/** The default route over a gateway; the one that is there is replaced. */
+export function addDefaultRoute(index: number, gateway: Uint8Array): Buffer {
+  return defaultRoute(RTM.NEWROUTE, NLM.CREATE | NLM.REPLACE, index, gateway, gateway.length === 16)
+}
+
+/** Takes the default route of a link away. */
+export function deleteDefaultRoute(index: number, gateway: Uint8Array): Buffer {
+  return defaultRoute(RTM.DELROUTE, 0, index, gateway, gateway.length === 16)
+}
+
+/** Asks for all routes of a family. */
+export function getRoutes(v6: boolean): Buffer {
+  const head = Buffer.alloc(12)
+  head[0] = v6 ? FAMILY.inet6 : FAMILY.inet
+  return message(RTM.GETROUTE, NLM.DUMP, head, [])
+}
+
+/** Reads an answer to `getRoutes`: networks of the main table, without the default route and single hosts. */
+export function parseRoute(answer: NetlinkAnswer): { readonly index: number; readonly address: Buffer; readonly prefix: number } | undefined {
+  if (answer.type !== RTM.NEWROUTE || answer.body.length < 12 || answer.body[4] !== 254) return undefined
+  const attributes = parseAttributes(answer.body.subarray(12))
+  const [address, prefix] = [attributes.get(1), answer.body[1] ?? 0]
+  return address === undefined || prefix === 0 || prefix === address.length * 8 ? undefined : { index: attributes.get(4)?.readUInt32LE(0) ?? 0, address, prefix }
+}
+
+/** Takes an address away. */
+export function deleteAddress(index: number, address: Uint8Array, prefix: number): Buffer {
+  const head = Buffer.from([address.length === 16 ? FAMILY.inet6 : FAMILY.inet, prefix, 0, 0, 0, 0, 0, 0])
+  head.writeUInt32LE(index, 4)
+  return message(RTM.DELADDR, NLM.ACK, head, [attribute(2, address), attribute(1, address)])
+}
+
+/** Makes a link's hardware address or MTU what was asked for. */
+export function setLink(index: number, options: { readonly mtu: number }): Buffer {
+  return message(RTM.NEWLINK, NLM.ACK, linkHead(index, 0, 0), [attribute(IFLA.MTU, u32(options.mtu))])
 }
 
 /** Asks for all addresses. */

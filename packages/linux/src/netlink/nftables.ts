@@ -151,6 +151,14 @@ export function meta(key: keyof typeof META, to = 0): Expression {
 export function payload(base: 'network' | 'transport', offset: number, length: number, to = 0): Expression {
   return expression('payload', [attribute(1, register(to)), attribute(2, be32(base === 'network' ? 1 : 2)), attribute(3, be32(offset)), attribute(4, be32(length))])
 }
+/** Writes a register over bytes of the transport header, and sets its checksum right, which is at `sumAt`. */
+export function writeTransport(offset: number, length: number, sumAt: number, from = 0): Expression {
+  return expression('payload', [attribute(5, register(from)), attribute(2, be32(2)), attribute(3, be32(offset)), attribute(4, be32(length)), attribute(6, be32(1)), attribute(7, be32(sumAt))])
+}
+/** Loads a value into a register. */
+export function load(value: Buffer, to = 0): Expression {
+  return expression('immediate', [attribute(1, register(to)), nested(2, [attribute(1, value)])])
+}
 /** Compares a register: 0 equal, 1 not equal. */
 export function compare(value: Buffer, options: { readonly from?: number; readonly not?: boolean } = {}): Expression {
   return expression('cmp', [attribute(1, register(options.from ?? 0)), attribute(2, be32(options.not === true ? 1 : 0)), nested(3, [attribute(1, value)])])
@@ -199,6 +207,10 @@ export function destinationNat(family: 'ipv4' | 'ipv6', address: number, port: n
 /** Rewrites the source to the address of the outgoing interface. */
 export function masquerade(): Expression {
   return expression('masq', [])
+}
+/** Rewrites the source to an address in a register. */
+export function sourceNat(family: 'ipv4' | 'ipv6', address: number): Expression {
+  return expression('nat', [attribute(1, be32(0)), attribute(2, be32(family === 'ipv4' ? 2 : 10)), attribute(3, register(address))])
 }
 /** One host-order word, as ct and fib give them. */
 export function hostWord(value: number): Buffer {

@@ -1,5 +1,5 @@
 import type { ContainerConfig, HostConfig } from '@gantry/api'
-import { parseIpv4, type PortRequest } from '@gantry/libnetwork'
+import { parseAddress, type PortRequest } from '@gantry/libnetwork'
 import { EngineError } from '@gantry/std'
 
 /** `80/tcp`, `80`, `53/udp`. */
@@ -18,10 +18,10 @@ function hostRange(text: string): readonly [number, number] {
   return [from, to]
 }
 
-function hostAddress(text: string): number {
-  if (text === '' || text === '0.0.0.0') return 0
-  if (text.includes(':')) throw new EngineError('unsupported', `publishing on IPv6 address ${text} is not supported`)
-  return parseIpv4(text, 'HostIp')
+function hostAddress(text: string): string {
+  const plain = text.replace(/^\[|\]$/g, '')
+  if (plain !== '') parseAddress(plain, 'HostIp')
+  return plain
 }
 
 /** What has to be published at a start. */
@@ -31,13 +31,13 @@ export function portRequests(config: ContainerConfig, hostConfig: HostConfig): r
     const { port, protocol } = parsePort(key)
     for (const binding of bindings.length === 0 ? [{ HostIp: '', HostPort: '' }] : bindings) {
       const [hostPort, hostPortEnd] = hostRange(binding.HostPort)
-      requests.push({ port, protocol, hostAddress: hostAddress(binding.HostIp), hostPort, hostPortEnd })
+      requests.push({ port, protocol, hostIp: hostAddress(binding.HostIp), hostPort, hostPortEnd })
     }
   }
   if (hostConfig.PublishAllPorts) {
     for (const key of Object.keys(config.ExposedPorts ?? {})) {
       const { port, protocol } = parsePort(key)
-      if (!requests.some((one) => one.port === port && one.protocol === protocol)) requests.push({ port, protocol, hostAddress: 0, hostPort: 0, hostPortEnd: 0 })
+      if (!requests.some((one) => one.port === port && one.protocol === protocol)) requests.push({ port, protocol, hostIp: '', hostPort: 0, hostPortEnd: 0 })
     }
   }
   return requests

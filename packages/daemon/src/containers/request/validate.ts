@@ -81,7 +81,6 @@ function checkUnsupported(h: HostConfig): void {
   const unsupported = (field: string, set: boolean): void => {
     if (set) throw new EngineError('unsupported', `HostConfig.${field} is not supported`)
   }
-  unsupported('Links', h.Links !== null && h.Links.length > 0)
   unsupported('VolumeDriver', h.VolumeDriver !== '' && h.VolumeDriver !== 'local')
   unsupported('Cgroup', h.Cgroup !== '')
   unsupported('VolumesFrom', h.VolumesFrom !== null && h.VolumesFrom.length > 0)
@@ -94,11 +93,6 @@ export function checkUnsupportedFields(body: JsonObject): void {
     if (set(value)) throw new EngineError('unsupported', `${field} is not supported`)
   }
   refuseField('NetworkDisabled', body['NetworkDisabled'])
-  refuseField('MacAddress', body['MacAddress'])
-  const endpoints = asObject(asObject(body['NetworkingConfig'], 'NetworkingConfig')['EndpointsConfig'], 'EndpointsConfig')
-  for (const [network, endpoint] of Object.entries(endpoints)) {
-    for (const field of ['IPAMConfig', 'Links', 'Aliases', 'MacAddress', 'DriverOpts', 'GwPriority']) refuseField(`EndpointsConfig.${network}.${field}`, asObject(endpoint, network)[field])
-  }
   for (const field of ['KernelMemory']) refuseField(`HostConfig.${field}`, asObject(body['HostConfig'], 'HostConfig')[field])
 }
 

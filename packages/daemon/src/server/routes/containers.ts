@@ -1,8 +1,7 @@
 import { versionNumber } from '@gantry/api'
 import { asBoolean, asInteger, asList, asObject, asString, asStrings, EngineError, isEngineError, parseTimestamp, writePaced, writeWhole } from '@gantry/std'
-import { decodeConfig } from '../../containers/request/decode-config.ts'
+import { decodeCreate } from '../../containers/request/decode-create.ts'
 import { decodeHostConfig, decodeResources } from '../../containers/request/decode-host-config.ts'
-import { checkUnsupportedFields } from '../../containers/request/validate.ts'
 import { LIST_FILTERS } from '../../containers/list.ts'
 import type { WaitCondition } from '../../jobs/containers.ts'
 import type { DaemonEngine } from '../../jobs/jobs.ts'
@@ -16,15 +15,9 @@ const PRUNE_FILTERS: ReadonlySet<string> = new Set(['until', 'label', 'label!'])
 const key = (request: ApiRequest): { readonly key: string } => ({ key: param(request, 'id') })
 
 async function create(engine: DaemonEngine, request: ApiRequest): Promise<void> {
-  const body = await jsonBody(request)
-  if (Object.keys(body).length === 0) throw new EngineError('invalid', 'invalid JSON: got EOF while reading request body')
-  checkUnsupportedFields(body)
-  const endpoints = asObject(asObject(body['NetworkingConfig'], 'NetworkingConfig')['EndpointsConfig'], 'EndpointsConfig')
   const result = await engine.run('container.create', {
+    ...decodeCreate(await jsonBody(request)),
     name: request.query.get('name') ?? '',
-    config: decodeConfig(body),
-    hostConfig: decodeHostConfig(asObject(body['HostConfig'], 'HostConfig')),
-    endpoints: Object.keys(endpoints),
     platform: request.query.get('platform') ?? '',
   })
   sendJson(request.response, 201, { Id: result.id, Warnings: result.warnings })

@@ -10,10 +10,6 @@ const MISSING: readonly (readonly [method: Route['method'], path: string, what: 
   ['POST', '/session', 'build'],
   ['POST', '/grpc', 'build'],
   ['PUT', '/volumes/{name}', 'update of a cluster volume'],
-  ['POST', '/networks/create', 'networks of users'],
-  ['POST', '/networks/prune', 'networks of users'],
-  ['POST', '/networks/{id}/connect', 'networks of users'],
-  ['POST', '/networks/{id}/disconnect', 'networks of users'],
   ...(['GET', 'POST', 'DELETE'] as const).map((method) => [method, '/plugins/{rest:}', 'plugins'] as const),
 ]
 

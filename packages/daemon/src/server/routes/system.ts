@@ -8,7 +8,6 @@ import { sendEmpty, sendJson } from '../respond.ts'
 import { PING_HEADERS } from '../server.ts'
 import type { Route } from '../router.ts'
 
-const NETWORK_FILTERS: ReadonlySet<string> = new Set(['dangling', 'driver', 'id', 'label', 'name', 'scope', 'type'])
 const VOLUME_FILTERS: ReadonlySet<string> = new Set(['dangling', 'driver', 'label', 'name'])
 const PRUNE_FILTERS: ReadonlySet<string> = new Set(['label', 'label!', 'all', 'until'])
 
@@ -70,7 +69,7 @@ function swarmRoutes(): readonly Route[] {
   return ['swarm', 'nodes', 'services', 'tasks', 'secrets', 'configs'].flatMap((word) => (['GET', 'POST', 'DELETE'] as const).flatMap((method): readonly Route[] => [{ method, path: `/${word}`, handle }, { method, path: `/${word}/{rest:}`, handle }]))
 }
 
-/** Routes of networks, volumes and the daemon itself. */
+/** Routes of volumes and the daemon itself. */
 export function systemRoutes(engine: DaemonEngine): readonly Route[] {
   const ping: Route['handle'] = async ({ message, response }) => {
     response.writeHead(200, { ...PING_HEADERS, 'Content-Length': message.method === 'HEAD' ? 0 : 2 })
@@ -83,15 +82,6 @@ export function systemRoutes(engine: DaemonEngine): readonly Route[] {
     { method: 'GET', path: '/info', handle: async ({ response }) => sendJson(response, 200, await engine.run('system.info', {})) },
     { method: 'GET', path: '/events', handle: (request) => events(engine, request) },
     { method: 'GET', path: '/jobs', handle: async ({ response }) => sendJson(response, 200, await engine.run('system.jobs', {})) },
-    { method: 'GET', path: '/networks', handle: async ({ query, response }) => sendJson(response, 200, await engine.run('network.list', { filters: parseFilters(query.get('filters') ?? '', NETWORK_FILTERS) })) },
-    { method: 'GET', path: '/networks/{id}', handle: async (request) => sendJson(request.response, 200, await engine.run('network.inspect', { key: param(request, 'id') })) },
-    {
-      method: 'DELETE', path: '/networks/{id}',
-      handle: async (request) => {
-        await engine.run('network.inspect', { key: param(request, 'id') })
-        throw new EngineError('forbidden', `${param(request, 'id')} is a pre-defined network and cannot be removed`)
-      },
-    },
     { method: 'GET', path: '/plugins', handle: async ({ response }) => sendJson(response, 200, []) },
     ...volumeRoutes(engine),
     ...swarmRoutes(),

@@ -1,0 +1,15 @@
+import type { EndpointRequest, NetworkRequest } from '@gantry/libnetwork'
+import type { Filters } from '../server/filters.ts'
+
+/** What the engine can do with networks. */
+export interface NetworkJobs {
+  'network.list': { input: { readonly filters: Filters }; output: readonly unknown[] }
+  'network.inspect': { input: { readonly key: string }; output: unknown }
+  'network.create': { input: { readonly request: NetworkRequest }; output: { readonly id: string } }
+  'network.remove': { input: { readonly key: string }; output: undefined }
+  /** Ours: Docker cannot rename networks. */
+  'network.rename': { input: { readonly key: string; readonly name: string }; output: undefined }
+  'network.prune': { input: { readonly filters: Filters }; output: { readonly removed: readonly string[] } }
+  'network.connect': { input: { readonly key: string; readonly container: string; readonly request: EndpointRequest }; output: undefined }
+  'network.disconnect': { input: { readonly key: string; readonly container: string; readonly force: boolean }; output: undefined }
+}
