@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { EngineError, parseBytes } from '@gantry/std'
 import type { Parsed } from '../flags.ts'
+import { networking } from './network-flag.ts'
 import { parseMountFlag } from './mount-flag.ts'
 
 /** `.env` lines: NAME=value, or NAME to take it from here; comments begin with #. */
@@ -137,7 +138,7 @@ function hostConfig(parsed: Parsed): unknown {
   return {
     ...resourcesBody(parsed),
     Binds: parsed.list('volume').filter((spec) => spec.includes(':')).map(bind),
-    NetworkMode: parsed.text('network') || 'default',
+    NetworkMode: networking(parsed).mode,
     PortBindings: parsePublish(parsed.list('publish')),
     PublishAllPorts: parsed.bool('publish-all'),
     AutoRemove: parsed.bool('rm'),
@@ -172,6 +173,7 @@ export function createBody(parsed: Parsed, attach: boolean): Readonly<Record<str
   const exposed = Object.fromEntries([...Object.keys(parsePublish(parsed.list('publish'))), ...parsed.list('expose').map((port) => (port.includes('/') ? port : `${port}/tcp`))].map((port) => [port, {}]))
   const volumes = parsed.list('volume').filter((spec) => !spec.includes(':'))
   const stdin = parsed.bool('interactive')
+  const network = networking(parsed)
   return {
     Image: image,
     Cmd: command.length === 0 ? null : command,
@@ -185,5 +187,7 @@ export function createBody(parsed: Parsed, attach: boolean): Readonly<Record<str
     ...(parsed.has('stop-signal') && { StopSignal: parsed.text('stop-signal') }),
     ...(parsed.has('stop-timeout') && { StopTimeout: parsed.number('stop-timeout') }),
     HostConfig: hostConfig(parsed),
+    ...(network.config !== undefined && { NetworkingConfig: network.config }),
+    ...(network.mac !== '' && { MacAddress: network.mac }),
   }
 }

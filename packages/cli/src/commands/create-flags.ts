@@ -1,4 +1,5 @@
 import type { Flag } from '../flags.ts'
+import { NETWORK_FLAGS } from './network-flag.ts'
 
 /** Flags of `run` and `create`. */
 export const CREATE_FLAGS: readonly Flag[] = [
@@ -20,7 +21,7 @@ export const CREATE_FLAGS: readonly Flag[] = [
   { name: 'domainname', kind: 'text', help: 'Container NIS domain name' },
   { name: 'label', short: 'l', kind: 'list', help: 'Set meta data on a container' },
   { name: 'read-only', kind: 'bool', help: "Mount the container's root filesystem as read only" },
-  { name: 'network', kind: 'text', help: 'Connect a container to a network: bridge, host, none, container:NAME' },
+  ...NETWORK_FLAGS,
   { name: 'publish', short: 'p', kind: 'list', help: "Publish a container's port(s) to the host" },
   { name: 'publish-all', short: 'P', kind: 'bool', help: 'Publish all exposed ports to random ports' },
   { name: 'expose', kind: 'list', help: 'Expose a port or a range of ports' },
@@ -62,7 +63,6 @@ export const CREATE_FLAGS: readonly Flag[] = [
   { name: 'volume-driver', kind: 'text', help: 'Optional volume driver for the container' },
   { name: 'volumes-from', kind: 'list', help: 'Mount volumes from the specified container(s)' },
   { name: 'storage-opt', kind: 'list', help: 'Storage driver options for the container' },
-  { name: 'link', kind: 'list', help: 'Add link to another container' },
   { name: 'cgroup-parent', kind: 'text', help: 'Optional parent cgroup for the container' },
   { name: 'cpu-period', kind: 'number', help: 'Limit CPU CFS (Completely Fair Scheduler) period' },
   { name: 'cpu-quota', kind: 'number', help: 'Limit CPU CFS (Completely Fair Scheduler) quota' },

@@ -40,13 +40,6 @@ interface VolumeRow {
   readonly Driver: string
   readonly Mountpoint: string
 }
-interface NetworkRow {
-  readonly Id: string
-  readonly Name: string
-  readonly Driver: string
-  readonly Scope: string
-}
-
 /** Commands on volumes, networks and the daemon. */
 export const SYSTEM_COMMANDS: readonly Command[] = [
   {
@@ -111,16 +104,6 @@ export const SYSTEM_COMMANDS: readonly Command[] = [
   },
   { names: ['volume inspect'], usage: 'volume inspect [OPTIONS] VOLUME [VOLUME...]', help: 'Display detailed information on one or more volumes', minimum: 1, flags: [FORMAT], run: (context, parsed) => inspectAll(parsed.rest, parsed.text('format'), (name) => context.api.json('GET', `/volumes/${name}`), (name) => `Error response from daemon: get ${name}: no such volume`) },
   { names: ['volume rm', 'volume remove'], usage: 'volume rm [OPTIONS] VOLUME [VOLUME...]', help: 'Remove one or more volumes', minimum: 1, flags: [{ name: 'force', short: 'f', kind: 'bool', help: 'Force the removal of one or more volumes' }], run: (context, parsed) => each(parsed.rest, async (name) => (await context.api.send('DELETE', `/volumes/${name}`, { query: { force: parsed.bool('force') } }), name)) },
-  {
-    names: ['network ls', 'network list'], usage: 'network ls [OPTIONS]', help: 'List networks', flags: [FILTER, QUIET, { name: 'format', kind: 'text', help: 'Format output using a custom template' }, { name: 'no-trunc', kind: 'bool', help: 'Do not truncate the output' }],
-    run: async (context, parsed) => {
-      const networks = await context.api.json<readonly NetworkRow[]>('GET', '/networks', { query: { filters: filterQuery(parsed.list('filter')) } })
-      const items = networks.map((network) => ({ ID: short(network.Id, parsed.bool('no-trunc')), Name: network.Name, Driver: network.Driver, Scope: network.Scope }))
-      process.stdout.write(parsed.bool('quiet') ? items.map((item) => `${item.ID}\n`).join('') : listing(items, parsed.text('format'), [['NETWORK ID', (n) => n.ID], ['NAME', (n) => n.Name], ['DRIVER', (n) => n.Driver], ['SCOPE', (n) => n.Scope]], { ID: 'NETWORK ID', Name: 'NAME', Driver: 'DRIVER', Scope: 'SCOPE' }))
-      return 0
-    },
-  },
-  { names: ['network inspect'], usage: 'network inspect [OPTIONS] NETWORK [NETWORK...]', help: 'Display detailed information on one or more networks', minimum: 1, flags: [FORMAT], run: (context, parsed) => inspectAll(parsed.rest, parsed.text('format'), (name) => context.api.json('GET', `/networks/${name}`), (name) => `Error response from daemon: network ${name} not found`) },
   {
     names: ['daemon stop'], usage: 'daemon stop', help: 'End the daemon that runs in the background; containers run on', offline: true, flags: [{ name: 'pidfile', short: 'p', kind: 'text', help: 'Path of the daemon PID file' }],
     run: async (_, parsed) => stopDaemon(parsed.text('pidfile') || '/run/gantry.pid'),
