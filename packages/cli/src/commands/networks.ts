@@ -43,7 +43,7 @@ async function create(context: Context, parsed: Parsed): Promise<number> {
     ...(parsed.has('ipv4') && { EnableIPv4: parsed.bool('ipv4') }), ...(parsed.has('ipv6') && { EnableIPv6: parsed.bool('ipv6') }),
     IPAM: { Driver: parsed.text('ipam-driver') || 'default', Options: keyValues(parsed.list('ipam-opt')), Config: pools(parsed) },
   }
-  const { Id } = await context.api.json<{ Id: string }>('POST', '/networks/create', { body })
+  const { Id } = await context.api.json<{ Id: string }>('POST', '/networks/create', { json: body })
   process.stdout.write(`${Id}\n`)
   return 0
 }
@@ -53,13 +53,13 @@ async function connect(context: Context, parsed: Parsed): Promise<number> {
   const EndpointConfig = {
     IPAMConfig: { IPv4Address: parsed.text('ip'), IPv6Address: parsed.text('ip6'), LinkLocalIPs: parsed.list('link-local-ip') }, Aliases: parsed.list('alias'), Links: parsed.list('link'), DriverOpts: keyValues(parsed.list('driver-opt')), GwPriority: parsed.number('gw-priority') ?? 0,
   }
-  ;(await context.api.send('POST', `/networks/${network}/connect`, { body: { Container, EndpointConfig } })).resume()
+  ;(await context.api.send('POST', `/networks/${network}/connect`, { json: { Container, EndpointConfig } })).resume()
   return 0
 }
 
 async function disconnect(context: Context, parsed: Parsed): Promise<number> {
   const [network = '', Container = ''] = parsed.rest
-  ;(await context.api.send('POST', `/networks/${network}/disconnect`, { body: { Container, Force: parsed.bool('force') } })).resume()
+  ;(await context.api.send('POST', `/networks/${network}/disconnect`, { json: { Container, Force: parsed.bool('force') } })).resume()
   return 0
 }
 
