@@ -42,6 +42,7 @@ const TRIES = 256
 const TYPES: Readonly<Record<Protocol, readonly [number, number]>> = { tcp: [SOCKET.STREAM, 6], udp: [SOCKET.DGRAM, 17], sctp: [SOCKET.STREAM, 132] }
 /** setsockopt(2): IPPROTO_IPV6, IPV6_V6ONLY; SOL_SOCKET, SO_REUSEADDR */
 const V6ONLY = [41, 26] as const
+const REUSEADDR = [1, 2] as const
 
 /** `0.0.0.0:80`, `[::1]:80` */
 export function hostAndPort(family: Family, address: Address | undefined, port: number): string {
@@ -66,6 +67,8 @@ function bindOne(p: ProgramBuilder, one: HeldPort): void {
     p.call('socket for the port', 'socket', [one.family === 4 ? SOCKET.INET : SOCKET.INET6, type | SOCKET.CLOEXEC, protocol], { to: fd })
     p.op('hold the port', 'keep', [one.slot, fd])
     if (one.family === 6) p.call('not for IPv4', 'setsockopt', [fd, ...V6ONLY, p.bytes(Buffer.from([1, 0, 0, 0])), 4])
+    // Relays listen on these: connections of an earlier daemon that have ended must not keep the port (TIME_WAIT).
+    if (one.family === 6 && one.protocol === 'tcp') p.call('whatever has ended', 'setsockopt', [fd, ...REUSEADDR, p.bytes(Buffer.from([1, 0, 0, 0])), 4])
     p.call(`bind ${hostAndPort(one.family, one.hostAddress, one.hostPort)}/${one.protocol}`, 'bind', [fd, p.bytes(address), address.length])
   })
 }

@@ -60,13 +60,13 @@ function relayDatagrams(socket: DatagramSocket, host: string, port: number): Rel
       const [oldest] = peers.keys()
       if (peers.size >= PEERS && oldest !== undefined) forget(oldest)
       const own = createSocket(host.includes(':') ? 'udp6' : 'udp4')
-      own.on('message', (answer) => socket.send(answer, from.port, from.address))
+      own.on('message', (answer) => socket.send(answer, from.port, from.address, () => undefined)) // its loss is what UDP is
       own.on('error', () => forget(key))
       peer = { socket: own, timer: setTimeout(() => forget(key), PEER_MS).unref() }
       peers.set(key, peer)
     }
     peer.timer.refresh()
-    peer.socket.send(message, port, host)
+    peer.socket.send(message, port, host, (failed) => (failed === null ? undefined : forget(key)))
   })
   socket.on('error', (cause) => log.warn('a relayed port failed', { port, cause }))
   return {

@@ -35,7 +35,10 @@ let flying = 0
 function askOverUdp(server: string, bytes: Buffer): Promise<Buffer | undefined> {
   return new Promise((resolve) => {
     const socket = createSocket(server.includes(':') ? 'udp6' : 'udp4')
+    let open = true
     const done = (answer: Buffer | undefined): void => {
+      if (!open) return
+      open = false
       clearTimeout(timer)
       socket.removeAllListeners()
       socket.on('error', () => undefined) // closed already: nobody waits
@@ -48,7 +51,8 @@ function askOverUdp(server: string, bytes: Buffer): Promise<Buffer | undefined> 
       // Only what answers this very query, from the server that was asked (the socket is connected).
       if (answer.length >= 12 && answer.readUInt16BE(0) === bytes.readUInt16BE(0)) done(answer)
     })
-    socket.connect(DNS_PORT, server, () => socket.send(bytes))
+    // Without a way to the server the callback gets an error, where the types know of none.
+    socket.connect(DNS_PORT, server, (error?: Error | null) => (error instanceof Error ? done(undefined) : socket.send(bytes, (failed) => (failed === null ? undefined : done(undefined)))))
   })
 }
 
@@ -117,7 +121,7 @@ export function openResolver({ udp, tcp }: ResolverSockets, options: ResolverOpt
   udp.on('message', (bytes, from) => {
     resolve(bytes, false).then(
       (found) => {
-        if (found !== undefined) udp.send(forDatagram(found.query, found.answer), from.port, from.address)
+        if (found !== undefined) udp.send(forDatagram(found.query, found.answer), from.port, from.address, () => undefined) // the asker may be gone
       },
       (cause: unknown) => log.warn('a query failed', { cause }),
     )

@@ -13,14 +13,18 @@ export async function openMacvlanNetwork(ports: DriverPorts, info: NetworkInfo, 
   const mode = link.MACVLAN_MODES[modeName]
   if (mode === undefined) throw new EngineError('invalid', `unknown macvlan mode "${modeName}": expected one of ${Object.keys(link.MACVLAN_MODES).join(', ')}`)
   const wanted = option(info, 'parent', '')
-  // Without a parent, and where nothing may leave, the network stands on a link that leads nowhere.
+  // Without a parent, and where nothing may leave, the network stands on a pair of links that leads nowhere.
   const own = wanted === '' || info.internal
   const parentName = own ? `dm-${info.id.slice(0, 12)}` : wanted
   const mark = `gantry macvlan ${parentName}`
   let parent = await findLink(launcher, parentName)
   const vlan = VLAN.exec(parentName)
-  if (parent === undefined && own) await rtnetlink(launcher, `make ${parentName}`, [link.createDummy(parentName), link.setAlias(parentName, mark)])
-  else if (parent === undefined && vlan !== null) {
+  if (parent === undefined && own) {
+    const peer = parentName.replace('dm-', 'dp-')
+    await rtnetlink(launcher, `make ${parentName}`, [link.createPair(parentName, peer), link.setAlias(parentName, mark)])
+    const other = await findLink(launcher, peer)
+    if (other !== undefined) await rtnetlink(launcher, `${peer} up`, [link.setLinkUp(other.index)])
+  } else if (parent === undefined && vlan !== null) {
     const trunk = await findLink(launcher, vlan[1] ?? '')
     if (trunk === undefined) throw new EngineError('invalid', `invalid parent ${parentName}: there is no interface ${vlan[1]}`)
     await rtnetlink(launcher, `make ${parentName}`, [link.createVlan(parentName, trunk.index, Number(vlan[2])), link.setAlias(parentName, mark)])

@@ -53,9 +53,9 @@ export function createMacvlan(options: { readonly name: string; readonly index: 
   return { bytes, pidAt: bytes.indexOf(u32(marker)) }
 }
 
-/** A link of kind dummy, up: what a macvlan network stands on that names no parent. */
-export function createDummy(name: string): Buffer {
-  return message(RTM.NEWLINK, NLM.CREATE | NLM.EXCL | NLM.ACK, linkHead(0, UP), [attribute(IFLA.IFNAME, text(name)), nested(IFLA.LINKINFO, [attribute(INFO.KIND, Buffer.from('dummy'))])])
+/** Two links of the host, one the other's end, up: what a macvlan network stands on that names no parent. */
+export function createPair(name: string, peer: string): Buffer {
+  return message(RTM.NEWLINK, NLM.CREATE | NLM.EXCL | NLM.ACK, linkHead(0, UP), [attribute(IFLA.IFNAME, text(name)), nested(IFLA.LINKINFO, [attribute(INFO.KIND, Buffer.from('veth')), nested(INFO.DATA, [nested(1, [Buffer.concat([linkHead(0), attribute(IFLA.IFNAME, text(peer))])])])])])
 }
 
 /** A VLAN above a link, up. */
