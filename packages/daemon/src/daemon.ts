@@ -9,6 +9,8 @@ import { EngineError, hasCode, keyedLock, logger, newId, openDatabase, readText,
 import type { DaemonConfig } from './config.ts'
 import type { Container } from './containers/container.ts'
 import { containerHandlers } from './containers/handlers.ts'
+import type { ExecPorts } from './containers/exec.ts'
+import { watchHealth } from './containers/health.ts'
 import { createLifecycle, type Lifecycle, shouldRestart } from './containers/lifecycle.ts'
 import { ownerOf } from './containers/bundle.ts'
 import { removeContainer, type RemovePorts } from './containers/remove.ts'
@@ -139,7 +141,14 @@ export async function startDaemon(config: DaemonConfig): Promise<Daemon> {
     },
     fillVolume: (container, mount, image) => fillVolume({ graph, trees: host.trees, volumes, execRoot: config.execRoot }, container, mount, image),
   }
-  const lifecycle: Lifecycle = createLifecycle({ start, store, supervisor, lock: keyedLock(), execRoot: config.execRoot, emit, remove, discard: (path) => host.discarder.discard(path) })
+  const exec: ExecPorts = {
+    store, graph, supervisor, streams: host.streams, trees: host.trees, emit,
+    specInput: (container, identity) => ({
+      document: container.document, identity, etcDirectory: etcDirectory(config.execRoot, container.id), mounts: container.document.mounts, knownCapabilities, apparmor: apparmor.enabled, cgroupVersion, users: config.users,
+      pidOf: (key) => store.find(key).task?.pid ?? 0,
+    }),
+  }
+  const lifecycle: Lifecycle = createLifecycle({ start, onRunning: (container, task) => watchHealth(exec, container, task), store, supervisor, lock: keyedLock(), execRoot: config.execRoot, emit, remove, discard: (path) => host.discarder.discard(path) })
   const views = { graph, apparmor: apparmor.enabled, execRoot: config.execRoot, network: (name: string) => networks.network(name), logPath }
   const engine: DaemonEngine = createEngine<DaemonJobs>({
     ...containerHandlers({
@@ -147,13 +156,7 @@ export async function startDaemon(config: DaemonConfig): Promise<Daemon> {
       update: { store, driver: supervisor.driver, limits, emit },
       create: { store, graph, volumes, knownCapabilities, apparmor: apparmor.enabled, limits, runtimes: new Set([NATIVE, ...external.map((one) => one.name)]), defaultRuntime: config.defaultRuntime, containerBytes: config.containerBytes, remapped: config.users !== undefined, emit, resolveImage: (name) => resolveImage(graph, name), findNetwork: (name) => networks.network(name) },
       checkpoints: { start, containerDirectory },
-      exec: {
-        store, graph, supervisor, streams: host.streams, trees: host.trees, emit,
-        specInput: (container, identity) => ({
-          document: container.document, identity, etcDirectory: etcDirectory(config.execRoot, container.id), mounts: container.document.mounts, knownCapabilities, apparmor: apparmor.enabled, cgroupVersion, users: config.users,
-          pidOf: (key) => store.find(key).task?.pid ?? 0,
-        }),
-      },
+      exec,
       list: { ...views, list: () => store.list(), find: (key) => store.find(key), imageName: (container) => shownImage(graph.tags, container) },
       archive: { graph, trees: host.trees, execRoot: config.execRoot, users: config.users },
     }),

@@ -1,6 +1,7 @@
 import type { Sandbox } from '@gantry/libnetwork'
 import type { StreamPlan, Task, TaskProcess } from '@gantry/runtime'
 import type { ExpectedStream } from '@gantry/runtime'
+import type { Health } from './health.ts'
 import type { ContainerDocument, ContainerState, KeptStep } from './record.ts'
 
 /** A stream that was asked for before the container ran. */
@@ -45,6 +46,8 @@ export interface Container {
   readonly state: ContainerState
   task: Task | undefined
   sandbox: Sandbox | undefined
+  /** Of the running process; undefined: it has no health check. */
+  health: Health | undefined
   /** Streams that the next start wires. */
   waiting: WaitingStream[]
   readonly execs: Map<string, ExecInstance>
@@ -70,6 +73,6 @@ export function isRunning(container: Container): boolean {
 /** Makes the live part of a record. */
 export function liveContainer(document: ContainerDocument, name: string, state: ContainerState): Container {
   return {
-    id: document.id, name, document, state, task: undefined, sandbox: undefined, waiting: [], execs: new Map(), waiters: { exit: new Set(), removal: new Set() }, removing: false, oomHeard: false, restarting: false, trace: () => [], tidy: Promise.resolve(), restartTimer: undefined,
+    id: document.id, name, document, state, task: undefined, sandbox: undefined, health: undefined, waiting: [], execs: new Map(), waiters: { exit: new Set(), removal: new Set() }, removing: false, oomHeard: false, restarting: false, trace: () => [], tidy: Promise.resolve(), restartTimer: undefined,
   }
 }

@@ -6,6 +6,7 @@ import type { Volumes } from '../volumes/volumes.ts'
 import { type Container, liveContainer } from './container.ts'
 import type { EndpointRequest } from '@gantry/libnetwork'
 import { type FindNetwork, settleEndpoints } from './request/endpoints.ts'
+import { checkHealth } from './health.ts'
 import { isExtraHost } from './spec/etc-files.ts'
 import { type CgroupLimits, withoutUnsupported } from './request/limits.ts'
 import { collectMounts } from './spec/mounts.ts'
@@ -113,6 +114,7 @@ function checkRequest(ports: CreatePorts, config: ContainerConfig, hostConfig: H
   settleDevices(hostConfig)
   settleSysctls(hostConfig, mode !== 'host', hostConfig.IpcMode !== 'host', ports.remapped && hostConfig.UsernsMode !== 'host')
   portRequests(config, hostConfig)
+  checkHealth(config.Healthcheck)
 }
 
 /** A platform that was asked for has to be the image's. */
@@ -143,9 +145,8 @@ function pickName(ports: CreatePorts, wanted: string): string {
   return newId().slice(0, 12)
 }
 
-function warningsFor(config: ContainerConfig, user: ContainerConfig, hostConfig: HostConfig): readonly string[] {
+function warningsFor(config: ContainerConfig, hostConfig: HostConfig): readonly string[] {
   const warnings: string[] = []
-  if (user.Healthcheck?.Test !== undefined && user.Healthcheck.Test[0] !== 'NONE') warnings.push('Health checks are not run by this version of Gantry.')
   if (config.Domainname === '' && hostConfig.NetworkMode === 'host' && Object.keys(hostConfig.PortBindings).length > 0) warnings.push('Published ports are discarded when using host network mode')
   return warnings
 }
@@ -177,6 +178,6 @@ export async function createContainer(ports: CreatePorts, request: CreateRequest
   await ports.graph.createContainer(id, image, writableBytes(hostConfig, ports.containerBytes))
   undo.commit()
   ports.emit(container, 'create')
-  return { container, warnings: [...warnings, ...warningsFor(config, request.config, hostConfig)] }
+  return { container, warnings: [...warnings, ...warningsFor(config, hostConfig)] }
 }
 

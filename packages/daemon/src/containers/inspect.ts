@@ -4,7 +4,8 @@ import type { EndpointInfo, EndpointRequest, NetworkInfo } from '@gantry/libnetw
 import { formatNanos } from '@gantry/std'
 import { settleSecurity } from './spec/security.ts'
 import type { Container, ExecInstance } from './container.ts'
-import { endpointsOf } from './networking.ts'
+import { healthView } from './health.ts'
+import { endpointsOf } from './network/networking.ts'
 import { mountPoint } from './record.ts'
 import { etcDirectory } from './spec/etc-files.ts'
 import { timeText } from './timeline.ts'
@@ -75,10 +76,11 @@ function networkSettings(ports: ViewPorts, container: Container, version: number
 export function stateView(container: Container): unknown {
   const { state } = container
   const running = container.task !== undefined
+  const health = healthView(container)
   const status = container.removing ? 'removing' : state.restarting && !running ? 'restarting' : running ? (state.paused ? 'paused' : 'running') : state.status
   return {
     Status: status, Running: running, Paused: state.paused, Restarting: state.restarting && !running, OOMKilled: state.oomKilled, Dead: false, Pid: container.task?.pid ?? 0, ExitCode: state.exitCode, Error: state.error,
-    StartedAt: timeText(state.startedAt), FinishedAt: timeText(state.finishedAt),
+    StartedAt: timeText(state.startedAt), FinishedAt: timeText(state.finishedAt), ...(health !== undefined && { Health: health }),
   }
 }
 

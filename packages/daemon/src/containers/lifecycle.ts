@@ -16,6 +16,8 @@ export interface LifecyclePorts {
   readonly lock: KeyedLock
   readonly execRoot: string
   emit(container: Container, action: string, attributes?: Readonly<Record<string, string>>): void
+  /** Hears of every process that runs from now on. */
+  onRunning(container: Container, task: Task): void
   remove(container: Container): Promise<void>
   discard(path: string): void
 }
@@ -107,6 +109,7 @@ export function createLifecycle(ports: LifecyclePorts): Lifecycle {
   const watch = (container: Container, task: Task): void => {
     container.task = task
     container.oomHeard = false
+    ports.onRunning(container, task)
     task.onOom(() => {
       container.oomHeard = true
       ports.emit(container, 'oom')

@@ -3,7 +3,8 @@ import { EngineError, humanDuration } from '@gantry/std'
 import type { Filters } from '../server/filters.ts'
 import type { Container } from './container.ts'
 import { networksView, sizesOf, type ViewPorts } from './inspect.ts'
-import { endpointsOf } from './networking.ts'
+import { healthStatus } from './health.ts'
+import { endpointsOf } from './network/networking.ts'
 import { mountPoint } from './record.ts'
 
 /** Keys of the container list's filter (Engine API, ContainerList). */
@@ -30,9 +31,10 @@ export function statusOf(container: Container): string {
 export function statusText(container: Container, now: number = Date.now()): string {
   const since = (nanos: string): string => humanDuration(now - Number(BigInt(nanos === '' ? '0' : nanos) / 1_000_000n))
   const { state } = container
+  const health = healthStatus(container)
   switch (statusOf(container)) {
     case 'running':
-      return `Up ${since(state.startedAt)}`
+      return `Up ${since(state.startedAt)}${health === 'none' ? '' : ` (${health === 'starting' ? 'health: starting' : health})`}`
     case 'paused':
       return `Up ${since(state.startedAt)} (Paused)`
     case 'restarting':
@@ -75,7 +77,7 @@ function matcher(ports: ListPorts, filters: Filters, graph: Graph): (container: 
     (filters.none('volume') || filters.some('volume', (volume) => container.document.mounts.some((mount) => mount.name === volume || mount.destination === volume || mount.source === volume))) &&
     (filters.none('publish') || filters.some('publish', (wanted) => portMatches(container, wanted, true))) &&
     (filters.none('expose') || filters.some('expose', (wanted) => portMatches(container, wanted, false))) &&
-    (filters.none('health') || filters.some('health', (health) => health === 'none'))
+    (filters.none('health') || filters.matches('health', healthStatus(container)))
 }
 
 function portMatches(container: Container, wanted: string, published: boolean): boolean {

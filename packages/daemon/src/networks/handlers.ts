@@ -1,7 +1,7 @@
 import type { Controller, NetworkInfo } from '@gantry/libnetwork'
 import { EngineError, parseTimestamp } from '@gantry/std'
 import type { Container } from '../containers/container.ts'
-import { connectContainer, disconnectContainer, endpointsOf } from '../containers/networking.ts'
+import { connectContainer, disconnectContainer, endpointsOf } from '../containers/network/networking.ts'
 import type { Handlers } from '../engine/job.ts'
 import type { NetworkJobs } from '../jobs/networks.ts'
 import { isUsed, membersOf, networkMatches, networkView } from './views.ts'

@@ -1,7 +1,7 @@
 import type { EndpointInfo, NetworkInfo } from '@gantry/libnetwork'
 import { formatNanos } from '@gantry/std'
 import type { Container } from '../containers/container.ts'
-import { endpointsOf } from '../containers/networking.ts'
+import { endpointsOf } from '../containers/network/networking.ts'
 import type { Filters } from '../server/filters.ts'
 
 const cidr = (own: EndpointInfo['ipv4']): string => (own === undefined ? '' : `${own.address}/${own.prefix}`)

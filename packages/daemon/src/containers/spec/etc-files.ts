@@ -2,7 +2,7 @@ import { chownSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { hasCode } from '@gantry/std'
 import { isIP } from 'node:net'
 import { type EndpointInfo, RESOLVER_ADDRESS } from '@gantry/libnetwork'
-import { type Link, linkHosts } from '../links.ts'
+import { type Link, linkHosts } from '../network/links.ts'
 import type { ContainerDocument } from '../record.ts'
 
 /** Where a container's own hosts, hostname and resolv.conf go; on tmpfs, made anew at every start. */

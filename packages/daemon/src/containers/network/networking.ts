@@ -1,10 +1,10 @@
 import { type Controller, type EndpointRequest, NO_ATTACHMENT, plainEndpoint, type Sandbox } from '@gantry/libnetwork'
-import type { Container } from './container.ts'
+import type { Container } from '../container.ts'
 import { type Link, linkedPorts, linksOf } from './links.ts'
-import type { ContainerDocument } from './record.ts'
-import { portRequests } from './request/ports.ts'
-import type { ContainerStore } from './store.ts'
-import { hostServers, writeHosts, writeResolvConf } from './spec/etc-files.ts'
+import type { ContainerDocument } from '../record.ts'
+import { portRequests } from '../request/ports.ts'
+import type { ContainerStore } from '../store.ts'
+import { hostServers, writeHosts, writeResolvConf } from '../spec/etc-files.ts'
 
 /** What a container's network needs of the rest of the house. */
 export interface NetworkingPorts {

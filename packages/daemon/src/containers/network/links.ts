@@ -1,8 +1,8 @@
 import type { LinkedPorts } from '@gantry/libnetwork'
 import { EngineError } from '@gantry/std'
-import type { Container } from './container.ts'
-import { parsePort } from './request/ports.ts'
-import { withAlias } from './request/endpoints.ts'
+import type { Container } from '../container.ts'
+import { parsePort } from '../request/ports.ts'
+import { withAlias } from '../request/endpoints.ts'
 
 /** A link of the default bridge, resolved: the other container, which runs, and what it is called here. */
 export interface Link {
