@@ -1,7 +1,7 @@
 import { existsSync, mkdirSync, readFileSync, rmdirSync, rmSync, writeFileSync } from 'node:fs'
 import type { Server } from 'node:http'
 import { availableParallelism } from 'node:os'
-import { chooseDriver, openGraph } from '@gantry/graph'
+import { chooseDriver, decompressed, feedTar, openGraph, treeToTar } from '@gantry/graph'
 import { createController } from '@gantry/libnetwork'
 import { familiarString, parseReference } from '@gantry/registry'
 import { byRuntime, connectSupervisor, externalDriver, lxcDriver, NATIVE, prepareAppArmor, capabilitiesOf, createSupervisor, nativeDriver, openHost, startTimeOf } from '@gantry/runtime'
@@ -13,6 +13,7 @@ import type { ExecPorts } from './containers/exec.ts'
 import { watchHealth } from './containers/health.ts'
 import { createLifecycle, type Lifecycle, shouldRestart } from './containers/lifecycle.ts'
 import { ownerOf } from './containers/bundle.ts'
+import { portRequests } from './containers/request/ports.ts'
 import { removeContainer, type RemovePorts } from './containers/remove.ts'
 import { cgroupsPathOf } from './containers/spec/spec.ts'
 import { etcDirectory } from './containers/spec/etc-files.ts'
@@ -103,7 +104,7 @@ export async function startDaemon(config: DaemonConfig): Promise<Daemon> {
   const driver = await chooseDriver({ root: config.dataRoot, trees: host.trees, asked: config.storageDriver, scratch: `${config.execRoot}/rootfs` })
   const graph = openGraph({ root: config.dataRoot, db, trees: host.trees, driver, write: writeLayerWith(work), spool: spoolArchiveWith(work) })
   const store = openContainerStore(db, graph.names)
-  const volumes = openVolumes(db, `${config.dataRoot}/volumes`, (path) => graph.discard(path))
+  const volumes = openVolumes(db, `${config.dataRoot}/volumes`, (path) => graph.discard(path), host.mounts)
   const networks = await createController({ launcher: host.launcher, db, bridge: config.bridge, ipForward: config.ipForward, firewall: config.firewall, ipv6ByDefault: existsSync('/proc/net/if_inet6'), pools: config.addressPools, hostBinding: config.hostBinding, resolversAtStart: config.containerd === undefined })
   const external = [...config.runtimes.map((one) => externalDriver(host, one, `${config.execRoot}/runtimes`)), ...(config.lxcStart === undefined ? [] : [lxcDriver(host, config.lxcStart)])]
   const runtimeOf = (id: string): string | undefined => store.get(id)?.document.hostConfig.Runtime
@@ -139,6 +140,11 @@ export async function startDaemon(config: DaemonConfig): Promise<Daemon> {
       mkdirSync(containerDirectory(container.id), { recursive: true, mode: 0o710 })
       return logPath(container)
     },
+    mountVolume: (name) => volumes.mount(name),
+    releaseVolumes: async (container) => {
+      const others = new Set(store.list().flatMap((one) => (one === container || (one.task === undefined && !one.state.starting) ? [] : one.document.mounts.map((mount) => mount.name))))
+      for (const mount of container.document.mounts) if (mount.type === 'volume' && !others.has(mount.name)) await volumes.unmount(mount.name)
+    },
     fillVolume: (container, mount, image) => fillVolume({ graph, trees: host.trees, volumes, execRoot: config.execRoot }, container, mount, image),
   }
   const exec: ExecPorts = {
@@ -153,7 +159,13 @@ export async function startDaemon(config: DaemonConfig): Promise<Daemon> {
   const engine: DaemonEngine = createEngine<DaemonJobs>({
     ...containerHandlers({
       store, streams: host.streams, lifecycle, start, remove: removePorts, images, emit,
-      update: { store, driver: supervisor.driver, limits, emit },
+      update: {
+        store, driver: supervisor.driver, limits, emit,
+        republish: async (container, hostConfig) => {
+          const wanted = portRequests(container.document.config, hostConfig)
+          if (container.task !== undefined) await networks.republish(container.id, wanted)
+        },
+      },
       create: { store, graph, volumes, knownCapabilities, apparmor: apparmor.enabled, limits, runtimes: new Set([NATIVE, ...external.map((one) => one.name)]), defaultRuntime: config.defaultRuntime, containerBytes: config.containerBytes, remapped: config.users !== undefined, emit, resolveImage: (name) => resolveImage(graph, name), findNetwork: (name) => networks.network(name) },
       checkpoints: { start, containerDirectory },
       exec,
@@ -171,6 +183,25 @@ export async function startDaemon(config: DaemonConfig): Promise<Daemon> {
         graph, volumes, dataRoot: config.dataRoot, containers: () => store.list(), containerDirectory, count: (request) => work.run('usage', request),
         imageRows: () => listImages(images, { all: true, filters: NO_FILTERS }),
         containerRows: () => engine.run('container.list', { all: true, limit: 0, size: false, filters: NO_FILTERS }),
+      },
+      limitVolume: (volume, bytes) => graph.limitDirectory(`volume ${volume.name}`, volume.mountPoint, bytes),
+      readVolume: async (volume, write) => {
+        await volumes.mount(volume.name)
+        await host.trees.read({ kind: 'directory', path: volume.mountPoint }, '/', { data: true, oneFilesystem: true }, async (reader) => {
+          for await (const chunk of treeToTar(reader, { whiteouts: false, rename: (path) => (path === '.' ? undefined : path) })) await write(chunk)
+        })
+      },
+      writeVolume: async (volume, archive) => {
+        await volumes.mount(volume.name)
+        const tar = await decompressed(archive)
+        await host.trees.write({ kind: 'directory', path: volume.mountPoint }, '/', { strict: false }, async (socket) => void (await feedTar(tar, socket, 'apply')))
+      },
+      renameVolume: (from, to) => {
+        volumes.rename(from, to)
+        for (const container of store.list()) {
+          if (!container.document.mounts.some((mount) => mount.type === 'volume' && mount.name === from)) continue
+          store.replace(container, { ...container.document, mounts: container.document.mounts.map((mount) => (mount.type === 'volume' && mount.name === from ? { ...mount, name: to, source: volumes.get(to)?.mountPoint ?? mount.source } : mount)) })
+        }
       },
       events, volumes, bytesIn: (path) => graph.bytesIn(path), containers: () => store.list(), version: versionView, jobs: () => engine.jobs(),
       info: () => infoView({ graph, registryConfig: registryView(registries), apparmor: apparmor.enabled, config, events, limits, daemonId: ownId, quarantined: store.quarantined, containers: () => store.list(), jobs: () => engine.jobs().length }),

@@ -34,6 +34,8 @@ export interface Graph extends AsyncDisposable {
   /** Makes what a container writes into; `bytes` bounds it where the file system can. */
   createContainer(id: string, image: Image, bytes: number | undefined): Promise<void>
   removeContainer(id: string): void
+  /** Bounds the bytes of an empty directory beside the graph, where its file system can. */
+  limitDirectory(id: string, path: string, bytes: number): Promise<void>
   changes(containerId: string, image: Image | undefined): Promise<readonly Change[]>
   /** The container's changes as a layer's tar stream. */
   readChanges<T>(containerId: string, image: Image | undefined, use: (tar: AsyncIterable<Buffer>) => Promise<T>): Promise<T>
@@ -107,6 +109,7 @@ export function openGraph({ root, db, trees, driver: driverName, write, spool }:
     driver,
     images,
     createContainer: (id, image, bytes) => driver.createContainer(id, places(image), bytes === undefined ? undefined : { bytes, project: quotas.take(id) }),
+    limitDirectory: (id, path, bytes) => trees.limit(path, { kind: 'project', project: quotas.take(id), bytes }),
     removeContainer(id) {
       driver.remove(id)
       quotas.release(id)

@@ -6,7 +6,7 @@ export interface Quotas {
   /** The number of an id; the same each time. */
   take(id: string): number
   release(id: string): void
-  /** Takes back what belongs to none of these. */
+  /** Takes back what belongs to none of these containers. */
   sweep(ids: ReadonlySet<string>): void
 }
 
@@ -31,7 +31,7 @@ export function openQuotas(db: Database, root: string): Quotas {
       }),
     release: (id) => void db.run('DELETE FROM project WHERE id = ?', id),
     sweep(ids) {
-      for (const row of db.all('SELECT id FROM project')) if (!ids.has(String(row['id']))) db.run('DELETE FROM project WHERE id = ?', String(row['id']))
+      for (const row of db.all('SELECT id FROM project')) if (/^[0-9a-f]{64}$/.test(String(row['id'])) && !ids.has(String(row['id']))) db.run('DELETE FROM project WHERE id = ?', String(row['id']))
     },
   }
 }

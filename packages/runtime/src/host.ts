@@ -1,7 +1,7 @@
 import { mkdirSync } from 'node:fs'
 import { createDiscarder, type Discarder, EngineError, logger } from '@gantry/std'
 import { type CgroupManager, cgroupManager, createFactory, type ExternalRuntime, type Factory, type LxcRuntime } from '@gantry/libcontainer'
-import { createTrees, livesInChroot, type Launcher, listenForStreams, startLauncher, type StreamServer, type Trees } from '@gantry/linux'
+import { createHostMounts, createTrees, type HostMounts, livesInChroot, type Launcher, listenForStreams, startLauncher, type StreamServer, type Trees } from '@gantry/linux'
 
 const log = logger('runtime.host')
 
@@ -21,6 +21,7 @@ export interface Containers extends AsyncDisposable {
 export interface Host extends Containers {
   readonly streams: StreamServer
   readonly trees: Trees
+  readonly mounts: HostMounts
 }
 
 /** Where things are. */
@@ -65,6 +66,7 @@ export async function openHost(options: HostOptions): Promise<Host> {
     ...containers,
     streams,
     trees: createTrees(containers.launcher, streams),
+    mounts: createHostMounts(containers.launcher),
     async [Symbol.asyncDispose]() {
       await streams[Symbol.asyncDispose]()
       await containers[Symbol.asyncDispose]()

@@ -1,4 +1,6 @@
+import { createReadStream, createWriteStream } from 'node:fs'
 import { createInterface } from 'node:readline'
+import { pipeline } from 'node:stream/promises'
 import { type Command, each, filterQuery } from '../command.ts'
 import { listing, short, table } from '../output.ts'
 import { compileTemplate } from '../template.ts'
@@ -103,6 +105,15 @@ export const SYSTEM_COMMANDS: readonly Command[] = [
     },
   },
   { names: ['volume inspect'], usage: 'volume inspect [OPTIONS] VOLUME [VOLUME...]', help: 'Display detailed information on one or more volumes', minimum: 1, flags: [FORMAT], run: (context, parsed) => inspectAll(parsed.rest, parsed.text('format'), (name) => context.api.json('GET', `/volumes/${name}`), (name) => `Error response from daemon: get ${name}: no such volume`) },
+  { names: ['volume rename'], usage: 'volume rename VOLUME NEW_NAME', help: 'Give a volume another name (ours)', minimum: 2, flags: [], run: async (context, parsed) => ((await context.api.send('POST', `/volumes/${parsed.rest[0]}/rename`, { query: { name: parsed.rest[1] } })).resume(), 0) },
+  {
+    names: ['volume export'], usage: 'volume export [OPTIONS] VOLUME', help: "Write a volume's files as a tar archive (ours)", minimum: 1, flags: [{ name: 'output', short: 'o', kind: 'text', help: 'Write to a file, instead of STDOUT' }],
+    run: async (context, parsed) => (await pipeline(await context.api.send('GET', `/volumes/${parsed.rest[0]}/archive`), parsed.text('output') === '' ? process.stdout : createWriteStream(parsed.text('output'))), 0),
+  },
+  {
+    names: ['volume import'], usage: 'volume import VOLUME [FILE]', help: 'Put the files of a tar archive into a volume (ours)', minimum: 1, flags: [],
+    run: async (context, parsed) => ((await context.api.send('PUT', `/volumes/${parsed.rest[0]}/archive`, { body: parsed.rest[1] === undefined || parsed.rest[1] === '-' ? process.stdin : createReadStream(parsed.rest[1]), contentType: 'application/x-tar' })).resume(), 0),
+  },
   { names: ['volume rm', 'volume remove'], usage: 'volume rm [OPTIONS] VOLUME [VOLUME...]', help: 'Remove one or more volumes', minimum: 1, flags: [{ name: 'force', short: 'f', kind: 'bool', help: 'Force the removal of one or more volumes' }], run: (context, parsed) => each(parsed.rest, async (name) => (await context.api.send('DELETE', `/volumes/${name}`, { query: { force: parsed.bool('force') } }), name)) },
   {
     names: ['daemon stop'], usage: 'daemon stop', help: 'End the daemon that runs in the background; containers run on', offline: true, flags: [{ name: 'pidfile', short: 'p', kind: 'text', help: 'Path of the daemon PID file' }],

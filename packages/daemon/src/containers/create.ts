@@ -125,6 +125,15 @@ function checkPlatform({ platform, config }: CreateRequest, image: Image): void 
   throw new EngineError('not-found', `image with reference ${config.Image} was found but its platform (${image.config.os}/${image.config.architecture}) does not match the specified platform (${platform})`)
 }
 
+/** Mounts of other containers (`--volumes-from NAME[:ro|rw]`); what is anonymous there is shared here. */
+function volumesFrom(ports: CreatePorts, specs: readonly string[]): readonly SettledMount[] {
+  return specs.flatMap((spec) => {
+    const [name = '', mode = ''] = spec.split(':')
+    if (!['', 'ro', 'rw', 'z', 'Z'].includes(mode)) throw new EngineError('invalid', `invalid volumes-from mode: ${mode}`)
+    return ports.store.find(name).document.mounts.filter((mount) => mount.type !== 'tmpfs').map((mount) => ({ ...mount, readOnly: mode === 'ro' ? true : mount.readOnly, noCopy: true }))
+  })
+}
+
 function settleVolumes(ports: CreatePorts, mounts: readonly SettledMount[]): readonly SettledMount[] {
   return mounts.map((mount) => {
     if (mount.type !== 'volume') return mount
@@ -168,7 +177,7 @@ export async function createContainer(ports: CreatePorts, request: CreateRequest
   const [path, ...args] = command
   if (path === undefined) throw new EngineError('invalid', 'no command specified')
   const name = pickName(ports, request.name)
-  const mounts = settleVolumes(ports, collectMounts(hostConfig, Object.keys(image.config.config?.Volumes ?? {}), Object.keys(request.config.Volumes ?? {})))
+  const mounts = settleVolumes(ports, collectMounts(hostConfig, Object.keys(image.config.config?.Volumes ?? {}), Object.keys(request.config.Volumes ?? {}), volumesFrom(ports, hostConfig.VolumesFrom ?? [])))
   const document: ContainerDocument = { id, createdAt: Date.now(), imageId: image.id, config, hostConfig, mounts, path, args, networkMode: endpoints.length === 1 && endpoints[0]?.network === 'none' ? 'none' : hostConfig.NetworkMode, endpoints }
   const container = liveContainer(document, name, freshState())
   // The record comes first: a crash after this leaves something that names what it left behind.

@@ -85,6 +85,7 @@ export function createLifecycle(ports: LifecyclePorts): Lifecycle {
     const { sandbox } = container
     container.sandbox = undefined
     if (sandbox !== undefined) await sandbox.release().catch((cause: unknown) => log.error('cannot leave the network', { id: container.id, cause }))
+    await ports.start.releaseVolumes(container).catch((cause: unknown) => log.error('cannot unmount its volumes', { id: container.id, cause }))
     ports.discard(etcDirectory(ports.execRoot, container.id))
     if (remove) await ports.remove(container).catch((cause: unknown) => log.error('cannot remove', { id: container.id, cause }))
     else if (again) scheduleRestart(container, ranMs)

@@ -18,6 +18,10 @@ export interface StartPorts extends BundlePorts, NetworkingPorts {
   readonly supervisor: Supervisor
   /** Moves a directory of the exec root out of the way. */
   discard(path: string): void
+  /** A volume with options is mounted while somebody has it. */
+  mountVolume(name: string): Promise<void>
+  /** Unmounts those that nobody else has. */
+  releaseVolumes(container: Container): Promise<void>
   fillVolume(container: Container, mount: SettledMount, image: Image | undefined): Promise<void>
   emit(container: Container, action: string, attributes?: Readonly<Record<string, string>>): void
   /** Hears of the process that has been started. */
@@ -51,6 +55,8 @@ export async function startContainer(ports: StartPorts, container: Container, re
   checkSources(document.mounts)
   if (document.hostConfig.AutoRemove && state.startedAt !== '') ports.graph.driver.mountAgain(container.id)
   checkPropagation(document.mounts)
+  for (const mount of document.mounts) if (mount.type === 'volume') await ports.mountVolume(mount.name)
+  undo.add('let go of its volumes', () => ports.releaseVolumes(container))
   for (const mount of document.mounts) if (mount.type === 'volume' && !mount.noCopy) await ports.fillVolume(container, mount, image)
   watch.lap('daemon', 'volumes')
 

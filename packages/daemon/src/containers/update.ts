@@ -12,6 +12,7 @@ export interface UpdatePorts {
   readonly store: ContainerStore
   readonly driver: ExecDriver
   readonly limits: CgroupLimits
+  republish(container: Container, hostConfig: HostConfig): Promise<void>
   emit(container: Container, action: string): void
 }
 
@@ -19,6 +20,8 @@ export interface UpdatePorts {
 export interface UpdateRequest {
   readonly resources: Resources
   readonly restartPolicy: HostConfig['RestartPolicy'] | undefined
+  /** Ours: ports that are published from now on, and keys (`80/tcp`) that are not any more. */
+  readonly publish: { readonly add: HostConfig['PortBindings']; readonly remove: readonly string[] }
 }
 
 const FIELDS = ['CpuShares', 'Memory', 'NanoCpus', 'BlkioWeight', 'CpuPeriod', 'CpuQuota', 'CpuRealtimePeriod', 'CpuRealtimeRuntime', 'CpusetCpus', 'CpusetMems', 'KernelMemoryTCP', 'MemoryReservation', 'MemorySwap', 'PidsLimit'] as const satisfies readonly (keyof Resources)[]
@@ -36,14 +39,28 @@ export function mergeResources(old: HostConfig, request: UpdateRequest): HostCon
   return { ...old, ...fields, ...(request.restartPolicy !== undefined && request.restartPolicy.Name !== '' && { RestartPolicy: request.restartPolicy }) }
 }
 
+/** The bindings with what is added and without what is taken away. */
+function publishedPorts(old: HostConfig['PortBindings'], { add, remove }: UpdateRequest['publish']): HostConfig['PortBindings'] {
+  const gone = remove.map((key) => (key.includes('/') ? key : `${key}/tcp`))
+  for (const key of gone) if (old[key] === undefined) throw new EngineError('invalid', `port ${key} is not published`)
+  const kept = Object.entries(old).filter(([key]) => !gone.includes(key))
+  const bindings = new Map(kept)
+  for (const [key, list] of Object.entries(add)) bindings.set(key, [...(bindings.get(key) ?? []), ...list])
+  return Object.fromEntries(bindings)
+}
+
 /** `POST /containers/{id}/update`: checks, then the kernel, then the record. */
 export async function updateContainer(ports: UpdatePorts, container: Container, request: UpdateRequest): Promise<readonly string[]> {
   if (container.removing) throw new EngineError('conflict', `Container is marked for removal and cannot be "update".`)
   const old = container.document.hostConfig
   if (request.restartPolicy !== undefined && !['', 'no'].includes(request.restartPolicy.Name) && old.AutoRemove) throw new EngineError('conflict', 'Restart policy cannot be updated because AutoRemove is enabled for the container')
-  const { hostConfig, warnings } = withoutUnsupported(mergeResources(old, request), ports.limits)
+  const { publish } = request
+  const changesPorts = Object.keys(publish.add).length > 0 || publish.remove.length > 0
+  const merged = mergeResources(old, request)
+  const { hostConfig, warnings } = withoutUnsupported(changesPorts ? { ...merged, PortBindings: publishedPorts(old.PortBindings, publish) } : merged, ports.limits)
   checkHostConfig(hostConfig)
   if (container.task !== undefined) await ports.driver.update(container.id, settleResources(hostConfig, []))
+  if (changesPorts) await ports.republish(container, hostConfig)
   ports.store.replace(container, { ...container.document, hostConfig })
   ports.emit(container, 'update')
   return warnings

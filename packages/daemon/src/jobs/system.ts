@@ -7,6 +7,11 @@ export interface SystemJobs {
   'volume.list': { input: { readonly filters: Filters }; output: readonly unknown[] }
   'volume.create': { input: { readonly name: string; readonly driver: string; readonly labels: Readonly<Record<string, string>>; readonly options: Readonly<Record<string, string>> }; output: unknown }
   'volume.inspect': { input: { readonly name: string }; output: unknown }
+  /** Ours: Docker cannot rename volumes. */
+  'volume.rename': { input: { readonly name: string; readonly to: string }; output: undefined }
+  /** Ours: a volume's files as a tar stream to stdio.write; and from stdio.input into a volume. `onReady` is called once it is there. */
+  'volume.export': { input: { readonly name: string; readonly onReady: () => void }; output: undefined }
+  'volume.import': { input: { readonly name: string }; output: undefined }
   'volume.remove': { input: { readonly name: string; readonly force: boolean }; output: undefined }
   'volume.prune': { input: { readonly filters: Filters }; output: { readonly removed: readonly string[]; readonly bytes: number } }
   'system.info': { input: Record<never, never>; output: unknown }

@@ -2,6 +2,7 @@ import { formatNanos, EngineError } from '@gantry/std'
 import type { Container } from '../containers/container.ts'
 import type { Handlers, JobView } from '../engine/job.ts'
 import type { SystemJobs } from '../jobs/system.ts'
+import { localOptions } from '../volumes/local-options.ts'
 import type { Volume, Volumes } from '../volumes/volumes.ts'
 import { diskUsage, type DiskUsagePorts } from './disk-usage.ts'
 import { type Events, eventMatches } from './events.ts'
@@ -10,6 +11,12 @@ import { type Events, eventMatches } from './events.ts'
 export interface SystemPorts {
   readonly events: Events
   readonly volumes: Volumes
+  /** Bounds what may be written into a volume. */
+  limitVolume(volume: Volume, bytes: number): Promise<void>
+  readVolume(volume: Volume, write: (chunk: Buffer) => Promise<void>): Promise<void>
+  writeVolume(volume: Volume, archive: AsyncIterable<Uint8Array>): Promise<void>
+  /** A container's record changes with the name of its volume. */
+  renameVolume(from: string, to: string): void
   /** Bytes of the files in a directory. */
   bytesIn(path: string): Promise<number>
   containers(): readonly Container[]
@@ -29,7 +36,7 @@ function volumeUsers(ports: SystemPorts, name: string): readonly string[] {
   return ports.containers().filter((container) => container.document.mounts.some((mount) => mount.type === 'volume' && mount.name === name)).map((container) => container.id)
 }
 
-function volumeHandlers(ports: SystemPorts): Pick<Handlers<SystemJobs>, 'volume.list' | 'volume.create' | 'volume.inspect' | 'volume.remove' | 'volume.prune'> {
+function volumeHandlers(ports: SystemPorts): Pick<Handlers<SystemJobs>, 'volume.list' | 'volume.create' | 'volume.inspect' | 'volume.rename' | 'volume.export' | 'volume.import' | 'volume.remove' | 'volume.prune'> {
   const find = (name: string): Volume => {
     const volume = ports.volumes.get(name)
     if (volume === undefined) throw new EngineError('not-found', `get ${name}: no such volume`)
@@ -49,10 +56,36 @@ function volumeHandlers(ports: SystemPorts): Pick<Handlers<SystemJobs>, 'volume.
       if (input.driver !== '' && input.driver !== 'local') throw new EngineError('not-found', `create ${input.name}: error looking up volume plugin ${input.driver}: plugin "${input.driver}" not found`)
       const known = input.name === '' ? undefined : ports.volumes.get(input.name)
       const volume = ports.volumes.create(input)
+      const { bytes } = localOptions(input.options)
+      if (known === undefined && bytes !== undefined) {
+        await ports.limitVolume(volume, bytes).catch((error: unknown) => {
+          ports.volumes.remove(volume.name)
+          throw error
+        })
+      }
       if (known === undefined) ports.events.emit('volume', 'create', volume.name, { driver: 'local' })
       return volumeView(volume)
     },
     'volume.inspect': async ({ input }) => volumeView(find(input.name)),
+    'volume.rename': async ({ input }) => {
+      find(input.name)
+      const running = ports.containers().filter((container) => container.task !== undefined && volumeUsers(ports, input.name).includes(container.id))
+      if (running.length > 0) throw new EngineError('conflict', `rename ${input.name}: volume is in use by a running container - [${running.map((one) => one.id).join(', ')}]`)
+      ports.renameVolume(input.name, input.to)
+      return undefined
+    },
+    'volume.export': async ({ input, stdio }) => {
+      const volume = find(input.name)
+      input.onReady()
+      await ports.readVolume(volume, async (chunk) => stdio.write?.(chunk))
+      return undefined
+    },
+    'volume.import': async ({ input, stdio }) => {
+      const volume = find(input.name)
+      if (stdio.input === undefined) throw new EngineError('invalid', 'import needs an archive')
+      await ports.writeVolume(volume, stdio.input)
+      return undefined
+    },
     'volume.remove': async ({ input }) => {
       if (input.force && ports.volumes.get(input.name) === undefined) return undefined
       const volume = find(input.name)

@@ -1,5 +1,7 @@
-import { existsSync, mkdirSync, readdirSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, renameSync } from 'node:fs'
+import type { HostMounts } from '@gantry/runtime'
 import { type Database, EngineError, newId } from '@gantry/std'
+import { localOptions, resolvedData } from './local-options.ts'
 
 /** A named directory that outlives containers. */
 export interface Volume {
@@ -17,6 +19,10 @@ export interface Volumes {
   get(name: string): Volume | undefined
   list(): readonly Volume[]
   remove(name: string): void
+  /** What its options say is mounted, for as long as a container has it. */
+  mount(name: string): Promise<void>
+  unmount(name: string): Promise<void>
+  rename(from: string, to: string): void
   /** True when nothing has been put into it yet. */
   isEmpty(volume: Volume): boolean
 }
@@ -24,7 +30,7 @@ export interface Volumes {
 const NAME = /^[a-zA-Z0-9][a-zA-Z0-9_.-]+$/
 
 /** Opens the volumes below a root; `discard` moves a removed one out of sight. */
-export function openVolumes(db: Database, root: string, discard: (path: string) => void): Volumes {
+export function openVolumes(db: Database, root: string, discard: (path: string) => void, mounts: HostMounts): Volumes {
   db.migrate('volumes', ['CREATE TABLE volume (name TEXT PRIMARY KEY, created_at INTEGER NOT NULL, labels TEXT NOT NULL, options TEXT NOT NULL, anonymous INTEGER NOT NULL) STRICT, WITHOUT ROWID;'])
   mkdirSync(root, { recursive: true, mode: 0o711 })
   const fromRow = (row: Readonly<Record<string, unknown>>): Volume => ({
@@ -45,9 +51,12 @@ export function openVolumes(db: Database, root: string, discard: (path: string) 
     create(request) {
       const name = request.name === '' ? newId() : request.name
       if (!NAME.test(name)) throw new EngineError('invalid', `create ${name}: "${name}" includes invalid characters for a local volume name, only "[a-zA-Z0-9][a-zA-Z0-9_.-]" are allowed. If you intended to pass a host directory, use absolute path`)
-      if (Object.keys(request.options).length > 0) throw new EngineError('unsupported', `create ${name}: options of the local driver (${Object.keys(request.options).join(', ')}) are not supported`)
+      localOptions(request.options)
       const known = get(name)
-      if (known !== undefined) return known
+      if (known !== undefined) {
+        if (Object.keys(request.options).length > 0 && JSON.stringify(known.options) !== JSON.stringify(request.options)) throw new EngineError('conflict', `volume ${name} exists with other options`)
+        return known
+      }
       db.transaction(
         () => {
           db.run('INSERT INTO volume VALUES (?, ?, ?, ?, ?)', name, Date.now(), JSON.stringify(request.labels), JSON.stringify(request.options), request.name === '' || request.anonymous === true ? 1 : 0)
@@ -62,6 +71,28 @@ export function openVolumes(db: Database, root: string, discard: (path: string) 
     remove(name) {
       db.run('DELETE FROM volume WHERE name = ?', name)
       if (existsSync(`${root}/${name}`)) discard(`${root}/${name}`)
+    },
+    async mount(name) {
+      const volume = get(name)
+      const wanted = volume === undefined ? undefined : localOptions(volume.options).mount
+      if (volume !== undefined && wanted !== undefined) await mounts.mount({ ...wanted, target: volume.mountPoint, data: await resolvedData(wanted.type, wanted.data) })
+    },
+    async unmount(name) {
+      const volume = get(name)
+      if (volume !== undefined && localOptions(volume.options).mount !== undefined) await mounts.unmount(volume.mountPoint)
+    },
+    rename(from, to) {
+      const volume = get(from)
+      if (volume === undefined) throw new EngineError('not-found', `get ${from}: no such volume`)
+      if (!NAME.test(to)) throw new EngineError('invalid', `"${to}" includes invalid characters for a local volume name, only "[a-zA-Z0-9][a-zA-Z0-9_.-]" are allowed`)
+      if (get(to) !== undefined) throw new EngineError('conflict', `volume name ${to} is already in use`)
+      db.transaction(
+        () => {
+          db.run('UPDATE volume SET name = ? WHERE name = ?', to, from)
+          renameSync(`${root}/${from}`, `${root}/${to}`)
+        },
+        { durable: true },
+      )
     },
     isEmpty: (volume) => readdirSync(volume.mountPoint).length === 0,
   }

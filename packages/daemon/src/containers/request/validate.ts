@@ -83,7 +83,6 @@ function checkUnsupported(h: HostConfig): void {
   }
   unsupported('VolumeDriver', h.VolumeDriver !== '' && h.VolumeDriver !== 'local')
   unsupported('Cgroup', h.Cgroup !== '')
-  unsupported('VolumesFrom', h.VolumesFrom !== null && h.VolumesFrom.length > 0)
 }
 
 /** Fields outside of HostConfig that are known and not honoured yet: an error, never silence. */

@@ -65,7 +65,7 @@ export function parseMount(request: MountRequest): SettledMount {
 }
 
 /** All mounts of a container; the user's own win over the image's volumes. */
-export function collectMounts(hostConfig: HostConfig, imageVolumes: readonly string[], configVolumes: readonly string[]): readonly SettledMount[] {
+export function collectMounts(hostConfig: HostConfig, imageVolumes: readonly string[], configVolumes: readonly string[], others: readonly SettledMount[] = []): readonly SettledMount[] {
   const found = new Map<string, SettledMount>()
   for (const request of hostConfig.Mounts ?? []) {
     const mount = parseMount(request)
@@ -77,6 +77,7 @@ export function collectMounts(hostConfig: HostConfig, imageVolumes: readonly str
     if (found.has(mount.destination)) throw new EngineError('invalid', `Duplicate mount point: ${mount.destination}`)
     found.set(mount.destination, mount)
   }
+  for (const mount of others) if (!found.has(mount.destination)) found.set(mount.destination, mount)
   const tmpfs = new Set(Object.keys(hostConfig.Tmpfs ?? {}))
   for (const destination of [...configVolumes, ...imageVolumes]) {
     // CVE-2022-23648: what an image names as a volume is a path inside, nothing else.

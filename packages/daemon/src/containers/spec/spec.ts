@@ -75,7 +75,7 @@ function namespaces(input: SpecInput): readonly OciNamespace[] {
 
 function bindOf(mount: SettledMount, ownUsers: boolean): OciMount {
   // What is on disk in a volume keeps the ids of the image, whoever mounts it.
-  const flags = [...(ownUsers && mount.type === 'volume' ? ['idmap'] : []), mount.recursive ? 'rbind' : 'bind', mount.readOnly ? 'ro' : 'rw', mount.propagation === '' ? 'rprivate' : mount.propagation]
+  const flags = [...(ownUsers && mount.type === 'volume' ? ['idmap'] : []), mount.recursive ? 'rbind' : 'bind', ...(mount.readOnly ? ['ro'] : []), mount.propagation === '' ? 'rprivate' : mount.propagation]
   return { destination: mount.destination, type: 'bind', source: mount.source, options: flags }
 }
 

@@ -1,4 +1,4 @@
-import { asString, asStringMap, EngineError, parseTimestamp } from '@gantry/std'
+import { asString, asStringMap, EngineError, parseTimestamp, writePaced } from '@gantry/std'
 import type { DaemonEngine } from '../../jobs/jobs.ts'
 import { USAGE_TYPES } from '../../system/disk-usage.ts'
 import { EVENT_FILTERS } from '../../system/events.ts'
@@ -48,6 +48,28 @@ function volumeRoutes(engine: DaemonEngine): readonly Route[] {
       handle: async ({ query, response }) => {
         const { removed, bytes } = await engine.run('volume.prune', { filters: parseFilters(query.get('filters') ?? '', PRUNE_FILTERS) })
         sendJson(response, 200, { VolumesDeleted: removed.length === 0 ? null : removed, SpaceReclaimed: bytes })
+      },
+    },
+    {
+      method: 'POST', path: '/volumes/{name}/rename',
+      handle: async (request) => {
+        await engine.run('volume.rename', { name: param(request, 'name'), to: request.query.get('name') ?? '' })
+        sendEmpty(request.response, 204)
+      },
+    },
+    {
+      method: 'GET', path: '/volumes/{name}/archive',
+      handle: async (request) => {
+        const { response } = request
+        await engine.run('volume.export', { name: param(request, 'name'), onReady: () => void response.writeHead(200, { 'Content-Type': 'application/x-tar' }) }, { stdio: { write: (chunk) => writePaced(response, chunk) }, signal: request.signal })
+        response.end()
+      },
+    },
+    {
+      method: 'PUT', path: '/volumes/{name}/archive',
+      handle: async (request) => {
+        await engine.run('volume.import', { name: param(request, 'name') }, { stdio: { input: request.message }, signal: request.signal })
+        sendEmpty(request.response, 200)
       },
     },
     { method: 'GET', path: '/volumes/{name}', handle: async (request) => sendJson(request.response, 200, await engine.run('volume.inspect', { name: param(request, 'name') })) },
