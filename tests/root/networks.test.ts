@@ -26,7 +26,7 @@ const hasIp = (await exec('sh', ['-c', 'command -v ip'])).code === 0
 describe('who reaches whom', { skip: skip || (hasIp ? false : 'needs ip (Debian package iproute2)') }, () => {
   let daemon: TestDaemon
   let lan: ChildProcess
-  const { ok } = ownClient(() => daemon)
+  const { gantry, ok } = ownClient(() => daemon)
   type From = 'host' | 'neighbour' | (string & {})
   const fetch = async (from: From, url: string): Promise<string> => {
     const wget = ['timeout', '2', 'wget', '-q', '-O-', url]
@@ -78,6 +78,16 @@ describe('who reaches whom', { skip: skip || (hasIp ? false : 'needs ip (Debian 
       assert.deepEqual(seen, cases)
     })
   }
+  it('network why says the same, with the rule that decides', async () => {
+    const why = async (from: string, to: string): Promise<string> => (await gantry('network', 'why', from, to)).out
+    assert.match(await why('peer', 'web:80'), /^peer reaches web:80\n  yes: both are on network one; "same" accepts/)
+    assert.match(await why('far', 'peer:80'), /^far does not reach peer:80\n  no: they share no network: the last rule of "forward" drops/)
+    assert.match(await why('s1', 's2:80'), /no: both are on network strict, where containers may not talk[\s\S]*yes: the port is published on 0\.0\.0\.0:8083/)
+    assert.match(await why('outside', 'web:80'), /^outside reaches[\s\S]*published on 0\.0\.0\.0:8080[\s\S]*no: the port is published on 127\.0\.0\.1:8081/)
+    assert.match(await why('outside', 'peer:80'), /^outside does not reach[\s\S]*port 80\/tcp is not published/)
+    assert.match(await why('in', 'web:80'), /^in does not reach[\s\S]*no way out of its internal networks/)
+    assert.match((await gantry('network', 'why', 'peer', 'web')).err, /expected CONTAINER:PORT/)
+  })
   it('what leaves a container has the host’s address; a rebuilt table leaves connections and isolation as they are', async () => {
     assert.match(await ok('exec', 'web', 'sh', '-c', 'timeout 2 wget -q -O- http://192.0.2.2 && echo'), /lan/)
     await daemon.kill()

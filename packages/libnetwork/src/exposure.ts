@@ -77,3 +77,5 @@ export function createExposure(ports: ExposurePorts): Exposure {
     },
   }
 }
+
+export type { OpenNetwork } from './drivers/driver.ts'

@@ -1,14 +1,14 @@
 import { batch, type Launcher, link } from '@gantry/linux'
 import { EngineError, keyedLock, logger, undoStack } from '@gantry/std'
 import { createNameService } from './dns/service.ts'
-import type { OpenNetwork } from './drivers/driver.ts'
 import { endpointAttachment, movedGateways, reserveEndpoint, returnEndpoint, takeEndpoint } from './endpoints.ts'
-import { createExposure } from './exposure.ts'
+import { createExposure, type OpenNetwork } from './exposure.ts'
 import type { Firewall, OpenPort, PublishedPort } from './firewall/firewall.ts'
 import { attachRunning, requestInside } from './host.ts'
 import { freshLive, hasNames, type Live } from './live.ts'
 import type { Attachment, EndpointInfo, EndpointRequest, JoinRequest, Sandbox } from './network.ts'
-import type { HeldPort, PortAllocator, PortRequest } from './port-allocator.ts'
+import type { HeldPort, PortAllocator, PortRequest, Protocol } from './port-allocator.ts'
+import { explainReach, type Verdict } from './why.ts'
 import { type NetworkStore, storedPort } from './store.ts'
 
 const log = logger('libnetwork.sandbox')
@@ -35,6 +35,8 @@ export interface Sandboxes {
   renameNetwork(id: string, name: string): void
   republish(containerId: string, ports: readonly PortRequest[]): Promise<void>
   restore(containerId: string, pid: number): Promise<Sandbox | undefined>
+  /** Whether one reaches a port of another, and why. `from`: a container's id, `host` or `outside`. */
+  why(from: string, containerId: string, port: number, protocol: Protocol): Verdict
   members(networkId: string): readonly { readonly name: string; readonly endpoint: EndpointInfo }[]
   forgetAllBut(running: ReadonlySet<string>): void
   firewalled(): { readonly ports: readonly PublishedPort[]; readonly open: readonly OpenPort[] }
@@ -180,6 +182,7 @@ export function createSandboxes(ports: SandboxPorts): Sandboxes {
   }
   return {
     members, restore,
+    why: (from, containerId, port, protocol) => explainReach(from === 'host' || from === 'outside' ? { kind: from } : { kind: 'container', live: live(from) }, live(containerId), port, protocol, (id) => ports.network(id)),
     join: (request, wanted) => lock.run(request.containerId, () => join(request, wanted)),
     connect: (containerId, request, network, pid) => lock.run(containerId, () => connect(containerId, request, network, pid)),
     disconnect: (containerId, networkId, pid) => lock.run(containerId, () => disconnect(containerId, networkId, pid)),

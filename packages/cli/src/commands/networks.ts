@@ -69,6 +69,15 @@ async function rename(context: Context, parsed: Parsed): Promise<number> {
   return 0
 }
 
+async function why(context: Context, parsed: Parsed): Promise<number> {
+  const [from = '', target = ''] = parsed.rest
+  const match = /^(.+):(\d{1,5})(?:\/(tcp|udp|sctp))?$/.exec(target)
+  if (match === null) throw new EngineError('invalid', `expected CONTAINER:PORT, got ${JSON.stringify(target)}`)
+  const { Reaches, Reasons } = await context.api.json<{ Reaches: boolean; Reasons: readonly string[] }>('GET', '/gantry/network/why', { query: { from, to: match[1], port: match[2], protocol: match[3] ?? 'tcp' } })
+  process.stdout.write(`${from} ${Reaches ? 'reaches' : 'does not reach'} ${target}\n${Reasons.map((reason) => `  ${reason}\n`).join('')}`)
+  return Reaches ? 0 : 1
+}
+
 async function prune(context: Context, parsed: Parsed): Promise<number> {
   const { NetworksDeleted } = await context.api.json<{ NetworksDeleted: readonly string[] | null }>('POST', '/networks/prune', { query: { filters: filterQuery(parsed.list('filter')) } })
   if (NetworksDeleted !== null) process.stdout.write(`Deleted Networks:\n${NetworksDeleted.map((name) => `${name}\n`).join('')}\n`)
@@ -101,5 +110,6 @@ export const NETWORK_COMMANDS: readonly Command[] = [
   },
   { names: ['network disconnect'], usage: 'network disconnect [OPTIONS] NETWORK CONTAINER', help: 'Disconnect a container from a network', minimum: 2, flags: [bool('force', 'Force the container to disconnect from a network', 'f')], run: disconnect },
   { names: ['network rename'], usage: 'network rename NETWORK NEW_NAME', help: 'Give a network another name (ours)', minimum: 2, flags: [], run: rename },
+  { names: ['network why'], usage: 'network why FROM CONTAINER:PORT[/PROTOCOL]', help: 'Say whether FROM (a container, host or outside) reaches a port, and which rule decides (ours)', minimum: 2, flags: [], run: why },
   { names: ['network prune'], usage: 'network prune [OPTIONS]', help: 'Remove all unused networks', flags: [many('filter', 'Provide filter values (such as "until=<timestamp>")'), bool('force', 'Do not prompt for confirmation; never done', 'f')], run: prune },
 ]

@@ -68,6 +68,17 @@ export function networkHandlers(ports: NetworkHandlerPorts): Handlers<NetworkJob
       if (container.task !== undefined) ports.emit('connect', network, { container: container.id })
       return undefined
     },
+    'network.why': async ({ input }) => {
+      const { protocol, port } = input
+      if (protocol !== 'tcp' && protocol !== 'udp' && protocol !== 'sctp') throw new EngineError('invalid', `protocol: expected tcp, udp or sctp, got "${protocol}"`)
+      if (!Number.isInteger(port) || port < 1 || port > 65_535) throw new EngineError('invalid', `port: expected 1 to 65535, got ${port}`)
+      const running = (key: string): string => {
+        const container = connecting.store.find(key)
+        if (container.task === undefined) throw new EngineError('conflict', `container ${container.name} is not running`)
+        return container.id
+      }
+      return networks.sandboxes.why(input.from === 'host' || input.from === 'outside' ? input.from : running(input.from), running(input.to), port, protocol)
+    },
     'network.disconnect': async ({ input }) => {
       const network = find(input.key)
       const container = ports.containers().find((one) => one.id === input.container || one.name === input.container) ?? connecting.store.find(input.container)

@@ -3,7 +3,7 @@ import { asBoolean, asList, asObject, asString, asStringMap, EngineError, type J
 import { decodeEndpoint } from '../../containers/request/endpoints.ts'
 import type { DaemonEngine } from '../../jobs/jobs.ts'
 import { parseFilters } from '../filters.ts'
-import { type ApiRequest, jsonBody, param } from '../request.ts'
+import { type ApiRequest, jsonBody, numberOf, param } from '../request.ts'
 import { sendEmpty, sendJson } from '../respond.ts'
 import type { Route } from '../router.ts'
 
@@ -39,6 +39,11 @@ async function connect(engine: DaemonEngine, request: ApiRequest): Promise<void>
   sendEmpty(request.response, 200)
 }
 
+async function why(engine: DaemonEngine, { query, response }: ApiRequest): Promise<void> {
+  const { reaches, reasons } = await engine.run('network.why', { from: query.get('from') ?? '', to: query.get('to') ?? '', port: numberOf(query, 'port', 0), protocol: query.get('protocol') ?? 'tcp' })
+  sendJson(response, 200, { Reaches: reaches, Reasons: reasons })
+}
+
 async function disconnect(engine: DaemonEngine, request: ApiRequest): Promise<void> {
   const body = await jsonBody(request)
   await engine.run('network.disconnect', { key: key(request), container: asString(body['Container'], 'Container'), force: asBoolean(body['Force'], 'Force') })
@@ -63,6 +68,7 @@ export function networkRoutes(engine: DaemonEngine): readonly Route[] {
         sendJson(response, 200, { NetworksDeleted: removed.length === 0 ? null : removed })
       },
     },
+    { method: 'GET', path: '/gantry/network/why', handle: (request) => why(engine, request) },
     { method: 'GET', path: '/networks/{id}', handle: async (request) => sendJson(request.response, 200, await engine.run('network.inspect', { key: key(request) })) },
     {
       method: 'DELETE', path: '/networks/{id}',
