@@ -63,6 +63,13 @@ export function exec(command: string, args: readonly string[], options: { readon
   })
 }
 
+/** Makes an image of an archive and reads the answer to its end: it goes on while the image is made. */
+export async function importArchive(daemon: Pick<TestDaemon, 'api'>, query: Readonly<Record<string, string>>, body: AsyncIterable<Uint8Array> | Buffer): Promise<void> {
+  const lines: string[] = []
+  for await (const chunk of await daemon.api.send('POST', '/images/create', { query: { fromSrc: '-', ...query }, body, contentType: 'application/x-tar' })) lines.push(String(chunk))
+  assert.doesNotMatch(lines.join(''), /"error"/)
+}
+
 /** Our own client on a daemon: `gantry` gives what it printed and its exit code, `ok` asserts success and gives the output without its last line feed. */
 export function ownClient(daemon: () => Pick<TestDaemon, 'host'>): { gantry(...args: readonly string[]): Promise<Ran>; ok(...args: readonly string[]): Promise<string> } {
   const gantry = (...args: readonly string[]): Promise<Ran> => exec(`${root}/build/node`, [`${root}/build/gantry.cjs`, '-H', daemon().host, ...args])

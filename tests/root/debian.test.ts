@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { createReadStream, existsSync, mkdirSync, rmSync } from 'node:fs'
 import { after, before, describe, it } from 'node:test'
 import { NOTHING, settledCensus } from '../census.ts'
-import { exec, root, type TestDaemon, testDaemon, until } from '../harness.ts'
+import { exec, importArchive, root, testDaemon, type TestDaemon, until } from '../harness.ts'
 
 const skip = process.getuid?.() !== 0 ? 'needs root' : false
 const CACHE = '/var/cache/gantry-tests'
@@ -40,8 +40,7 @@ describe('a Debian root as an image', { skip }, () => {
   before(async () => {
     const archive = await debianRoot()
     daemon = await testDaemon()
-    const response = await daemon.api.send('POST', '/images/create', { query: { fromSrc: '-', repo: 'debian', tag: '12' }, body: createReadStream(archive), contentType: 'application/x-tar' })
-    response.resume()
+    await importArchive(daemon, { repo: 'debian', tag: '12' }, createReadStream(archive))
   })
   after(async () => {
     for (const id of (await ok('ps', '-aq')).split('\n').filter((one) => one !== '')) await ok('rm', '-f', '-v', id)

@@ -5,7 +5,7 @@ import { Readable } from 'node:stream'
 import { after, before, describe, it } from 'node:test'
 import { BLOCK, encodeHeader, padding, type TarEntry } from '../../packages/graph/src/index.ts'
 import { NOTHING, settledCensus } from '../census.ts'
-import { exec, type Ran, root, type TestDaemon, testDaemon } from '../harness.ts'
+import { exec, importArchive, type Ran, root, testDaemon, type TestDaemon } from '../harness.ts'
 
 const skip = process.getuid?.() !== 0 ? 'needs root' : false
 const entry = (path: string, type: TarEntry['type'], fields: Partial<TarEntry> = {}): TarEntry => ({ path, type, mode: type === 'directory' ? 0o755 : 0o644, uid: 0, gid: 0, size: 0, mtimeSeconds: 1, mtimeNanos: 0, link: '', major: 0, minor: 0, xattrs: new Map(), ...fields })
@@ -16,7 +16,7 @@ describe('security', { skip }, () => {
   let daemon: TestDaemon
   const gantry = (...args: readonly string[]): Promise<Ran> => exec(`${root}/build/node`, [`${root}/build/gantry.cjs`, '-H', daemon.host, ...args])
   const inside = async (script: string, ...flags: readonly string[]): Promise<string> => (await gantry('run', '--rm', ...flags, 'busybox', 'sh', '-c', script)).out.trim()
-  const importTar = async (name: string, ...parts: readonly Buffer[]): Promise<void> => void (await daemon.api.send('POST', '/images/create', { query: { fromSrc: '-', repo: name }, body: tar(...parts), contentType: 'application/x-tar' })).resume()
+  const importTar = async (name: string, ...parts: readonly Buffer[]): Promise<void> => importArchive(daemon, { repo: name }, tar(...parts))
   before(async () => {
     daemon = await testDaemon()
   })
