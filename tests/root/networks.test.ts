@@ -23,6 +23,8 @@ async function neighbour(daemon: TestDaemon): Promise<ChildProcess> {
 
 const hasIp = (await exec('sh', ['-c', 'command -v ip'])).code === 0
 
+const hasIptables = (await exec('sh', ['-c', 'command -v iptables && iptables --version | grep nf_tables'])).code === 0
+
 describe('who reaches whom', { skip: skip || (hasIp ? false : 'needs ip (Debian package iproute2)') }, () => {
   let daemon: TestDaemon
   let lan: ChildProcess
@@ -78,6 +80,17 @@ describe('who reaches whom', { skip: skip || (hasIp ? false : 'needs ip (Debian 
       assert.deepEqual(seen, cases)
     })
   }
+  it('a host that drops what is forwarded: bridges pass, isolation stays; nothing of it is left', { skip: hasIptables ? false : 'needs iptables' }, async () => {
+    for (const tool of ['iptables', 'ip6tables']) await daemon.inside(tool, '-P', 'FORWARD', 'DROP')
+    await ok('network', 'create', 'late')
+    assert.match(await daemon.inside('iptables', '-S', 'FORWARD'), /-A FORWARD -i br-\w+ /)
+    await ok('network', 'rm', 'late')
+    await until('bridges pass', async () => (await fetch('neighbour', 'http://192.0.2.1:8080')) === 'web')
+    assert.equal(await fetch('web', 'http://192.0.2.2'), 'lan')
+    assert.equal(await fetch('neighbour', 'http://[2001:db8:1::1]:8080'), 'web')
+    assert.equal(await fetch('far', `http://${await addressOf('web', 'IPAddress', 'one')}`), '')
+    for (const tool of ['iptables', 'ip6tables']) await daemon.inside(tool, '-P', 'FORWARD', 'ACCEPT')
+  })
   it('network why says the same, with the rule that decides', async () => {
     const why = async (from: string, to: string): Promise<string> => (await gantry('network', 'why', from, to)).out
     assert.match(await why('peer', 'web:80'), /^peer reaches web:80\n  yes: both are on network one; "same" accepts/)

@@ -105,7 +105,7 @@ export async function startDaemon(config: DaemonConfig): Promise<Daemon> {
   const graph = openGraph({ root: config.dataRoot, db, trees: host.trees, driver, write: writeLayerWith(work), spool: spoolArchiveWith(work) })
   const store = openContainerStore(db, graph.names)
   const volumes = openVolumes(db, `${config.dataRoot}/volumes`, (path) => graph.discard(path), host.mounts)
-  const networks = await createController({ launcher: host.launcher, db, bridge: config.bridge, ipForward: config.ipForward, firewall: config.firewall, ipv6ByDefault: existsSync('/proc/net/if_inet6'), pools: config.addressPools, hostBinding: config.hostBinding, resolversAtStart: config.containerd === undefined })
+  const networks = await createController({ launcher: host.launcher, db, bridge: config.bridge, ipForward: config.ipForward, firewall: config.firewall, respectHost: config.respectHostFirewall, ipv6ByDefault: existsSync('/proc/net/if_inet6'), pools: config.addressPools, hostBinding: config.hostBinding, resolversAtStart: config.containerd === undefined })
   const external = [...config.runtimes.map((one) => externalDriver(host, one, `${config.execRoot}/runtimes`)), ...(config.lxcStart === undefined ? [] : [lxcDriver(host, config.lxcStart)])]
   const runtimeOf = (id: string): string | undefined => store.get(id)?.document.hostConfig.Runtime
   const cgroupsPath = (id: string): string | undefined => {

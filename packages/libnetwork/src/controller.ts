@@ -4,7 +4,7 @@ import { type Database, EngineError, keyedLock, logger, undoStack } from '@gantr
 import { bridgeSettings, type DriverPorts, linkNames, type OpenNetwork, openForwarding, openNetwork } from './drivers/table.ts'
 import { builtinBridge, type DefaultBridge } from './default-bridge.ts'
 import { subnetsOf } from './endpoints.ts'
-import { createFirewall, type Firewall } from './firewall/firewall.ts'
+import { createFirewall, createHostChain, type Firewall } from './firewall/firewall.ts'
 import { newNetwork } from './new-network.ts'
 import { DEFAULT_POOLS, type DefaultPool, localPool } from './ipam.ts'
 import { type EndpointRequest, type JoinRequest, NO_ATTACHMENT, type NetworkInfo, type NetworkRequest, type Sandbox } from './network.ts'
@@ -23,6 +23,8 @@ export interface ControllerOptions {
   readonly ipForward: boolean
   /** false: no firewall at all (`--iptables=false`). */
   readonly firewall: boolean
+  /** Rules of ours go into no chain of the host: what it drops stays dropped (`--respect-host-firewall`). */
+  readonly respectHost: boolean
   /** New networks have IPv6 unless they say no. */
   readonly ipv6ByDefault: boolean
   /** Where subnets come from; none: Docker's. */
@@ -105,6 +107,7 @@ export async function createController(options: ControllerOptions): Promise<Cont
   }
   const table = `gantry-${options.bridge?.name ?? none.id.slice(0, 8)}`
   const firewall: Firewall | undefined = options.firewall ? createFirewall(launcher, table) : undefined
+  const hostChain = options.firewall && !options.respectHost ? createHostChain(launcher, table) : undefined
   const sandboxes = createSandboxes({ launcher, store, firewall, ports: portAllocator(launcher), network: (id) => open.get(id), hostBinding: options.hostBinding, resolversAtStart: options.resolversAtStart })
 
   const byName = (nameOrId: string): NetworkInfo | undefined => {
@@ -145,6 +148,7 @@ export async function createController(options: ControllerOptions): Promise<Cont
     undo.add('remove its links', () => network?.remove())
     if (network?.firewalled !== undefined) {
       await firewall?.add({ networks: [network.firewalled] })
+      await hostChain?.open(network.firewalled.bridge)
       openForwarding(info, { forward: options.ipForward, localnet: firewall !== undefined })
     }
     undo.commit()
@@ -156,7 +160,10 @@ export async function createController(options: ControllerOptions): Promise<Cont
     const members = sandboxes.members(info.id)
     if (members.length > 0) throw new EngineError('forbidden', `error while removing network: network ${info.name} has active endpoints (${members.map((one) => `name:"${one.name}" id:"${one.endpoint.id.slice(0, 12)}"`).join(', ')})`)
     const network = open.get(info.id)
-    if (network?.firewalled !== undefined) await firewall?.remove({ networks: [network.firewalled] })
+    if (network?.firewalled !== undefined) {
+      await firewall?.remove({ networks: [network.firewalled] })
+      await hostChain?.close(network.firewalled.bridge)
+    }
     await network?.remove()
     open.delete(info.id)
     infos.delete(info.id)
@@ -198,12 +205,17 @@ export async function createController(options: ControllerOptions): Promise<Cont
       const networks = [...open.values()].flatMap((one) => (one.firewalled === undefined ? [] : [one.firewalled]))
       if (networks.length === 0 && options.bridge === undefined) return
       await firewall?.rebuild({ networks, ...sandboxes.firewalled() })
+      for (const one of networks) await hostChain?.open(one.bridge)
       for (const one of open.values()) if (one.firewalled !== undefined) openForwarding(one.info, { forward: options.ipForward, localnet: firewall !== undefined })
     },
     async destroy() {
       sandboxes.close()
+      hostChain?.[Symbol.dispose]()
       await firewall?.destroy()
-      for (const network of open.values()) await network.remove()
+      for (const network of open.values()) {
+        if (network.firewalled !== undefined) await hostChain?.close(network.firewalled.bridge)
+        await network.remove()
+      }
     },
   }
 }

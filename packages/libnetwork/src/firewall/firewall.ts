@@ -63,3 +63,4 @@ export function createFirewall(launcher: Launcher, table: string): Firewall {
 }
 
 export type { OpenPort, PublishedPort } from './table.ts'
+export { createHostChain, type HostChain } from './host-chain.ts'

@@ -1,8 +1,8 @@
-import { attribute, be16, be32, message, nested, NLM, text, u8 } from './message.ts'
+import { attribute, be16, be32, message, nested, type NetlinkAnswer, NLM, parseAttributes, text, u8 } from './message.ts'
 
 /** nf_tables messages (`linux/netfilter/nf_tables.h`); table, chains, sets and rules of family inet. */
 const SUBSYSTEM = 0x0a00
-const OP = { NEWTABLE: 0, DELTABLE: 2, NEWCHAIN: 3, NEWRULE: 6, NEWSET: 9, NEWSETELEM: 12, DELSETELEM: 14 } as const
+const OP = { NEWTABLE: 0, DELTABLE: 2, NEWCHAIN: 3, NEWRULE: 6, GETRULE: 7, DELRULE: 8, NEWSET: 9, NEWSETELEM: 12, DELSETELEM: 14 } as const
 const INET = 1
 /** A verdict's register, and the first of the 32-bit registers. */
 const VERDICT_REGISTER = 0
@@ -236,4 +236,33 @@ export function portKey(port: number): Buffer {
 /** Appends a rule. */
 export function newRule(table: string, chain: string, expressions: readonly Expression[]): Buffer {
   return nft(OP.NEWRULE, NLM.CREATE | NLM.APPEND, [attribute(1, text(table)), attribute(2, text(chain)), nested(4, expressions)])
+}
+
+/** Families of tables that are not ours. */
+export const FAMILY = { ipv4: 2, ipv6: 10 } as const
+
+/** Puts a rule at the head of a chain of somebody else's table, with a comment that nft shows. */
+export function insertRule(family: number, table: string, chain: string, expressions: readonly Expression[], comment: string): Buffer {
+  const words = text(comment)
+  return message(SUBSYSTEM | OP.NEWRULE, NLM.CREATE, header(0, family), [attribute(1, text(table)), attribute(2, text(chain)), nested(4, expressions), attribute(7, Buffer.concat([Buffer.from([0, words.length]), words]))])
+}
+
+/** Takes a rule away by its handle. */
+export function deleteRule(family: number, table: string, chain: string, handle: bigint): Buffer {
+  const number = Buffer.alloc(8)
+  number.writeBigUInt64BE(handle)
+  return message(SUBSYSTEM | OP.DELRULE, 0, header(0, family), [attribute(1, text(table)), attribute(2, text(chain)), attribute(3, number)])
+}
+
+/** Asks for the rules of a chain. */
+export function getRules(family: number, table: string, chain: string): Buffer {
+  return message(SUBSYSTEM | OP.GETRULE, NLM.DUMP, header(0, family), [attribute(1, text(table)), attribute(2, text(chain))])
+}
+
+/** Reads an answer to `getRules`. */
+export function parseRule(answer: NetlinkAnswer): { readonly handle: bigint; readonly comment: string } | undefined {
+  if (answer.type !== (SUBSYSTEM | OP.NEWRULE) || answer.body.length < 4) return undefined
+  const attributes = parseAttributes(answer.body.subarray(4))
+  const data = attributes.get(7)
+  return { handle: attributes.get(3)?.readBigUInt64BE(0) ?? 0n, comment: data === undefined || data[0] !== 0 ? '' : data.toString('utf8', 2, 2 + (data[1] ?? 0)).replace(/\0.*$/, '') }
 }
