@@ -55,7 +55,7 @@ describe('daemon restart', { skip }, () => {
     ;(await daemon.api.send('POST', `/exec/${Id}/start`, { json: { Detach: true } })).resume()
     await until('the exec has ended', async () => (await daemon.api.json<{ ExitCode: number | null }>('GET', `/exec/${Id}/json`)).ExitCode === 5)
     const ports = (await daemon.api.json<{ NetworkSettings: { Ports: Record<string, unknown> } }>('GET', `/containers/${first}/json`)).NetworkSettings.Ports
-    assert.deepEqual(ports['80/tcp'], [{ HostIp: '0.0.0.0', HostPort: '18090' }])
+    assert.deepEqual(ports['80/tcp'], [{ HostIp: '0.0.0.0', HostPort: '18090' }, { HostIp: '::', HostPort: '18090' }])
     ;(await daemon.api.send('POST', `/containers/${first}/stop`, { query: { t: 0 } })).resume()
     assert.deepEqual([(await state(first)).Status, (await state(first)).ExitCode], ['exited', 137])
   })
