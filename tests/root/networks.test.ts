@@ -246,6 +246,8 @@ describe('networks of users', { skip }, () => {
     await docker('network', 'connect', '--ip', '10.66.0.67', 'theirs', 'aa')
     assert.equal(await docker('exec', 'aa', 'sh', '-c', 'hostname -i | cut -d" " -f1'), '10.66.0.67')
     await docker('rm', '-f', 'aa')
+    const events = (await exec('sh', ['-c', `timeout 2 ${dockerClient()} -H ${daemon.host} events --since 30s --filter type=network --filter network=theirs --format '{{.Action}} {{.Actor.Attributes.type}}'`])).out.trim().split('\n')
+    for (const action of ['create bridge', 'connect bridge', 'disconnect bridge']) assert.ok(events.includes(action), `${action}: ${events.join(', ')}`)
     assert.match(await docker('network', 'prune', '-f'), /Deleted Networks:\s+theirs/)
   })
 })

@@ -140,6 +140,9 @@ export async function startDaemon(config: DaemonConfig): Promise<Daemon> {
       mkdirSync(containerDirectory(container.id), { recursive: true, mode: 0o710 })
       return logPath(container)
     },
+    emitNetworks: (container, action, sandbox) => {
+      for (const endpoint of sandbox.endpoints) events.emit('network', action, endpoint.networkId, { name: endpoint.networkName, type: networks.network(endpoint.networkId)?.driver ?? 'bridge', container: container.id })
+    },
     mountVolume: (name) => volumes.mount(name),
     releaseVolumes: async (container) => {
       const others = new Set(store.list().flatMap((one) => (one === container || (one.task === undefined && !one.state.starting) ? [] : one.document.mounts.map((mount) => mount.name))))

@@ -84,6 +84,7 @@ export function createLifecycle(ports: LifecyclePorts): Lifecycle {
     container.waiters.exit.clear()
     const { sandbox } = container
     container.sandbox = undefined
+    if (sandbox !== undefined) ports.start.emitNetworks(container, 'disconnect', sandbox)
     if (sandbox !== undefined) await sandbox.release().catch((cause: unknown) => log.error('cannot leave the network', { id: container.id, cause }))
     await ports.start.releaseVolumes(container).catch((cause: unknown) => log.error('cannot unmount its volumes', { id: container.id, cause }))
     ports.discard(etcDirectory(ports.execRoot, container.id))

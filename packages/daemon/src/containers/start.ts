@@ -1,5 +1,6 @@
 import { statSync, mkdirSync } from 'node:fs'
 import type { Image } from '@gantry/graph'
+import type { Sandbox } from '@gantry/libnetwork'
 import type { Supervisor, Task } from '@gantry/runtime'
 import { logger, nowNanos, undoStack } from '@gantry/std'
 import { type BundlePorts, bundleOf, ownerOf } from './bundle.ts'
@@ -24,6 +25,8 @@ export interface StartPorts extends BundlePorts, NetworkingPorts {
   releaseVolumes(container: Container): Promise<void>
   fillVolume(container: Container, mount: SettledMount, image: Image | undefined): Promise<void>
   emit(container: Container, action: string, attributes?: Readonly<Record<string, string>>): void
+  /** Tells that a container has joined or left its networks. */
+  emitNetworks(container: Container, action: 'connect' | 'disconnect', sandbox: Sandbox): void
   /** Hears of the process that has been started. */
   watch(container: Container, task: Task): void
 }
@@ -82,6 +85,7 @@ export async function startContainer(ports: StartPorts, container: Container, re
   ports.store.save(container)
   undo.commit()
   ports.watch(container, task)
+  ports.emitNetworks(container, 'connect', sandbox)
   ports.emit(container, 'start')
 }
 
