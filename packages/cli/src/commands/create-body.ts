@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { resolve } from 'node:path'
-import { EngineError, parseBytes } from '@gantry/std'
+import { EngineError, parseBytes, parseDuration } from '@gantry/std'
 import type { Parsed } from '../flags.ts'
 import { networking } from './network-flag.ts'
 import { parseMountFlag } from './mount-flag.ts'
@@ -167,6 +167,28 @@ function securityOption(option: string): string {
   return `seccomp=${readFileSync(match[1], 'utf8')}`
 }
 
+/** `Healthcheck`, where one is asked for or switched off. */
+function healthcheck(parsed: Parsed): object {
+  const names = ['health-cmd', 'health-interval', 'health-timeout', 'health-retries', 'health-start-period', 'health-start-interval']
+  const given = names.some((name) => parsed.has(name))
+  if (parsed.bool('no-healthcheck')) {
+    if (given) throw new EngineError('invalid', '--no-healthcheck conflicts with --health-* options')
+    return { Healthcheck: { Test: ['NONE'] } }
+  }
+  if (!given) return {}
+  const nanos = (name: string): number => {
+    const ms = parsed.text(name) === '' ? 0 : parseDuration(parsed.text(name))
+    if (ms === undefined || ms < 0) throw new EngineError('invalid', `--${name}: expected a duration (30s), got "${parsed.text(name)}"`)
+    return ms * 1_000_000
+  }
+  return {
+    Healthcheck: {
+      ...(parsed.text('health-cmd') !== '' && { Test: ['CMD-SHELL', parsed.text('health-cmd')] }),
+      Interval: nanos('health-interval'), Timeout: nanos('health-timeout'), StartPeriod: nanos('health-start-period'), StartInterval: nanos('health-start-interval'), Retries: parsed.number('health-retries') ?? 0,
+    },
+  }
+}
+
 /** The body of a create request. */
 export function createBody(parsed: Parsed, attach: boolean): Readonly<Record<string, unknown>> {
   const [image = '', ...command] = parsed.rest
@@ -186,6 +208,7 @@ export function createBody(parsed: Parsed, attach: boolean): Readonly<Record<str
     ...(parsed.has('entrypoint') && { Entrypoint: [parsed.text('entrypoint')] }),
     ...(parsed.has('stop-signal') && { StopSignal: parsed.text('stop-signal') }),
     ...(parsed.has('stop-timeout') && { StopTimeout: parsed.number('stop-timeout') }),
+    ...healthcheck(parsed),
     HostConfig: hostConfig(parsed),
     ...(network.config !== undefined && { NetworkingConfig: network.config }),
     ...(network.mac !== '' && { MacAddress: network.mac }),

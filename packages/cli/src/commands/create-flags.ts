@@ -79,6 +79,13 @@ export const CREATE_FLAGS: readonly Flag[] = [
   { name: 'device-read-iops', kind: 'list', help: 'Limit read rate (IO per second) from a device' },
   { name: 'device-write-bps', kind: 'list', help: 'Limit write rate (bytes per second) to a device' },
   { name: 'device-write-iops', kind: 'list', help: 'Limit write rate (IO per second) to a device' },
+  { name: 'health-cmd', kind: 'text', help: 'Command to run to check health' },
+  { name: 'health-interval', kind: 'text', help: 'Time between running the check (ms|s|m|h)' },
+  { name: 'health-timeout', kind: 'text', help: 'Maximum time to allow one check to run (ms|s|m|h)' },
+  { name: 'health-retries', kind: 'number', help: 'Consecutive failures needed to report unhealthy' },
+  { name: 'health-start-period', kind: 'text', help: 'Start period for the container to initialize before failures count (ms|s|m|h)' },
+  { name: 'health-start-interval', kind: 'text', help: 'Time between running the check during the start period (ms|s|m|h)' },
+  { name: 'no-healthcheck', kind: 'bool', help: 'Disable any container-specified HEALTHCHECK' },
   { name: 'runtime', kind: 'text', help: 'Runtime to use for this container' },
   { name: 'userns', kind: 'text', help: 'User namespace to use' },
 ]

@@ -53,6 +53,13 @@ export interface CreateRequest {
 const NAME = /^\/?[a-zA-Z0-9][a-zA-Z0-9_.-]+$/
 const NAME_TRIES = 7
 
+/** What the user leaves open of a health check is the image's. */
+function mergeHealth(user: ContainerConfig['Healthcheck'], image: ContainerConfig['Healthcheck']): ContainerConfig['Healthcheck'] {
+  if (user === undefined || image === undefined) return user ?? image
+  const given = Object.entries(user).filter(([, value]) => (Array.isArray(value) ? value.length > 0 : value !== 0 && value !== undefined && value !== null))
+  return { ...image, ...Object.fromEntries(given) }
+}
+
 /** The user's Config over the image's (Docker's merge rules). */
 export function mergeConfig(user: ContainerConfig, image: ImageRunConfig): ContainerConfig {
   const entrypointReset = user.Entrypoint !== null && user.Entrypoint.length === 1 && user.Entrypoint[0] === ''
@@ -63,7 +70,7 @@ export function mergeConfig(user: ContainerConfig, image: ImageRunConfig): Conta
   const env = [...user.Env, ...(image.Env ?? []).filter((entry) => !names.has(entry.split('=', 1)[0]))]
   const stopSignal = user.StopSignal ?? image.StopSignal
   const shell = user.Shell ?? image.Shell ?? undefined
-  const health = user.Healthcheck ?? (image.Healthcheck as ContainerConfig['Healthcheck'] | undefined)
+  const health = mergeHealth(user.Healthcheck, (image.Healthcheck ?? undefined) as ContainerConfig['Healthcheck'])
   const volumes = { ...Object.fromEntries(Object.keys(image.Volumes ?? {}).map((path) => [path, {}])), ...user.Volumes }
   return {
     ...user,

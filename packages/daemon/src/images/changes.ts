@@ -1,7 +1,7 @@
-import { EngineError, type ImageRunConfig } from '@gantry/std'
+import { EngineError, type ImageRunConfig, parseDuration } from '@gantry/std'
 
 /** Instructions that commit and import may carry (Engine API, ImageCommit `changes`). */
-const ALLOWED = 'CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, ONBUILD, STOPSIGNAL, USER, VOLUME, WORKDIR'
+const ALLOWED = 'CMD, ENTRYPOINT, ENV, EXPOSE, HEALTHCHECK, LABEL, ONBUILD, STOPSIGNAL, USER, VOLUME, WORKDIR'
 
 /** Words of a line; quotes hold blanks together, a backslash takes the next character as it is. */
 export function splitWords(text: string): readonly string[] {
@@ -53,6 +53,28 @@ function listOf(rest: string): readonly string[] {
   return rest.trimStart().startsWith('[') ? command(rest) : splitWords(rest)
 }
 
+const HEALTH_TIMES: Readonly<Record<string, string>> = { interval: 'Interval', timeout: 'Timeout', 'start-period': 'StartPeriod', 'start-interval': 'StartInterval' }
+
+/** `NONE`, or options and `CMD` with a command in either form. */
+function healthcheck(rest: string): object {
+  if (/^NONE\s*$/i.test(rest)) return { Test: ['NONE'] }
+  const fields: Record<string, number> = {}
+  let left = rest.trim()
+  for (let match = /^--([\w-]+)=(\S+)\s*/.exec(left); match !== null; match = /^--([\w-]+)=(\S+)\s*/.exec(left)) {
+    const [whole, name = '', value = ''] = match
+    const field = HEALTH_TIMES[name]
+    const ms = field === undefined ? undefined : parseDuration(value)
+    if (name === 'retries' && /^\d+$/.test(value)) fields['Retries'] = Number(value)
+    else if (field !== undefined && ms !== undefined && ms >= 0) fields[field] = ms * 1_000_000
+    else throw new EngineError('invalid', `HEALTHCHECK: --${name}=${value} is no option of it: expected --interval, --timeout, --start-period, --start-interval (30s) or --retries`)
+    left = left.slice(whole.length)
+  }
+  const [, words] = /^CMD\s+(.+)$/is.exec(left) ?? []
+  if (words === undefined) throw new EngineError('invalid', 'HEALTHCHECK: expected NONE, or CMD and a command')
+  const given = command(words)
+  return { ...fields, Test: given[0] === '/bin/sh' && given[1] === '-c' ? ['CMD-SHELL', given[2] ?? ''] : ['CMD', ...given] }
+}
+
 function apply(config: ImageRunConfig, instruction: string, rest: string): ImageRunConfig {
   switch (instruction) {
     case 'CMD':
@@ -66,6 +88,8 @@ function apply(config: ImageRunConfig, instruction: string, rest: string): Image
     }
     case 'EXPOSE':
       return { ...config, ExposedPorts: { ...config.ExposedPorts, ...Object.fromEntries(splitWords(rest).map((port) => [port.includes('/') ? port : `${port}/tcp`, {}])) } }
+    case 'HEALTHCHECK':
+      return { ...config, Healthcheck: healthcheck(rest) }
     case 'LABEL':
       return { ...config, Labels: { ...config.Labels, ...Object.fromEntries(pairs(rest, instruction)) } }
     case 'ONBUILD':
