@@ -3,6 +3,7 @@ import { bridgeSettings } from './drivers/bridge.ts'
 import type { OpenNetwork } from './drivers/driver.ts'
 import { gatewayEndpoint } from './endpoints.ts'
 import type { Firewall } from './firewall/firewall.ts'
+import { forgetFlows } from './firewall/flows.ts'
 import type { Live } from './live.ts'
 import type { EndpointInfo } from './network.ts'
 import type { PortRequest } from './port-allocator.ts'
@@ -57,8 +58,10 @@ export function createExposure(ports: ExposurePorts): Exposure {
       const next = publication(one.held, one.endpoints, ports.network)
       const links = linksOf(one)
       const [before, after] = [[...one.publication.open, ...one.links], [...next.open, ...links]]
-      await firewall?.remove({ ports: without(one.publication.ports, next.ports), open: without(before, after) })
-      await firewall?.add({ ports: without(next.ports, one.publication.ports), open: without(after, before) })
+      const [gone, come] = [without(one.publication.ports, next.ports), without(next.ports, one.publication.ports)]
+      await firewall?.remove({ ports: gone, open: without(before, after) })
+      await firewall?.add({ ports: come, open: without(after, before) })
+      if (firewall !== undefined) await forgetFlows(launcher, [...gone, ...come])
       if (without(one.publication.relayed, next.relayed).length > 0 || without(next.relayed, one.publication.relayed).length > 0) {
         for (const relay of one.relays) relay.close()
         one.relays = await openRelays(launcher, next.relayed)
@@ -74,6 +77,7 @@ export function createExposure(ports: ExposurePorts): Exposure {
     async close(one) {
       for (const relay of one.relays) relay.close()
       await firewall?.remove({ ports: one.publication.ports, open: [...one.publication.open, ...one.links] })
+      if (firewall !== undefined) await forgetFlows(launcher, one.publication.ports)
     },
   }
 }

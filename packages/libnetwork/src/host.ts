@@ -31,6 +31,23 @@ export async function rtnetlink(launcher: Launcher, what: string, messages: read
   return result.output
 }
 
+/** Sends one request to netfilter, or asks for a dump. */
+export async function netfilter(launcher: Launcher, what: string, bytes: Buffer, acks: number | 'dump'): Promise<Buffer> {
+  const { output } = await launcher.inline(
+    syscallProgram((p) => {
+      const failed = p.label()
+      const fd = p.register()
+      p.call('netfilter socket', 'socket', [SOCKET.NETLINK, SOCKET.RAW | SOCKET.CLOEXEC, SOCKET.NETFILTER], { to: fd })
+      p.op('on failure', 'onFail', [failed])
+      if (acks === 'dump') p.op(what, 'netlinkDump', [fd, p.bytes(bytes), bytes.length])
+      else p.op(what, 'netlink', [fd, p.bytes(bytes), bytes.length, acks])
+      p.place(failed)
+      p.call('close it', 'close', [fd], { ignore: true })
+    }),
+  )
+  return output
+}
+
 /** The link of this name. */
 export async function findLink(launcher: Launcher, name: string): Promise<link.LinkInfo | undefined> {
   try {

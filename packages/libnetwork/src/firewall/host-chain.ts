@@ -1,5 +1,6 @@
-import { type Launcher, nftables as nft, parseAnswers, ProgramError, SOCKET, syscallProgram } from '@gantry/linux'
+import { type Launcher, nftables as nft, parseAnswers, ProgramError } from '@gantry/linux'
 import { logger, messageOf } from '@gantry/std'
+import { netfilter } from '../host.ts'
 
 const log = logger('libnetwork.host-chain')
 /** Where hosts (ufw, dockerd, iptables by hand) drop what is forwarded. What their chain drops our own cannot accept: a drop is final, an accept is not. */
@@ -21,19 +22,7 @@ export function createHostChain(launcher: Launcher, owner: string): HostChain {
   const commentOf = (bridge: string): string => `${owner}: ${bridge}`
   const request = async (what: string, bytes: Buffer, acks: number | 'dump'): Promise<Buffer | undefined> => {
     try {
-      const { output } = await launcher.inline(
-        syscallProgram((p) => {
-          const failed = p.label()
-          const fd = p.register()
-          p.call('netfilter socket', 'socket', [SOCKET.NETLINK, SOCKET.RAW | SOCKET.CLOEXEC, SOCKET.NETFILTER], { to: fd })
-          p.op('on failure', 'onFail', [failed])
-          if (acks === 'dump') p.op(what, 'netlinkDump', [fd, p.bytes(bytes), bytes.length])
-          else p.op(what, 'netlink', [fd, p.bytes(bytes), bytes.length, acks])
-          p.place(failed)
-          p.call('close it', 'close', [fd], { ignore: true })
-        }),
-      )
-      return output
+      return await netfilter(launcher, what, bytes, acks)
     } catch (error) {
       if (error instanceof ProgramError && error.errno === ENOENT) return undefined
       throw error
