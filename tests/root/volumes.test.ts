@@ -1,6 +1,7 @@
 /** Volumes: options of the local driver, sharing, names, archives. */
 import assert from 'node:assert/strict'
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:http'
 import { after, before, describe, it } from 'node:test'
 import { NOTHING, settledCensus } from '../census.ts'
 import { exec, ownClient, type TestDaemon, testDaemon } from '../harness.ts'
@@ -68,6 +69,34 @@ describe('volumes', { skip }, () => {
     assert.match((await gantry('volume', 'rename', 'after', 'copy')).err, /volume name copy is already in use/)
     await ok('run', '-d', '--name', 'busy', '-v', 'copy:/v', 'busybox', 'sleep', '1000')
     assert.match((await gantry('volume', 'rename', 'copy', 'third')).err, /in use by a running container/)
+  })
+  it('a plugin’s volume: made, mounted while somebody has it, and removed by the plugin', async () => {
+    const name = `gtest-${process.pid}`
+    mkdirSync('/run/docker/plugins', { recursive: true })
+    mkdirSync(`${daemon.home}/plugin`)
+    writeFileSync(`${daemon.home}/plugin/file`, 'from the plugin')
+    const calls: string[] = []
+    const server = createServer((request, response) => {
+      calls.push((request.url ?? '').replace(/^.*\./, ''))
+      request.resume()
+      response.end(JSON.stringify(request.url === '/Plugin.Activate' ? { Implements: ['VolumeDriver'] } : { Err: '', Mountpoint: `${daemon.home}/plugin` }))
+    })
+    await new Promise<void>((resolve) => server.listen(`/run/docker/plugins/${name}.sock`, resolve))
+    try {
+      await ok('volume', 'create', '-d', name, '-o', 'a=b', 'theirs')
+      assert.equal(await ok('volume', 'ls', '--filter', `driver=${name}`, '-q'), 'theirs')
+      assert.equal(await ok('run', '--rm', '-v', 'theirs:/v', 'busybox', 'cat', '/v/file'), 'from the plugin')
+      await ok('run', '-d', '--name', 'has', '-v', 'theirs:/v', 'busybox', 'sleep', '1000')
+      assert.equal(await ok('inspect', '-f', '{{(index .Mounts 0).Driver}}', 'has'), name)
+      assert.equal(mounted('theirs'), true)
+      await ok('rm', '-f', 'has')
+      assert.equal(mounted('theirs'), false)
+      await ok('volume', 'rm', 'theirs')
+      assert.deepEqual(calls.filter((call) => call !== 'Activate'), ['Create', 'Mount', 'Unmount', 'Mount', 'Unmount', 'Remove'])
+      assert.match((await gantry('volume', 'create', '-d', 'nobody', 'xx')).err, /error looking up volume plugin nobody: plugin "nobody" not found/)
+    } finally {
+      server.close()
+    }
   })
   it('update --publish-add and --publish-rm change what a running container publishes, and what it will', async () => {
     await ok('run', '-d', '--name', 'web', '-p', '8070:80', 'busybox', 'sh', '-c', 'mkdir /w; echo hello >/w/index.html; httpd -f -p 80 -h /w')

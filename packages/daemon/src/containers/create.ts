@@ -145,7 +145,7 @@ function settleVolumes(ports: CreatePorts, mounts: readonly SettledMount[]): rea
   return mounts.map((mount) => {
     if (mount.type !== 'volume') return mount
     const volume = ports.volumes.create({ name: mount.name, labels: mount.anonymous ? { 'com.docker.volume.anonymous': '' } : {}, options: {}, anonymous: mount.anonymous })
-    return { ...mount, name: volume.name, source: volume.mountPoint }
+    return { ...mount, name: volume.name, source: volume.mountPoint, ...(volume.driver !== 'local' && { driver: volume.driver }) }
   })
 }
 

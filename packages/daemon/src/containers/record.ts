@@ -6,6 +6,8 @@ export interface SettledMount {
   readonly type: 'bind' | 'volume' | 'tmpfs'
   /** Volume name, for volumes. */
   readonly name: string
+  /** Driver of the volume; local where none is named. */
+  readonly driver?: string
   readonly source: string
   readonly destination: string
   readonly readOnly: boolean
@@ -76,7 +78,7 @@ export function mountPoint(mount: SettledMount): MountPoint {
     ...(mount.type === 'volume' && { Name: mount.name }),
     Source: mount.source,
     Destination: mount.destination,
-    ...(mount.type === 'volume' && { Driver: 'local' }),
+    ...(mount.type === 'volume' && { Driver: mount.driver ?? 'local' }),
     Mode: mount.mode,
     RW: !mount.readOnly,
     Propagation: mount.type === 'bind' ? mount.propagation : '',

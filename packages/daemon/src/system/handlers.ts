@@ -29,7 +29,7 @@ export interface SystemPorts {
 const stamp = (ms: number): string => formatNanos(BigInt(ms) * 1_000_000n)
 
 function volumeView(volume: Volume): object {
-  return { CreatedAt: stamp(volume.createdAt).replace(/\.\d+/, ''), Driver: 'local', Labels: Object.keys(volume.labels).length === 0 ? null : volume.labels, Mountpoint: volume.mountPoint, Name: volume.name, Options: Object.keys(volume.options).length === 0 ? null : volume.options, Scope: 'local' }
+  return { CreatedAt: stamp(volume.createdAt).replace(/\.\d+/, ''), Driver: volume.driver, Labels: Object.keys(volume.labels).length === 0 ? null : volume.labels, Mountpoint: volume.mountPoint, Name: volume.name, Options: Object.keys(volume.options).length === 0 ? null : volume.options, Scope: 'local' }
 }
 
 function volumeUsers(ports: SystemPorts, name: string): readonly string[] {
@@ -42,18 +42,24 @@ function volumeHandlers(ports: SystemPorts): Pick<Handlers<SystemJobs>, 'volume.
     if (volume === undefined) throw new EngineError('not-found', `get ${name}: no such volume`)
     return volume
   }
-  const remove = (name: string): void => {
-    ports.volumes.remove(name)
-    ports.events.emit('volume', 'destroy', name, { driver: 'local' })
+  const remove = async (volume: Volume): Promise<void> => {
+    if (volume.driver === 'local') ports.volumes.remove(volume.name)
+    else await ports.volumes.removeForeign(volume)
+    ports.events.emit('volume', 'destroy', volume.name, { driver: volume.driver })
   }
   return {
     'volume.list': async ({ input: { filters } }) =>
       ports.volumes
         .list()
-        .filter((volume) => filters.matches('driver', 'local') && filters.labels('label', volume.labels) && (filters.none('name') || filters.some('name', (name) => volume.name.includes(name))) && (filters.flag('dangling') === undefined || filters.flag('dangling') === (volumeUsers(ports, volume.name).length === 0)))
+        .filter((volume) => filters.matches('driver', volume.driver) && filters.labels('label', volume.labels) && (filters.none('name') || filters.some('name', (name) => volume.name.includes(name))) && (filters.flag('dangling') === undefined || filters.flag('dangling') === (volumeUsers(ports, volume.name).length === 0)))
         .map(volumeView),
     'volume.create': async ({ input }) => {
-      if (input.driver !== '' && input.driver !== 'local') throw new EngineError('not-found', `create ${input.name}: error looking up volume plugin ${input.driver}: plugin "${input.driver}" not found`)
+      if (input.driver !== '' && input.driver !== 'local') {
+        const before = ports.volumes.get(input.name)
+        const made = await ports.volumes.createForeign(input)
+        if (before === undefined) ports.events.emit('volume', 'create', made.name, { driver: made.driver })
+        return volumeView(made)
+      }
       const known = input.name === '' ? undefined : ports.volumes.get(input.name)
       const volume = ports.volumes.create(input)
       const { bytes } = localOptions(input.options)
@@ -91,7 +97,7 @@ function volumeHandlers(ports: SystemPorts): Pick<Handlers<SystemJobs>, 'volume.
       const volume = find(input.name)
       const users = volumeUsers(ports, volume.name)
       if (users.length > 0) throw new EngineError('conflict', `remove ${volume.name}: volume is in use - [${users.join(', ')}]`)
-      remove(volume.name)
+      await remove(volume)
       return undefined
     },
     'volume.prune': async ({ input }) => {
@@ -100,7 +106,7 @@ function volumeHandlers(ports: SystemPorts): Pick<Handlers<SystemJobs>, 'volume.
       let bytes = 0
       for (const volume of removed) {
         bytes += await ports.bytesIn(volume.mountPoint)
-        remove(volume.name)
+        await remove(volume)
       }
       return { removed: removed.map((volume) => volume.name), bytes }
     },
