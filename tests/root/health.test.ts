@@ -104,8 +104,8 @@ volumes:
       return ran.out
     }
     await run('up', '-d', '--wait')
-    assert.equal((await run('exec', '-T', 'web', 'wget', '-qO-', 'http://store')).trim(), 'stored')
-    assert.notEqual((await run('exec', '-T', 'proxy', 'wget', '-qO-', 'http://web')).trim(), '')
+    await until('the store serves', async () => (await exec('sh', ['-c', 'cd "$0" && exec "$@"', `${daemon.home}/project`, compose, 'exec', '-T', 'web', 'wget', '-qO-', 'http://store'], { env: { DOCKER_HOST: daemon.host } })).out.trim() === 'stored')
+    await until('web serves', async () => (await exec('sh', ['-c', 'cd "$0" && exec "$@"', `${daemon.home}/project`, compose, 'exec', '-T', 'proxy', 'wget', '-qO-', 'http://web'], { env: { DOCKER_HOST: daemon.host } })).code === 0)
     assert.doesNotMatch((await exec('sh', ['-c', 'cd "$0" && exec "$@"', `${daemon.home}/project`, compose, 'exec', '-T', 'proxy', 'nslookup', 'db'], { env: { DOCKER_HOST: daemon.host } })).out, /Name:\s+db/)
     await run('up', '-d', '--scale', 'web=3')
     assert.equal((await run('exec', '-T', 'proxy', 'nslookup', 'web')).match(/^Address: \d+\.\d+\.\d+\.\d+$/gm)?.length, 3)

@@ -50,6 +50,10 @@ describe('who reaches whom', { skip: skip || (hasIp ? false : 'needs ip (Debian 
     await ok('run', '-d', '--name', 'in', '-h', 'in', '--network', 'shut', 'busybox', ...SERVE)
     await ok('run', '-d', '--name', 'in2', '-h', 'in2', '--network', 'shut', 'busybox', ...SERVE)
     for (const name of ['s1', 's2']) await ok('run', '-d', '--name', name, '-h', name, '--network', 'strict', '-p', name === 's1' ? '8082:80' : '8083:80', 'busybox', ...SERVE)
+    for (const [name, network] of [['web', 'one'], ['peer', 'one'], ['far', 'two'], ['in', 'shut'], ['in2', 'shut'], ['s1', 'strict'], ['s2', 'strict']] as const) {
+      const address = await addressOf(name, 'IPAddress', network)
+      await until(`${name} serves`, async () => (await fetch('host', `http://${address}`)) === name, 30_000)
+    }
     await exec('nsenter', ['--net', '-t', String(lan.pid), BUSYBOX, 'sh', '-c', 'mkdir -p /tmp/gtest-lan && echo lan >/tmp/gtest-lan/index.html && /bin/busybox httpd -p 80 -h /tmp/gtest-lan'])
     await daemon.inside(BUSYBOX, 'sh', '-c', 'mkdir -p /tmp/gtest-host && echo host >/tmp/gtest-host/index.html && /bin/busybox httpd -p 127.0.0.1:9090 -h /tmp/gtest-host')
   })
@@ -181,7 +185,7 @@ describe('networks of users', { skip }, () => {
     assert.match(await lookUp('fixed', 'guest'), /10\.200/)
     assert.match((await gantry('network', 'connect', 'right', 'mover')).err, /endpoint with name mover already exists in network right/)
     const served = async (): Promise<string> => daemon.inside(BUSYBOX, 'timeout', '2', 'wget', '-q', '-O-', 'http://127.0.0.1:8085').then((text) => text.trim(), () => '')
-    assert.notEqual(await served(), '')
+    await until('it serves', async () => (await served()) !== '')
     await ok('network', 'disconnect', 'left', 'mover')
     assert.notEqual(await served(), '', 'published over the network that is left')
     assert.match(await ok('exec', 'mover', 'ip', 'route'), /default via 10\.200\.\d+\.1 dev eth1/)
@@ -208,6 +212,7 @@ describe('networks of users', { skip }, () => {
       const own = ownClient(() => strict)
       await own.ok('run', '-d', '--name', 'db', '-e', 'SECRET=x', '--expose', '80', '--expose', '5432', 'busybox', ...SERVE)
       const address = await own.ok('inspect', '-f', '{{.NetworkSettings.IPAddress}}', 'db')
+      await until('it serves', () => strict.inside(BUSYBOX, 'timeout', '2', 'wget', '-q', '-O-', `http://${address}`).then(() => true, () => false))
       const seen = await own.ok('run', '--rm', '--name', 'app', '--link', 'db:store', 'busybox', 'sh', '-c', 'env; cat /etc/hosts; timeout 2 wget -q -O- http://store')
       for (const line of [`STORE_PORT=tcp://${address}:80`, `STORE_PORT_5432_TCP_ADDR=${address}`, 'STORE_NAME=/app/store', 'STORE_ENV_SECRET=x']) assert.ok(seen.split('\n').includes(line), line)
       assert.match(seen, new RegExp(`^${address}\\tstore \\w+ db$`, 'm'))

@@ -4,7 +4,7 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import { after, before, describe, it } from 'node:test'
 import { NOTHING, settledCensus } from '../census.ts'
-import { exec, ownClient, type TestDaemon, testDaemon } from '../harness.ts'
+import { exec, ownClient, type TestDaemon, testDaemon, until } from '../harness.ts'
 
 const skip = process.getuid?.() === 0 ? false : 'needs root'
 
@@ -101,7 +101,8 @@ describe('volumes', { skip }, () => {
   it('update --publish-add and --publish-rm change what a running container publishes, and what it will', async () => {
     await ok('run', '-d', '--name', 'web', '-p', '8070:80', 'busybox', 'sh', '-c', 'mkdir /w; echo hello >/w/index.html; httpd -f -p 80 -h /w')
     const get = (port: number): Promise<string> => daemon.inside('/bin/busybox', 'timeout', '2', 'wget', '-q', '-O-', `http://127.0.0.1:${port}`).then((text) => text.trim(), () => '')
-    assert.deepEqual([await get(8070), await get(8071)], ['hello', ''])
+    await until('it serves', async () => (await get(8070)) === 'hello')
+    assert.equal(await get(8071), '')
     await ok('update', '--publish-add', '8071:80', 'web')
     assert.deepEqual([await get(8070), await get(8071)], ['hello', 'hello'])
     await ok('update', '--publish-rm', '80', '--publish-add', '8072:80', 'web')
