@@ -204,7 +204,7 @@ describe('networks of users', { skip }, () => {
     assert.equal((await gantry('run', '--rm', '--network', 'mac', 'busybox', 'ping', '-c1', '-W2', 'm1')).code, 0)
     await ok('rm', '-f', 'm1')
     await ok('network', 'rm', 'mac')
-    assert.doesNotMatch(await daemon.inside('ip', '-o', 'link'), /dm-/)
+    assert.doesNotMatch(await daemon.inside(BUSYBOX, 'ip', '-o', 'link'), /dm-/)
   })
   it('links of the default bridge: environment, hosts, and openings where containers may not talk', async () => {
     const strict = await testDaemon(['--icc=false'])
