@@ -81,7 +81,8 @@ export function ownClient(daemon: () => Pick<TestDaemon, 'host'>): { gantry(...a
   return { gantry, ok }
 }
 
-async function newNamespace(): Promise<ChildProcess> {
+/** A process that holds a network namespace of its own; the caller ends it. */
+export async function newNamespace(): Promise<ChildProcess> {
   const holder = spawn('unshare', ['--net', '/bin/busybox', 'sh', '-c', 'ip link set lo up && echo up && exec sleep 100000'], { stdio: ['ignore', 'pipe', 'inherit'] })
   await new Promise<void>((resolve, reject) => {
     holder.stdout?.once('data', () => resolve())

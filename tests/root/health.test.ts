@@ -98,15 +98,16 @@ networks:
 volumes:
   kept: {}
 `)
+    const composed = (...words: readonly string[]): ReturnType<typeof exec> => exec('sh', ['-c', 'cd "$0" && exec "$@"', `${daemon.home}/project`, compose, ...words], { env: { DOCKER_HOST: daemon.host } })
     const run = async (...words: readonly string[]): Promise<string> => {
-      const ran = await exec('sh', ['-c', 'cd "$0" && exec "$@"', `${daemon.home}/project`, compose, ...words], { env: { DOCKER_HOST: daemon.host } })
+      const ran = await composed(...words)
       assert.equal(ran.code, 0, `${words.join(' ')}: ${ran.err}`)
       return ran.out
     }
     await run('up', '-d', '--wait')
-    await until('the store serves', async () => (await exec('sh', ['-c', 'cd "$0" && exec "$@"', `${daemon.home}/project`, compose, 'exec', '-T', 'web', 'wget', '-qO-', 'http://store'], { env: { DOCKER_HOST: daemon.host } })).out.trim() === 'stored')
-    await until('web serves', async () => (await exec('sh', ['-c', 'cd "$0" && exec "$@"', `${daemon.home}/project`, compose, 'exec', '-T', 'proxy', 'wget', '-qO-', 'http://web'], { env: { DOCKER_HOST: daemon.host } })).code === 0)
-    assert.doesNotMatch((await exec('sh', ['-c', 'cd "$0" && exec "$@"', `${daemon.home}/project`, compose, 'exec', '-T', 'proxy', 'nslookup', 'db'], { env: { DOCKER_HOST: daemon.host } })).out, /Name:\s+db/)
+    await until('the store serves', async () => (await composed('exec', '-T', 'web', 'wget', '-qO-', 'http://store')).out.trim() === 'stored')
+    await until('web serves', async () => (await composed('exec', '-T', 'proxy', 'wget', '-qO-', 'http://web')).code === 0)
+    assert.doesNotMatch((await composed('exec', '-T', 'proxy', 'nslookup', 'db')).out, /Name:\s+db/)
     await run('up', '-d', '--scale', 'web=3')
     assert.equal((await run('exec', '-T', 'proxy', 'nslookup', 'web')).match(/^Address: \d+\.\d+\.\d+\.\d+$/gm)?.length, 3)
     await run('restart', 'web')

@@ -1,10 +1,10 @@
 /** Networks of users: who reaches whom, names, and what changes while containers run. */
 import assert from 'node:assert/strict'
-import { type ChildProcess, spawn } from 'node:child_process'
+import type { ChildProcess } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { after, before, describe, it } from 'node:test'
 import { NOTHING, settledCensus } from '../census.ts'
-import { dockerClient, exec, ownClient, type TestDaemon, testDaemon, until } from '../harness.ts'
+import { dockerClient, exec, newNamespace, ownClient, type TestDaemon, testDaemon, until } from '../harness.ts'
 
 const skip = process.getuid?.() === 0 ? false : 'needs root'
 const BUSYBOX = '/bin/busybox'
@@ -12,8 +12,7 @@ const SERVE = ['sh', '-c', 'mkdir /w; echo $HOSTNAME >/w/index.html; httpd -p 80
 
 /** A neighbour on the LAN of the daemon's host: 192.0.2.2 and 2001:db8:1::2, the host is .1. */
 async function neighbour(daemon: TestDaemon): Promise<ChildProcess> {
-  const holder = spawn('unshare', ['--net', BUSYBOX, 'sh', '-c', 'ip link set lo up && echo up && exec sleep 100000'], { stdio: ['ignore', 'pipe', 'inherit'] })
-  await new Promise<void>((resolve) => holder.stdout?.once('data', () => resolve()))
+  const holder = await newNamespace()
   const there = (...words: readonly string[]): Promise<unknown> => exec('nsenter', ['--net', '-t', String(holder.pid), 'ip', ...words])
   await daemon.inside('ip', 'link', 'add', 'lan0', 'type', 'veth', 'peer', 'name', 'lan1', 'netns', String(holder.pid))
   for (const words of [['addr', 'add', '192.0.2.1/24', 'dev', 'lan0'], ['addr', 'add', '2001:db8:1::1/64', 'dev', 'lan0', 'nodad'], ['link', 'set', 'lan0', 'up']]) await daemon.inside('ip', ...words)
@@ -129,7 +128,7 @@ describe('networks of users', { skip }, () => {
     await daemon.dispose()
     assert.deepEqual(left, NOTHING)
   })
-  const lookUp = (name: string, what: string): Promise<string> => gantry('exec', name, 'nslookup', what).then((ran) => [...ran.out.matchAll(/^(?:Address: |Name:\s|.*name = )(.*)$/gm)].map((match) => match[1] ?? '').slice(0).join(' '))
+  const lookUp = (name: string, what: string): Promise<string> => gantry('exec', name, 'nslookup', what).then((ran) => [...ran.out.matchAll(/^(?:Address: |Name:\s|.*name = )(.*)$/gm)].map((match) => match[1] ?? '').join(' '))
 
   it('create, inspect, list by filters, remove; names and subnets are taken once', async () => {
     await ok('network', 'create', '--subnet', '10.9.0.0/16', '--ip-range', '10.9.5.0/24', '--gateway', '10.9.0.254', '--aux-address', 'router=10.9.5.0', '--label', 'a=b', 'made')

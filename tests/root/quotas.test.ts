@@ -1,6 +1,6 @@
 /** Limits of size (`--storage-opt size=…`) on a file system that keeps quotas, and the error on one that does not. */
 import assert from 'node:assert/strict'
-import { mkdirSync, truncateSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, truncateSync, writeFileSync } from 'node:fs'
 import { after, before, describe, it } from 'node:test'
 import { NOTHING, settledCensus } from '../census.ts'
 import { exec, ownClient, type TestDaemon, testDaemon } from '../harness.ts'
@@ -25,7 +25,7 @@ async function mounted(kind: 'ext4' | 'btrfs', home: string): Promise<string> {
 async function missing(kind: 'ext4' | 'btrfs'): Promise<string | false> {
   if (!root) return 'needs root'
   if ((await exec('sh', ['-c', `command -v mkfs.${kind}`])).code !== 0) return `needs mkfs.${kind}`
-  const home = (await exec('mktemp', ['-d', '/tmp/gtest-XXXXXX'])).out.trim()
+  const home = mkdtempSync('/tmp/gtest-')
   const why = await mounted(kind, home)
   await exec('umount', [`${home}/data`])
   await exec('rm', ['-rf', home])

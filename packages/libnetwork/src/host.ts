@@ -8,36 +8,18 @@ const log = logger('libnetwork.host')
 const ENODEV = 19
 const ENOENT = 2
 
-function netlinkSocket(p: ProgramBuilder): Register {
+function netlinkSocket(p: ProgramBuilder, protocol: number = SOCKET.ROUTE): Register {
   const fd = p.register()
-  p.call('netlink socket', 'socket', [SOCKET.NETLINK, SOCKET.RAW | SOCKET.CLOEXEC, SOCKET.ROUTE], { to: fd })
+  p.call('netlink socket', 'socket', [SOCKET.NETLINK, SOCKET.RAW | SOCKET.CLOEXEC, protocol], { to: fd })
   return fd
 }
 
-/** Sends requests in the host's namespace, or asks for a dump. */
-export async function rtnetlink(launcher: Launcher, what: string, messages: readonly Buffer[], dump = false): Promise<Buffer> {
-  const bytes = Buffer.concat(messages)
-  const result = await launcher.inline(
-    syscallProgram((p) => {
-      const failed = p.label()
-      const fd = netlinkSocket(p)
-      p.op('on failure', 'onFail', [failed])
-      if (dump) p.op(what, 'netlinkDump', [fd, p.bytes(bytes), bytes.length])
-      else p.op(what, 'netlink', [fd, p.bytes(bytes), bytes.length, messages.length])
-      p.place(failed)
-      p.call('close it', 'close', [fd], { ignore: true })
-    }),
-  )
-  return result.output
-}
-
-/** Sends one request to netfilter, or asks for a dump. */
-export async function netfilter(launcher: Launcher, what: string, bytes: Buffer, acks: number | 'dump'): Promise<Buffer> {
+/** Sends requests to a family of netlink in the host's namespace, or asks for a dump. */
+async function netlink(launcher: Launcher, protocol: number, what: string, bytes: Buffer, acks: number | 'dump'): Promise<Buffer> {
   const { output } = await launcher.inline(
     syscallProgram((p) => {
       const failed = p.label()
-      const fd = p.register()
-      p.call('netfilter socket', 'socket', [SOCKET.NETLINK, SOCKET.RAW | SOCKET.CLOEXEC, SOCKET.NETFILTER], { to: fd })
+      const fd = netlinkSocket(p, protocol)
       p.op('on failure', 'onFail', [failed])
       if (acks === 'dump') p.op(what, 'netlinkDump', [fd, p.bytes(bytes), bytes.length])
       else p.op(what, 'netlink', [fd, p.bytes(bytes), bytes.length, acks])
@@ -46,6 +28,16 @@ export async function netfilter(launcher: Launcher, what: string, bytes: Buffer,
     }),
   )
   return output
+}
+
+/** Sends requests about links, addresses and routes in the host's namespace, or asks for a dump. */
+export function rtnetlink(launcher: Launcher, what: string, messages: readonly Buffer[], dump = false): Promise<Buffer> {
+  return netlink(launcher, SOCKET.ROUTE, what, Buffer.concat(messages), dump ? 'dump' : messages.length)
+}
+
+/** Sends requests to netfilter, or asks for a dump. */
+export function netfilter(launcher: Launcher, what: string, bytes: Buffer, acks: number | 'dump'): Promise<Buffer> {
+  return netlink(launcher, SOCKET.NETFILTER, what, bytes, acks)
 }
 
 /** The link of this name. */

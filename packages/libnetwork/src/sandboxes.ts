@@ -129,8 +129,7 @@ export function createSandboxes(ports: SandboxPorts): Sandboxes {
     if (routes.length > 0) await requestInside(launcher, pid, 'default routes', routes)
   }
   const connect: Sandboxes['connect'] = async (containerId, request, network, pid) => {
-    const one = lives.get(containerId)
-    if (one === undefined) throw new EngineError('conflict', `container ${containerId} is not connected to any network`)
+    const one = live(containerId)
     if (one.endpoints.some((endpoint) => endpoint.networkId === network.info.id)) throw new EngineError('forbidden', `endpoint with name ${one.request.containerName} already exists in network ${network.info.name}`)
     const before = one.endpoints
     const endpoint = takeEndpoint(network, one.request, request, before, members(network.info.id).length)
@@ -162,7 +161,7 @@ export function createSandboxes(ports: SandboxPorts): Sandboxes {
     save(one)
   }
   const restore = async (containerId: string, pid: number): Promise<Sandbox | undefined> => {
-    const stored = store.sandboxes().find((each) => each.request.containerId === containerId)
+    const stored = store.sandbox(containerId)
     if (stored === undefined) return undefined
     const one: Live = { ...freshLive(stored.request), endpoints: [...stored.endpoints], resolverPort: stored.resolverPort }
     for (const endpoint of one.endpoints) {

@@ -22,6 +22,7 @@ export interface NetworkStore {
   /** Id and age of a network that the daemon makes itself. */
   builtin(name: string, driver: DriverName): { readonly id: string; readonly createdAt: number }
   sandboxes(): readonly StoredSandbox[]
+  sandbox(containerId: string): StoredSandbox | undefined
   saveSandbox(sandbox: StoredSandbox): void
   removeSandbox(containerId: string): void
 }
@@ -55,6 +56,8 @@ export function storedAddress(hostIp: string): Address | undefined {
   return hostIp === '' ? undefined : parseAddress(hostIp, 'HostIp')
 }
 
+const readSandbox = (row: Readonly<Record<string, unknown>>): StoredSandbox => JSON.parse(String(row['document'])) as StoredSandbox
+
 /** Opens the store. */
 export function openNetworkStore(db: Database): NetworkStore {
   db.migrate('libnetwork', [
@@ -80,7 +83,11 @@ export function openNetworkStore(db: Database): NetworkStore {
       db.run("INSERT INTO network VALUES (?, ?, ?, ?, '')", made.id, name, driver, made.createdAt)
       return made
     },
-    sandboxes: () => db.all('SELECT document FROM sandbox').map((row) => JSON.parse(String(row['document'])) as StoredSandbox),
+    sandboxes: () => db.all('SELECT document FROM sandbox').map(readSandbox),
+    sandbox(containerId) {
+      const row = db.get('SELECT document FROM sandbox WHERE container_id = ?', containerId)
+      return row === undefined ? undefined : readSandbox(row)
+    },
     saveSandbox: (sandbox) => void db.run('INSERT OR REPLACE INTO sandbox VALUES (?, ?)', sandbox.request.containerId, JSON.stringify(sandbox)),
     removeSandbox: (containerId) => void db.run('DELETE FROM sandbox WHERE container_id = ?', containerId),
   }

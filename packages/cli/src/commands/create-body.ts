@@ -134,11 +134,11 @@ export function resourcesBody(parsed: Parsed): Readonly<Record<string, unknown>>
   }
 }
 
-function hostConfig(parsed: Parsed): unknown {
+function hostConfig(parsed: Parsed, networkMode: string): unknown {
   return {
     ...resourcesBody(parsed),
     Binds: parsed.list('volume').filter((spec) => spec.includes(':')).map(bind),
-    NetworkMode: networking(parsed).mode,
+    NetworkMode: networkMode,
     PortBindings: parsePublish(parsed.list('publish')),
     PublishAllPorts: parsed.bool('publish-all'),
     AutoRemove: parsed.bool('rm'),
@@ -209,7 +209,7 @@ export function createBody(parsed: Parsed, attach: boolean): Readonly<Record<str
     ...(parsed.has('stop-signal') && { StopSignal: parsed.text('stop-signal') }),
     ...(parsed.has('stop-timeout') && { StopTimeout: parsed.number('stop-timeout') }),
     ...healthcheck(parsed),
-    HostConfig: hostConfig(parsed),
+    HostConfig: hostConfig(parsed, network.mode),
     ...(network.config !== undefined && { NetworkingConfig: network.config }),
     ...(network.mac !== '' && { MacAddress: network.mac }),
   }

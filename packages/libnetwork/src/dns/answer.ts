@@ -1,4 +1,4 @@
-import packet, { type Answer, type Packet, type Question } from 'dns-packet'
+import packet, { type Answer, type Question } from 'dns-packet'
 import { formatAddress, parseAddress } from '../address.ts'
 
 /** Seconds that an answer of ours may be kept. */
@@ -24,7 +24,7 @@ export interface Names {
 }
 
 /** What becomes of a query. */
-export type Verdict = { readonly kind: 'answer'; readonly bytes: Buffer } | { readonly kind: 'forward' } | { readonly kind: 'drop' }
+export type Verdict = { readonly kind: 'answer'; readonly bytes: Buffer } | { readonly kind: 'forward' }
 
 interface Query {
   readonly id: number
@@ -32,7 +32,6 @@ interface Query {
   readonly question: Question
   /** Bytes that the asker takes over UDP. */
   readonly room: number
-  readonly packet: Packet
 }
 
 /** Reads a query; undefined where it is none. */
@@ -48,16 +47,16 @@ export function readQuery(bytes: Buffer): Query | undefined {
   const [question] = decoded.questions ?? []
   if (question === undefined || decoded.questions?.length !== 1 || (bytes.readUInt16BE(2) & OPCODE) !== 0) return undefined
   const opt = (decoded.additionals ?? []).find((one) => one.type === 'OPT') as { readonly udpPayloadSize?: number } | undefined
-  return { id: decoded.id ?? 0, flags: decoded.flags ?? 0, question, room: Math.min(UDP_LIMIT, Math.max(PLAIN_LIMIT, opt?.udpPayloadSize ?? PLAIN_LIMIT)), packet: decoded }
+  return { id: decoded.id ?? 0, flags: decoded.flags ?? 0, question, room: Math.min(UDP_LIMIT, Math.max(PLAIN_LIMIT, opt?.udpPayloadSize ?? PLAIN_LIMIT)) }
 }
 
 function respond(query: Query, answers: readonly Answer[], code = 0): Buffer {
   return packet.encode({ type: 'response', id: query.id, flags: AUTHORITATIVE | RECURSION_AVAILABLE | (query.flags & RECURSION_DESIRED) | code, questions: [query.question], answers: [...answers] })
 }
 
-/** An answer without content: the name is known, but not of this kind; or an error. */
-export function emptyAnswer(query: Query, what: 'none' | 'servfail' | 'refused' = 'none'): Buffer {
-  return respond(query, [], what === 'servfail' ? SERVFAIL : what === 'refused' ? REFUSED : 0)
+/** An answer that says why there is none. */
+export function failure(query: Query, what: 'servfail' | 'refused'): Buffer {
+  return respond(query, [], what === 'servfail' ? SERVFAIL : REFUSED)
 }
 
 /** `4.3.2.1.in-addr.arpa`, or 32 nibbles below `ip6.arpa`. */

@@ -1,7 +1,7 @@
 import { createSocket } from 'node:dgram'
 import { connect, type Socket } from 'node:net'
 import { logger } from '@gantry/std'
-import { answerFrom, emptyAnswer, forDatagram, type Names, type Query, readQuery } from './answer.ts'
+import { answerFrom, failure, forDatagram, type Names, type Query, readQuery } from './answer.ts'
 import type { ResolverSockets } from './sockets.ts'
 
 const log = logger('libnetwork.dns')
@@ -96,8 +96,8 @@ export function openResolver({ udp, tcp }: ResolverSockets, options: ResolverOpt
   let own = 0
   const forward = async (query: Query, bytes: Buffer, overTcp: boolean): Promise<Buffer> => {
     const servers = options.upstreams().slice(0, UPSTREAMS)
-    if (servers.length === 0) return emptyAnswer(query, 'servfail')
-    if (own >= IN_FLIGHT || flying >= ALL_IN_FLIGHT) return emptyAnswer(query, 'refused')
+    if (servers.length === 0) return failure(query, 'servfail')
+    if (own >= IN_FLIGHT || flying >= ALL_IN_FLIGHT) return failure(query, 'refused')
     own++
     flying++
     try {
@@ -105,7 +105,7 @@ export function openResolver({ udp, tcp }: ResolverSockets, options: ResolverOpt
         const answer = await (overTcp ? askOverTcp : askOverUdp)(server, bytes)
         if (answer !== undefined) return answer
       }
-      return emptyAnswer(query, 'servfail')
+      return failure(query, 'servfail')
     } finally {
       own--
       flying--
@@ -115,7 +115,6 @@ export function openResolver({ udp, tcp }: ResolverSockets, options: ResolverOpt
     const query = readQuery(bytes)
     if (query === undefined) return undefined
     const verdict = answerFrom(options.names, query)
-    if (verdict.kind === 'drop') return undefined
     return { query, answer: verdict.kind === 'answer' ? verdict.bytes : await forward(query, bytes, overTcp) }
   }
   udp.on('message', (bytes, from) => {

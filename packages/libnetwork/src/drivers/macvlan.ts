@@ -31,15 +31,14 @@ export async function openMacvlanNetwork(ports: DriverPorts, info: NetworkInfo, 
   }
   parent ??= await findLink(launcher, parentName)
   if (parent === undefined) throw new EngineError('invalid', `invalid parent: there is no interface ${parentName}`)
-  const { index, alias } = { ...parent, alias: (await findLink(launcher, parentName))?.alias ?? '' }
+  const { index, alias } = parent
   const mtu = Number(option(info, 'com.docker.network.driver.mtu', '0'))
   return {
     info,
     pools: new Map([...pools].map(([family, pool]) => [family, own ? { ...pool, gateway: undefined } : pool])),
     firewalled: undefined,
     attach(plan) {
-      const { index: linkIndex } = ports.nextLink()
-      const created = link.createMacvlan({ name: plan.interfaceName, index: plan.index === 0 ? linkIndex : plan.index, parent: index, mode, mtu, mac: plan.mac })
+      const created = link.createMacvlan({ name: plan.interfaceName, index: plan.index, parent: index, mode, mtu, mac: plan.mac })
       return { host: [{ what: `macvlan on ${parentName}`, bytes: created.bytes, acks: 1, pidAt: [created.pidAt] }], inside: [insideMessages(plan)], sysctls: insideSettings(plan) }
     },
     async remove() {

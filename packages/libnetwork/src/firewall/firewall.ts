@@ -9,7 +9,6 @@ const RECEIVE_BUFFER = 4 << 20
 
 /** One table, static rules, keyed sets; a published port is one element. */
 export interface Firewall {
-  readonly table: string
   /** Brings the table to the wanted state in one batch. */
   rebuild(state: TableChange): Promise<void>
   add(change: TableChange): Promise<void>
@@ -44,7 +43,6 @@ export function createFirewall(launcher: Launcher, table: string): Firewall {
     )
   }
   return {
-    table,
     async rebuild(state) {
       await open()
       try {

@@ -1,5 +1,5 @@
 import { nftables as nft } from '@gantry/linux'
-import { type Address, addressBytes, formatAddress, lastAddress, type Subnet } from '../address.ts'
+import { type Address, addressBytes, lastAddress, type Subnet } from '../address.ts'
 import type { Protocol } from '../port-allocator.ts'
 
 /** A published port: what the host listens on, and where it leads. */
@@ -44,7 +44,7 @@ export interface FirewalledNetwork {
   readonly trusted: readonly string[]
 }
 
-export const PROTOCOLS: Readonly<Record<Protocol, number>> = { tcp: 6, udp: 17, sctp: 132 }
+const PROTOCOLS: Readonly<Record<Protocol, number>> = { tcp: 6, udp: 17, sctp: 132 }
 const { TYPE } = nft
 const IFNAME = { type: TYPE.ifname, bytes: 16 }
 const IPV4 = { type: TYPE.ipv4, bytes: 4 }
@@ -239,9 +239,4 @@ export function buildTable(table: string, flags: number, state: TableChange): re
     ...staticRules(table),
     ...addMessages(table, state),
   ]
-}
-
-/** Words for people. */
-export function describePort(port: PublishedPort): string {
-  return `${port.hostAddress === undefined ? '*' : formatAddress(port.hostAddress)}:${port.hostPort}/${port.protocol} -> ${formatAddress(port.address)}:${port.port}`
 }

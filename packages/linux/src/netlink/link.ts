@@ -1,7 +1,7 @@
 import { attribute, message, nested, NLM, type NetlinkAnswer, parseAttributes, text, u8, u16, u32 } from './message.ts'
 
 /** rtnetlink messages (`linux/rtnetlink.h`, `linux/if_link.h`). */
-const RTM = { NEWLINK: 16, DELLINK: 17, GETLINK: 18, NEWADDR: 20, DELADDR: 21, GETADDR: 22, NEWROUTE: 24, DELROUTE: 25, GETROUTE: 26 } as const
+const RTM = { NEWLINK: 16, DELLINK: 17, GETLINK: 18, NEWADDR: 20, GETADDR: 22, NEWROUTE: 24, GETROUTE: 26 } as const
 const IFLA = { ADDRESS: 1, IFNAME: 3, MTU: 4, LINK: 5, MASTER: 10, LINKINFO: 18, NET_NS_PID: 19, IFALIAS: 20, EXT_MASK: 29, NUM_TX_QUEUES: 31, NUM_RX_QUEUES: 32 } as const
 const INFO = { KIND: 1, DATA: 2, SLAVE_KIND: 4, SLAVE_DATA: 5 } as const
 const UP = 1
@@ -167,24 +167,14 @@ function broadcast(address: Uint8Array, prefix: number): Buffer {
   return result
 }
 
-function defaultRoute(type: number, flags: number, index: number, gateway: Uint8Array | undefined, v6: boolean): Buffer {
-  const head = Buffer.alloc(12)
-  head[0] = v6 ? FAMILY.inet6 : FAMILY.inet
-  head[4] = 254
-  head[5] = ROUTE_PROTOCOL
-  head[6] = gateway === undefined && !v6 ? 253 : 0
-  head[7] = 1
-  return message(type, flags | NLM.ACK, head, [...(gateway === undefined ? [] : [attribute(5, gateway)]), attribute(4, u32(index))])
-}
-
 /** The default route over a gateway; the one that is there is replaced. */
 export function addDefaultRoute(index: number, gateway: Uint8Array): Buffer {
-  return defaultRoute(RTM.NEWROUTE, NLM.CREATE | NLM.REPLACE, index, gateway, gateway.length === 16)
-}
-
-/** Takes the default route of a link away. */
-export function deleteDefaultRoute(index: number, gateway: Uint8Array): Buffer {
-  return defaultRoute(RTM.DELROUTE, 0, index, gateway, gateway.length === 16)
+  const head = Buffer.alloc(12)
+  head[0] = gateway.length === 16 ? FAMILY.inet6 : FAMILY.inet
+  head[4] = 254
+  head[5] = ROUTE_PROTOCOL
+  head[7] = 1
+  return message(RTM.NEWROUTE, NLM.CREATE | NLM.REPLACE | NLM.ACK, head, [attribute(5, gateway), attribute(4, u32(index))])
 }
 
 /** Asks for all routes of a family. */
@@ -200,18 +190,6 @@ export function parseRoute(answer: NetlinkAnswer): { readonly index: number; rea
   const attributes = parseAttributes(answer.body.subarray(12))
   const [address, prefix] = [attributes.get(1), answer.body[1] ?? 0]
   return address === undefined || prefix === 0 || prefix === address.length * 8 ? undefined : { index: attributes.get(4)?.readUInt32LE(0) ?? 0, address, prefix }
-}
-
-/** Takes an address away. */
-export function deleteAddress(index: number, address: Uint8Array, prefix: number): Buffer {
-  const head = Buffer.from([address.length === 16 ? FAMILY.inet6 : FAMILY.inet, prefix, 0, 0, 0, 0, 0, 0])
-  head.writeUInt32LE(index, 4)
-  return message(RTM.DELADDR, NLM.ACK, head, [attribute(2, address), attribute(1, address)])
-}
-
-/** Makes a link's hardware address or MTU what was asked for. */
-export function setLink(index: number, options: { readonly mtu: number }): Buffer {
-  return message(RTM.NEWLINK, NLM.ACK, linkHead(index, 0, 0), [attribute(IFLA.MTU, u32(options.mtu))])
 }
 
 /** Asks for all addresses. */
