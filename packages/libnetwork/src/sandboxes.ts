@@ -89,7 +89,9 @@ export function createSandboxes(ports: SandboxPorts): Sandboxes {
     get bindings() {
       return one.publication.bindings
     },
-    resolver: hasNames(one.endpoints),
+    get resolver() {
+      return hasNames(one.endpoints)
+    },
     release: () => lock.run(one.request.containerId, () => release(one)),
   })
   const join: Sandboxes['join'] = async (request, wanted) => {

@@ -63,6 +63,18 @@ async function disconnect(context: Context, parsed: Parsed): Promise<number> {
   return 0
 }
 
+async function remove(context: Context, parsed: Parsed): Promise<number> {
+  return each(parsed.rest, async (name) => {
+    try {
+      await context.api.send('DELETE', `/networks/${name}`)
+      return name
+    } catch (error) {
+      if (parsed.bool('force') && error instanceof EngineError && error.kind === 'not-found') return undefined
+      throw error
+    }
+  })
+}
+
 async function rename(context: Context, parsed: Parsed): Promise<number> {
   const [network = '', name = ''] = parsed.rest
   ;(await context.api.send('POST', `/networks/${network}/rename`, { query: { name } })).resume()
@@ -102,7 +114,7 @@ export const NETWORK_COMMANDS: readonly Command[] = [
   { names: ['network inspect'], usage: 'network inspect [OPTIONS] NETWORK [NETWORK...]', help: 'Display detailed information on one or more networks', minimum: 1, flags: [FORMAT], run: (context, parsed) => inspectAll(parsed.rest, parsed.text('format'), (name) => context.api.json('GET', `/networks/${name}`), (name) => `Error response from daemon: network ${name} not found`) },
   {
     names: ['network rm', 'network remove'], usage: 'network rm NETWORK [NETWORK...]', help: 'Remove one or more networks', minimum: 1, flags: [bool('force', 'Do not error if the network does not exist', 'f')],
-    run: (context, parsed) => each(parsed.rest, async (name) => (await context.api.send('DELETE', `/networks/${name}`), name)),
+    run: remove,
   },
   {
     names: ['network connect'], usage: 'network connect [OPTIONS] NETWORK CONTAINER', help: 'Connect a container to a network', minimum: 2, run: connect,

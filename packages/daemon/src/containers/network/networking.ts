@@ -35,7 +35,7 @@ export async function joinNetwork(ports: NetworkingPorts, container: Container):
 
 /** What /etc says of a container's network. */
 export function etcInput(ports: NetworkingPorts, container: Container, sandbox: Sandbox, links: readonly Link[], directory: string, owner: readonly [number, number]): Parameters<typeof writeHosts>[0] {
-  return { document: container.document, directory, endpoints: sandbox.endpoints, resolver: sandbox.resolver || sandbox.endpoints.some((one) => one.dnsNames.length > 0), dns: ports.dns, hostGateway: ports.hostGateway, links, owner }
+  return { document: container.document, directory, endpoints: sandbox.endpoints, resolver: sandbox.resolver, dns: ports.dns, hostGateway: ports.hostGateway, links, owner }
 }
 
 /** Joins a network, now or at the next start. */
