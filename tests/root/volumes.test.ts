@@ -43,6 +43,18 @@ describe('volumes', { skip }, () => {
     assert.match((await gantry('run', '--rm', '-v', 'broken:/x', 'busybox', 'true')).err, /failed to mount local volume: mount \/nowhere/)
     assert.equal(await ok('volume', 'inspect', '-f', '{{.Options.device}}', 'bound'), `${daemon.home}/outside`)
     assert.equal(readFileSync(`${daemon.home}/outside/file`, 'utf8'), 'from outside')
+    // A volume that could be mounted does not stay so beside one that could not.
+    assert.notEqual((await gantry('run', '--rm', '-v', 'bound:/b', '-v', 'broken:/x', 'busybox', 'true')).code, 0)
+    assert.equal(mounted('bound'), false)
+    await ok('volume', 'export', '-o', `${daemon.home}/bound.tar`, 'bound')
+    assert.match((await exec('tar', ['tf', `${daemon.home}/bound.tar`])).out, /file/)
+    assert.equal(mounted('bound'), false)
+    // What a killed daemon left mounted is let go of, not deleted, with the volume.
+    const left = await exec('mount', ['--bind', `${daemon.home}/outside`, `${daemon.home}/data/volumes/bound/_data`])
+    assert.equal(left.code, 0, left.err)
+    await ok('volume', 'rm', 'bound')
+    assert.equal(mounted('bound'), false)
+    assert.equal(readFileSync(`${daemon.home}/outside/file`, 'utf8'), 'from outside')
   })
   it('--volumes-from: the same volumes, with modes; the container’s own come first', async () => {
     await ok('run', '-d', '--name', 'source', '-v', '/anonymous', '-v', 'named:/named', 'busybox', 'sh', '-c', 'echo one >/anonymous/f; echo two >/named/f; sleep 1000')

@@ -1,6 +1,7 @@
 import { existsSync, mkdirSync, readFileSync, rmdirSync, rmSync, writeFileSync } from 'node:fs'
 import type { Server } from 'node:http'
 import { availableParallelism } from 'node:os'
+import { basename } from 'node:path'
 import { chooseDriver, decompressed, feedTar, openGraph, treeToTar } from '@gantry/graph'
 import { createController } from '@gantry/libnetwork'
 import { familiarString, parseReference } from '@gantry/registry'
@@ -104,7 +105,10 @@ export async function startDaemon(config: DaemonConfig): Promise<Daemon> {
   const driver = await chooseDriver({ root: config.dataRoot, trees: host.trees, asked: config.storageDriver, scratch: `${config.execRoot}/rootfs` })
   const graph = openGraph({ root: config.dataRoot, db, trees: host.trees, driver, write: writeLayerWith(work), spool: spoolArchiveWith(work) })
   const store = openContainerStore(db, graph.names)
-  const volumes = openVolumes(db, `${config.dataRoot}/volumes`, (path) => graph.discard(path), host.mounts)
+  const volumes = openVolumes(db, `${config.dataRoot}/volumes`, (path) => {
+    graph.releaseLimit(`volume ${basename(path)}`)
+    graph.discard(path)
+  }, host.mounts)
   const networks = await createController({ launcher: host.launcher, db, bridge: config.bridge, ipForward: config.ipForward, firewall: config.firewall, respectHost: config.respectHostFirewall, ipv6ByDefault: existsSync('/proc/net/if_inet6'), pools: config.addressPools, hostBinding: config.hostBinding, resolversAtStart: config.containerd === undefined })
   const external = [...config.runtimes.map((one) => externalDriver(host, one, `${config.execRoot}/runtimes`)), ...(config.lxcStart === undefined ? [] : [lxcDriver(host, config.lxcStart)])]
   const runtimeOf = (id: string): string | undefined => store.get(id)?.document.hostConfig.Runtime
@@ -134,6 +138,19 @@ export async function startDaemon(config: DaemonConfig): Promise<Daemon> {
   const logPath = (container: Container): string => `${containerDirectory(container.id)}/${container.id}-${container.document.hostConfig.LogConfig.Type === 'local' ? 'journal' : 'json'}.log`
   const removePorts: RemovePorts = { store, graph, supervisor, volumes, containerDirectory, emit, kill: (container) => lifecycle.kill(container, 'SIGKILL').catch(ignoreNotRunning) }
   const remove = (container: Container): Promise<void> => removeContainer(removePorts, container, { volumes: container.document.hostConfig.AutoRemove })
+  /** Volumes whose files are read or written as an archive, once each time. */
+  const archiving: string[] = []
+  const volumesInUse = (except?: Container): ReadonlySet<string | undefined> => new Set([...archiving, ...store.list().flatMap((one) => (one === except || (one.task === undefined && !one.state.starting) ? [] : one.document.mounts.map((mount) => mount.name)))])
+  const withVolume = async (name: string, work: () => Promise<void>): Promise<void> => {
+    archiving.push(name)
+    try {
+      await volumes.mount(name)
+      await work()
+    } finally {
+      archiving.splice(archiving.indexOf(name), 1)
+      if (!volumesInUse().has(name)) await volumes.unmount(name)
+    }
+  }
   const start: Omit<StartPorts, 'watch'> = {
     store, graph, networks, supervisor, knownCapabilities, apparmor: apparmor.enabled, cgroupVersion, users: config.users, execRoot: config.execRoot, cdiDirectories: config.cdiDirectories, dns: config.dns, hostGateway: config.hostGateway, emit, discard: (path) => host.discarder.discard(path),
     logPath: (container) => {
@@ -145,7 +162,7 @@ export async function startDaemon(config: DaemonConfig): Promise<Daemon> {
     },
     mountVolume: (name) => volumes.mount(name),
     releaseVolumes: async (container) => {
-      const others = new Set(store.list().flatMap((one) => (one === container || (one.task === undefined && !one.state.starting) ? [] : one.document.mounts.map((mount) => mount.name))))
+      const others = volumesInUse(container)
       for (const mount of container.document.mounts) if (mount.type === 'volume' && !others.has(mount.name)) await volumes.unmount(mount.name)
     },
     fillVolume: (container, mount, image) => fillVolume({ graph, trees: host.trees, volumes, execRoot: config.execRoot }, container, mount, image),
@@ -188,19 +205,20 @@ export async function startDaemon(config: DaemonConfig): Promise<Daemon> {
         containerRows: () => engine.run('container.list', { all: true, limit: 0, size: false, filters: NO_FILTERS }),
       },
       limitVolume: (volume, bytes) => graph.limitDirectory(`volume ${volume.name}`, volume.mountPoint, bytes),
-      readVolume: async (volume, write) => {
-        await volumes.mount(volume.name)
-        await host.trees.read({ kind: 'directory', path: volume.mountPoint }, '/', { data: true, oneFilesystem: true }, async (reader) => {
-          for await (const chunk of treeToTar(reader, { whiteouts: false, rename: (path) => (path === '.' ? undefined : path) })) await write(chunk)
-        })
-      },
-      writeVolume: async (volume, archive) => {
-        await volumes.mount(volume.name)
-        const tar = await decompressed(archive)
-        await host.trees.write({ kind: 'directory', path: volume.mountPoint }, '/', { strict: false }, async (socket) => void (await feedTar(tar, socket, 'apply')))
-      },
+      readVolume: (volume, write) =>
+        withVolume(volume.name, async () => {
+          await host.trees.read({ kind: 'directory', path: volume.mountPoint }, '/', { data: true, oneFilesystem: true }, async (reader) => {
+            for await (const chunk of treeToTar(reader, { whiteouts: false, rename: (path) => (path === '.' ? undefined : path) })) await write(chunk)
+          })
+        }),
+      writeVolume: (volume, archive) =>
+        withVolume(volume.name, async () => {
+          const tar = await decompressed(archive)
+          await host.trees.write({ kind: 'directory', path: volume.mountPoint }, '/', { strict: false }, async (socket) => void (await feedTar(tar, socket, 'apply')))
+        }),
       renameVolume: (from, to) => {
         volumes.rename(from, to)
+        graph.moveLimit(`volume ${from}`, `volume ${to}`)
         for (const container of store.list()) {
           if (!container.document.mounts.some((mount) => mount.type === 'volume' && mount.name === from)) continue
           store.replace(container, { ...container.document, mounts: container.document.mounts.map((mount) => (mount.type === 'volume' && mount.name === from ? { ...mount, name: to, source: volumes.get(to)?.mountPoint ?? mount.source } : mount)) })

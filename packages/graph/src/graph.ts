@@ -36,6 +36,9 @@ export interface Graph extends AsyncDisposable {
   removeContainer(id: string): void
   /** Bounds the bytes of an empty directory beside the graph, where its file system can. */
   limitDirectory(id: string, path: string, bytes: number): Promise<void>
+  /** The limit goes with a directory that has another id now. */
+  moveLimit(from: string, to: string): void
+  releaseLimit(id: string): void
   changes(containerId: string, image: Image | undefined): Promise<readonly Change[]>
   /** The container's changes as a layer's tar stream. */
   readChanges<T>(containerId: string, image: Image | undefined, use: (tar: AsyncIterable<Buffer>) => Promise<T>): Promise<T>
@@ -110,6 +113,8 @@ export function openGraph({ root, db, trees, driver: driverName, write, spool }:
     images,
     createContainer: (id, image, bytes) => driver.createContainer(id, places(image), bytes === undefined ? undefined : { bytes, project: quotas.take(id) }),
     limitDirectory: (id, path, bytes) => trees.limit(path, { kind: 'project', project: quotas.take(id), bytes }),
+    moveLimit: (from, to) => quotas.move(from, to),
+    releaseLimit: (id) => quotas.release(id),
     removeContainer(id) {
       driver.remove(id)
       quotas.release(id)

@@ -6,6 +6,8 @@ export interface Quotas {
   /** The number of an id; the same each time. */
   take(id: string): number
   release(id: string): void
+  /** The number belongs to another id from now on. */
+  move(from: string, to: string): void
   /** Takes back what belongs to none of these containers. */
   sweep(ids: ReadonlySet<string>): void
 }
@@ -30,6 +32,7 @@ export function openQuotas(db: Database, root: string): Quotas {
         return gap
       }),
     release: (id) => void db.run('DELETE FROM project WHERE id = ?', id),
+    move: (from, to) => void db.run('UPDATE project SET id = ? WHERE id = ?', to, from),
     sweep(ids) {
       for (const row of db.all('SELECT id FROM project')) if (/^[0-9a-f]{64}$/.test(String(row['id'])) && !ids.has(String(row['id']))) db.run('DELETE FROM project WHERE id = ?', String(row['id']))
     },

@@ -58,8 +58,8 @@ export async function startContainer(ports: StartPorts, container: Container, re
   checkSources(document.mounts)
   if (document.hostConfig.AutoRemove && state.startedAt !== '') ports.graph.driver.mountAgain(container.id)
   checkPropagation(document.mounts)
-  for (const mount of document.mounts) if (mount.type === 'volume') await ports.mountVolume(mount.name)
   undo.add('let go of its volumes', () => ports.releaseVolumes(container))
+  for (const mount of document.mounts) if (mount.type === 'volume') await ports.mountVolume(mount.name)
   for (const mount of document.mounts) if (mount.type === 'volume' && !mount.noCopy) await ports.fillVolume(container, mount, image)
   watch.lap('daemon', 'volumes')
 

@@ -43,6 +43,8 @@ function volumeHandlers(ports: SystemPorts): Pick<Handlers<SystemJobs>, 'volume.
     return volume
   }
   const remove = async (volume: Volume): Promise<void> => {
+    // What a daemon that was killed left mounted is not this volume's to delete.
+    await ports.volumes.unmount(volume.name)
     if (volume.driver === 'local') ports.volumes.remove(volume.name)
     else await ports.volumes.removeForeign(volume)
     ports.events.emit('volume', 'destroy', volume.name, { driver: volume.driver })
