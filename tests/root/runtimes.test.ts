@@ -41,6 +41,18 @@ for (const name of ['runc', 'crun', 'lxc']) {
       assert.equal((await run('--rm', 'busybox', '/etc')).code, 126)
       assert.equal(await ok('ps', '-aq'), '')
     })
+    it('images and parts of volumes are mounted; binds come to a running container and go', async () => {
+      await ok('run', '--rm', '-v', 'part:/v', 'busybox', 'sh', '-c', 'mkdir /v/sub; echo one >/v/sub/file')
+      const ran = await run('--rm', '--mount', 'type=image,source=busybox,target=/img', '--mount', 'type=volume,source=part,target=/v,volume-subpath=sub', 'busybox', 'sh', '-c', 'ls /img/bin/sh; cat /v/file; touch /img/x 2>&1; ls /img/x 2>/dev/null')
+      assert.match(ran.out, /^\/img\/bin\/sh\none\n.*Read-only file system\n$/, ran.err)
+      await ok('run', '-d', '--name', 'late', '--runtime', name, 'busybox', 'sleep', '1000')
+      await ok('update', '--mount-add', 'part:/new/v', 'late')
+      assert.equal(await ok('exec', 'late', 'cat', '/new/v/sub/file'), 'one')
+      await ok('update', '--mount-rm', '/new/v', 'late')
+      assert.equal(await ok('exec', 'late', 'ls', '-A', '/new/v'), '')
+      await ok('rm', '-f', 'late')
+      await ok('volume', 'rm', 'part')
+    })
     it('a long life: ports, volumes, limits, exec, top, pause, update, cp, logs, signals, stop, restart', async () => {
       await ok('run', '-d', '--name', 'web', '--runtime', name, '-p', '18080:80', '-v', 'data:/data', '--init', '-m', '64m', '--pids-limit', '50', 'busybox', 'sh', '-c', 'trap "echo got usr1" USR1; mkdir /www; echo page > /www/index.html; httpd -p 80 -h /www; while :; do sleep 0.2; done')
       await until('the page is served', async () => (await exec('nsenter', ['-t', String(daemon.holder), '-n', 'wget', '-qO-', 'http://127.0.0.1:18080/'])).out === 'page\n')

@@ -66,6 +66,14 @@ describe('users of their own', { skip }, () => {
     writeFileSync(`${daemon.home}/bind/file`, '')
     assert.equal(await ok('run', '--rm', '-v', `${daemon.home}/bind:/b`, 'busybox', 'stat', '-c', '%u', '/b/file'), '65534')
   })
+  it('an image that is mounted shows the ids that it has; binds and volumes come to a running container', async () => {
+    assert.equal(await ok('run', '--rm', '--mount', 'type=image,source=busybox,target=/img', 'busybox', 'sh', '-c', 'stat -c %u /img/bin/sh; /img/bin/sh -c "echo runs"'), '0\nruns')
+    assert.equal(await ok('run', '--rm', '--mount', 'type=volume,source=kept,target=/data,volume-subpath=file', 'busybox', 'stat', '-c', '%u', '/data'), '33')
+    await ok('update', '--mount-add', 'kept:/late/data', 'box')
+    assert.equal(await ok('exec', 'box', 'stat', '-c', '%u', '/late/data/file', '/late'), '33\n0')
+    await ok('update', '--mount-rm', '/late/data', 'box')
+    assert.equal(await ok('exec', 'box', 'ls', '-A', '/late/data'), '')
+  })
   it('cp in and out: root inside on both ways', async () => {
     writeFileSync(`${daemon.home}/in`, 'in\n')
     await ok('cp', `${daemon.home}/in`, 'box:/in')

@@ -27,7 +27,7 @@ it('parsePublish() reads addresses, ranges and protocols', () => {
 })
 it('startFailureCode() follows the daemon’s words', () => assert.deepEqual(['exec: "x": executable file not found in $PATH', 'permission denied', 'no such image'].map(startFailureCode), [127, 126, 125]))
 it('parseMountFlag() reads --mount, and names what it does not know', () => {
-  assert.deepEqual(parseMountFlag('type=bind,src=/a,dst=/b,ro'), { Type: 'bind', Target: '/b', ReadOnly: true, Source: '/a', BindOptions: { Propagation: undefined, NonRecursive: false, CreateMountpoint: false } })
+  assert.deepEqual(parseMountFlag('type=bind,src=/a,dst=/b,ro'), { Type: 'bind', Target: '/b', ReadOnly: true, Source: '/a', BindOptions: { Propagation: undefined, CreateMountpoint: false } })
   assert.deepEqual(parseMountFlag('type=tmpfs,target=/t,tmpfs-size=1m,tmpfs-mode=700'), { Type: 'tmpfs', Target: '/t', ReadOnly: false, Source: '', TmpfsOptions: { SizeBytes: 1_048_576, Mode: 0o700 } })
   assert.throws(() => parseMountFlag('type=bind,src=/a'), /target is required/)
   assert.throws(() => parseMountFlag('target=/a,colour=red'), /unexpected key 'colour'/)

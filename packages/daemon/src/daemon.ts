@@ -19,8 +19,9 @@ import { removeContainer, type RemovePorts } from './containers/remove.ts'
 import { cgroupsPathOf } from './containers/spec/spec.ts'
 import { etcDirectory } from './containers/spec/etc-files.ts'
 import type { StartPorts } from './containers/start.ts'
+import { volumesOf } from './containers/mounts/prepare.ts'
 import { openContainerStore } from './containers/store.ts'
-import { fillVolume } from './containers/volume-fill.ts'
+import { fillVolume } from './containers/mounts/fill.ts'
 import { createEngine } from './engine/engine.ts'
 import { ensureBundledImage } from './images/bundled.ts'
 import { watchImages } from './images/gc.ts'
@@ -43,6 +44,8 @@ import { systemRoutes } from './server/routes/system.ts'
 import { createEvents } from './system/events.ts'
 import { systemHandlers } from './system/handlers.ts'
 import { infoView, versionView } from './system/info.ts'
+import type { MakePorts } from './volumes/make.ts'
+import { createVolumeUse } from './volumes/use.ts'
 import { openVolumes } from './volumes/volumes.ts'
 
 const log = logger('daemon')
@@ -136,34 +139,22 @@ export async function startDaemon(config: DaemonConfig): Promise<Daemon> {
     push: { graph, work, registries, emit: emitImage, uploads: createTransfers(Math.max(1, config.uploads)), compression: config.pushCompression },
   }
   const logPath = (container: Container): string => `${containerDirectory(container.id)}/${container.id}-${container.document.hostConfig.LogConfig.Type === 'local' ? 'journal' : 'json'}.log`
-  const removePorts: RemovePorts = { store, graph, supervisor, volumes, containerDirectory, emit, kill: (container) => lifecycle.kill(container, 'SIGKILL').catch(ignoreNotRunning) }
-  const remove = (container: Container): Promise<void> => removeContainer(removePorts, container, { volumes: container.document.hostConfig.AutoRemove })
-  /** Volumes whose files are read or written as an archive, once each time. */
-  const archiving: string[] = []
-  const volumesInUse = (except?: Container): ReadonlySet<string | undefined> => new Set([...archiving, ...store.list().flatMap((one) => (one === except || (one.task === undefined && !one.state.starting) ? [] : one.document.mounts.map((mount) => mount.name)))])
-  const withVolume = async (name: string, work: () => Promise<void>): Promise<void> => {
-    archiving.push(name)
-    try {
-      await volumes.mount(name)
-      await work()
-    } finally {
-      archiving.splice(archiving.indexOf(name), 1)
-      if (!volumesInUse().has(name)) await volumes.unmount(name)
-    }
+  const making: MakePorts = {
+    volumes,
+    limitVolume: (volume, bytes) => graph.limitDirectory(`volume ${volume.name}`, volume.mountPoint, bytes),
+    emitVolume: (action, volume) => events.emit('volume', action, volume.name, { driver: volume.driver }),
   }
+  const volumeUse = createVolumeUse(volumes, () => new Set(store.list().flatMap((one) => (one.task === undefined && !one.state.starting ? [] : volumesOf(one)))))
+  const removePorts: RemovePorts = { ...making, store, graph, supervisor, containerDirectory, emit, kill: (container) => lifecycle.kill(container, 'SIGKILL').catch(ignoreNotRunning) }
+  const remove = (container: Container): Promise<void> => removeContainer(removePorts, container, { volumes: container.document.hostConfig.AutoRemove })
   const start: Omit<StartPorts, 'watch'> = {
-    store, graph, networks, supervisor, knownCapabilities, apparmor: apparmor.enabled, cgroupVersion, users: config.users, execRoot: config.execRoot, cdiDirectories: config.cdiDirectories, dns: config.dns, hostGateway: config.hostGateway, emit, discard: (path) => host.discarder.discard(path),
+    store, graph, networks, supervisor, volumeUse, knownCapabilities, apparmor: apparmor.enabled, cgroupVersion, users: config.users, execRoot: config.execRoot, cdiDirectories: config.cdiDirectories, dns: config.dns, hostGateway: config.hostGateway, emit, discard: (path) => host.discarder.discard(path),
     logPath: (container) => {
       mkdirSync(containerDirectory(container.id), { recursive: true, mode: 0o710 })
       return logPath(container)
     },
     emitNetworks: (container, action, sandbox) => {
       for (const endpoint of sandbox.endpoints) events.emit('network', action, endpoint.networkId, { name: endpoint.networkName, type: networks.network(endpoint.networkId)?.driver ?? 'bridge', container: container.id })
-    },
-    mountVolume: (name) => volumes.mount(name),
-    releaseVolumes: async (container) => {
-      const others = volumesInUse(container)
-      for (const mount of container.document.mounts) if (mount.type === 'volume' && !others.has(mount.name)) await volumes.unmount(mount.name)
     },
     fillVolume: (container, mount, image) => fillVolume({ graph, trees: host.trees, volumes, execRoot: config.execRoot }, container, mount, image),
   }
@@ -181,12 +172,13 @@ export async function startDaemon(config: DaemonConfig): Promise<Daemon> {
       store, streams: host.streams, lifecycle, start, remove: removePorts, images, emit,
       update: {
         store, driver: supervisor.driver, limits, emit,
+        mounts: { ...making, graph, volumeUse, liveMounts: host.liveMounts, users: config.users, resolveImage: (name) => resolveImage(graph, name), replace: (container, document) => store.replace(container, document) },
         republish: async (container, hostConfig) => {
           const wanted = portRequests(container.document.config, hostConfig)
           if (container.task !== undefined) await networks.republish(container.id, wanted)
         },
       },
-      create: { store, graph, volumes, knownCapabilities, apparmor: apparmor.enabled, limits, runtimes: new Set([NATIVE, ...external.map((one) => one.name)]), defaultRuntime: config.defaultRuntime, containerBytes: config.containerBytes, remapped: config.users !== undefined, emit, resolveImage: (name) => resolveImage(graph, name), findNetwork: (name) => networks.network(name) },
+      create: { ...making, store, graph, knownCapabilities, apparmor: apparmor.enabled, limits, runtimes: new Set([NATIVE, ...external.map((one) => one.name)]), defaultRuntime: config.defaultRuntime, containerBytes: config.containerBytes, remapped: config.users !== undefined, emit, resolveImage: (name) => resolveImage(graph, name), findNetwork: (name) => networks.network(name) },
       checkpoints: { start, containerDirectory },
       exec,
       list: { ...views, list: () => store.list(), find: (key) => store.find(key), imageName: (container) => shownImage(graph.tags, container) },
@@ -204,15 +196,14 @@ export async function startDaemon(config: DaemonConfig): Promise<Daemon> {
         imageRows: () => listImages(images, { all: true, filters: NO_FILTERS }),
         containerRows: () => engine.run('container.list', { all: true, limit: 0, size: false, filters: NO_FILTERS }),
       },
-      limitVolume: (volume, bytes) => graph.limitDirectory(`volume ${volume.name}`, volume.mountPoint, bytes),
       readVolume: (volume, write) =>
-        withVolume(volume.name, async () => {
+        volumeUse.during(volume.name, async () => {
           await host.trees.read({ kind: 'directory', path: volume.mountPoint }, '/', { data: true, oneFilesystem: true }, async (reader) => {
             for await (const chunk of treeToTar(reader, { whiteouts: false, rename: (path) => (path === '.' ? undefined : path) })) await write(chunk)
           })
         }),
       writeVolume: (volume, archive) =>
-        withVolume(volume.name, async () => {
+        volumeUse.during(volume.name, async () => {
           const tar = await decompressed(archive)
           await host.trees.write({ kind: 'directory', path: volume.mountPoint }, '/', { strict: false }, async (socket) => void (await feedTar(tar, socket, 'apply')))
         }),
@@ -224,7 +215,7 @@ export async function startDaemon(config: DaemonConfig): Promise<Daemon> {
           store.replace(container, { ...container.document, mounts: container.document.mounts.map((mount) => (mount.type === 'volume' && mount.name === from ? { ...mount, name: to, source: volumes.get(to)?.mountPoint ?? mount.source } : mount)) })
         }
       },
-      events, volumes, bytesIn: (path) => graph.bytesIn(path), containers: () => store.list(), version: versionView, jobs: () => engine.jobs(),
+      ...making, events, bytesIn: (path) => graph.bytesIn(path), containers: () => store.list(), version: versionView, jobs: () => engine.jobs(),
       info: () => infoView({ graph, registryConfig: registryView(registries), apparmor: apparmor.enabled, config, events, limits, daemonId: ownId, quarantined: store.quarantined, containers: () => store.list(), jobs: () => engine.jobs().length }),
     }),
   })
@@ -236,6 +227,7 @@ export async function startDaemon(config: DaemonConfig): Promise<Daemon> {
   listeners.catch(() => undefined) // awaited below, once the state is there
   try {
     await restore({ store, supervisor, networks, graph, host, lifecycle, execRoot: config.execRoot, remove })
+    await volumeUse.sweep()
     await ensureBundledImage(graph, config.busybox)
     const servers = await listeners
     startPolicies(store.list(), lifecycle)

@@ -5,6 +5,7 @@ import type { CgroupManager } from './cgroups/manager.ts'
 import type { ExecOptions } from './factory.ts'
 import { externalExecProgram, externalProgram, type ExternalRuntime, verbProgram } from './init/external.ts'
 import type { StartPlan } from './init/plan.ts'
+import { placedSpec } from './init/trees.ts'
 import { encodeConfig, encodeProcess } from './spec/encode.ts'
 import type { OciResources, OciSpec } from './spec/oci.ts'
 
@@ -79,7 +80,7 @@ export function externalSide(runtime: ExternalRuntime, ports: { readonly launche
   return {
     explain,
     program: (id, plan) => externalProgram({ ...plan, id, bundle: directory(id), runtime }),
-    writeConfig: (id, spec) => writeFileSync(`${directory(id)}/config.json`, JSON.stringify(encodeConfig(spec, ports.mountPoint, ports.cgroups.placeOf(id))), { mode: 0o600 }),
+    writeConfig: (id, spec) => writeFileSync(`${directory(id)}/config.json`, JSON.stringify(encodeConfig(placedSpec(spec, directory(id)), ports.mountPoint, ports.cgroups.placeOf(id))), { mode: 0o600 }),
     exec(id, execId, options) {
       const processFile = `${directory(id)}/p${execId}`
       writeFileSync(processFile, JSON.stringify(encodeProcess(options.process)), { mode: 0o600 })

@@ -4,6 +4,7 @@ import { readText } from '@gantry/std'
 import type { CgroupManager } from './cgroups/manager.ts'
 import { type ExternalSide, RuntimeFailure } from './external-side.ts'
 import { lxcProgram } from './init/lxc.ts'
+import { placedSpec } from './init/trees.ts'
 import { lxcConfig, lxcSeccomp } from './spec/lxc-config.ts'
 import type { OciSpec } from './spec/oci.ts'
 
@@ -47,7 +48,7 @@ export function lxcSide(runtime: LxcRuntime, ports: { readonly mountPoint: strin
       const seccompPath = `${directory(id)}/seccomp`
       mkdirSync(`${directory(id)}/lxc`, { mode: 0o700 })
       if (spec.linux.seccomp !== undefined) writeFileSync(seccompPath, lxcSeccomp(spec.linux.seccomp), { mode: 0o600 })
-      writeFileSync(`${directory(id)}/lxc.conf`, lxcConfig({ spec: withGate(id, spec), rootPath: ports.mountPoint, cgroupsPath: cgroups.placeOf(id), monitorCgroupsPath: monitorPath(id), cgroup: cgroups.plan(id, spec.linux.resources), seccompPath }), { mode: 0o600 })
+      writeFileSync(`${directory(id)}/lxc.conf`, lxcConfig({ spec: withGate(id, placedSpec(spec, directory(id))), rootPath: ports.mountPoint, cgroupsPath: cgroups.placeOf(id), monitorCgroupsPath: monitorPath(id), cgroup: cgroups.plan(id, spec.linux.resources), seccompPath }), { mode: 0o600 })
     },
     forget: async () => undefined,
     explain(id, error) {

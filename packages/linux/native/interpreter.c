@@ -168,6 +168,7 @@ static i64 step(struct program *p, struct instruction *i, u32 *next) {
     case OP_READ_FILE: return read_file((int)A(0), (char *)A(1), (void *)A(2), A(3));
     case OP_OPEN_IN: return op_open_in((int)A(0), (char *)A(1), (u32)A(2), (u32)A(3));
     case OP_FS_MOUNT: return op_fs_mount((char *)A(0), (char *)A(1), (u32)A(2), A(3));
+    case OP_EXPECT: return memcmp((void *)A(0), (void *)A(1), A(2)) ? -ESTALE : 0;
     case OP_BIND_FD: return op_bind_fd((int)A(0), (char *)A(1), (u32)A(2), (void *)A(3), A(4));
     case OP_ATTACH: return sys5(__NR_move_mount, A(0), "", A(1), "", 0x44);
     case OP_MASK: return op_mask((char *)A(0), (int)A(1));

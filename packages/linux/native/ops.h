@@ -27,6 +27,7 @@
 #define OP_READ_FILE 15
 #define OP_OPEN_IN 16
 #define OP_FS_MOUNT 17
+#define OP_EXPECT 18
 #define OP_BIND_FD 19
 #define OP_ATTACH 20
 #define OP_MASK 21

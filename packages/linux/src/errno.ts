@@ -49,4 +49,4 @@ export function errnoText(errno: number): string {
 }
 
 /** Numbers that programs tolerate by name. */
-export const ERRNO = { EPERM: 1, ENOENT: 2, ESRCH: 3, ECHILD: 10, EACCES: 13, EBUSY: 16, EEXIST: 17, ENODEV: 19, EINVAL: 22, EROFS: 30, ENOSYS: 38, ETIMEDOUT: 110 } as const
+export const ERRNO = { EPERM: 1, ENOENT: 2, ESRCH: 3, ECHILD: 10, EACCES: 13, EBUSY: 16, EEXIST: 17, ENODEV: 19, ENOTDIR: 20, EINVAL: 22, EROFS: 30, ENOSYS: 38, ETIMEDOUT: 110, ESTALE: 116 } as const

@@ -32,6 +32,7 @@ export const OPS = {
   readFile: { code: 15, args: ['dir', 'path', 'blob', 'capacity'], note: 'open + read + close; gives the length' },
   openIn: { code: 16, args: ['root', 'path', 'want', 'mode'], note: 'resolves inside a root (openat2), creating what lacks' },
   fsMount: { code: 17, args: ['type', 'options', 'count', 'attributes'], note: 'fsopen + fsconfig + fsmount' },
+  expect: { code: 18, args: ['blob', 'other', 'length'], note: 'fails with ESTALE where two pieces of data differ' },
   bindFd: { code: 19, args: ['dir', 'path', 'flags', 'attributes', 'size'], note: 'open_tree + mount_setattr' },
   attach: { code: 20, args: ['mount', 'target'], note: 'move_mount of a descriptor onto a descriptor' },
   mask: { code: 21, args: ['path', 'null'], note: 'hides a path; one that is missing is skipped' },

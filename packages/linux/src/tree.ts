@@ -4,7 +4,7 @@ import { AT, CLONE, MS, O, SOCKET } from './constants.ts'
 import { errnoText } from './errno.ts'
 import type { Launcher } from './launcher.ts'
 import { TREE, WANT } from './ops.table.ts'
-import { type ProgramBuilder, ProgramError, type Register, syscallProgram } from './program.ts'
+import { type ProgramBuilder, ProgramError, type Register, syscallProgram, type Value } from './program.ts'
 import { limitProgram, type TreeLimit } from './quota.ts'
 import { SOCKET_ADDRESS_BYTES, socketAddress, type StreamServer } from './stream-server.ts'
 
@@ -23,7 +23,8 @@ export type TreeRoot =
         readonly directory: string
       }
       readonly mountPoint: string
-      readonly binds: readonly { readonly source: string; readonly destination: string; readonly readOnly: boolean; readonly directory: boolean }[]
+      /** `below`: only what is there, and nothing that it leads to outside of the source. */
+      readonly binds: readonly { readonly source: string; readonly below?: string; readonly destination: string; readonly readOnly: boolean; readonly directory: boolean }[]
     }
 
 /** Reads and writes trees below a root through the helper: nothing below the root can lead out of it. */
@@ -79,7 +80,13 @@ function mountRoot(p: ProgramBuilder, tree: Extract<TreeRoot, { kind: 'mount' }>
       const [mount, target] = [p.register(), p.register()]
       const attributes = Buffer.alloc(32)
       attributes.writeBigUInt64LE(bind.readOnly ? 1n : 0n, 0)
-      p.op(`bind ${bind.source}`, 'bindFd', [AT.FDCWD, p.text(bind.source), AT.RECURSIVE, p.bytes(attributes), 32], { to: mount })
+      const take = (from: Value, path: string, flags: number): void => p.op(`bind ${bind.source}`, 'bindFd', [from, p.text(path), AT.RECURSIVE | flags, p.bytes(attributes), 32], { to: mount })
+      if (bind.below === undefined) take(AT.FDCWD, bind.source, 0)
+      else {
+        p.call(`open ${bind.source}`, 'openat', [AT.FDCWD, p.text(bind.source), O.PATH | O.DIRECTORY | O.CLOEXEC, 0], { to: target })
+        p.op(`resolve ${bind.below} in it`, 'openIn', [target, p.text(bind.below), WANT.existing, 0], { to: target })
+        take(target, '', AT.EMPTY_PATH)
+      }
       p.op(`resolve ${bind.destination}`, 'openIn', [fd, p.text(bind.destination), bind.directory ? WANT.directory : WANT.file, 0o755], { to: target })
       p.op(`mount on ${bind.destination}`, 'attach', [mount, target])
       p.call('close', 'close', [mount])

@@ -1,6 +1,6 @@
 import { mkdirSync } from 'node:fs'
 import { createDiscarder, type Discarder, EngineError, logger } from '@gantry/std'
-import { type CgroupManager, cgroupManager, createFactory, type ExternalRuntime, type Factory, type LxcRuntime } from '@gantry/libcontainer'
+import { type CgroupManager, cgroupManager, createFactory, createLiveMounts, type ExternalRuntime, type Factory, type LiveMounts, type LxcRuntime } from '@gantry/libcontainer'
 import { createHostMounts, createTrees, type HostMounts, livesInChroot, type Launcher, listenForStreams, startLauncher, type StreamServer, type Trees } from '@gantry/linux'
 
 const log = logger('runtime.host')
@@ -22,6 +22,7 @@ export interface Host extends Containers {
   readonly streams: StreamServer
   readonly trees: Trees
   readonly mounts: HostMounts
+  readonly liveMounts: LiveMounts
 }
 
 /** Where things are. */
@@ -67,6 +68,7 @@ export async function openHost(options: HostOptions): Promise<Host> {
     streams,
     trees: createTrees(containers.launcher, streams),
     mounts: createHostMounts(containers.launcher),
+    liveMounts: createLiveMounts(containers.launcher),
     async [Symbol.asyncDispose]() {
       await streams[Symbol.asyncDispose]()
       await containers[Symbol.asyncDispose]()

@@ -1,6 +1,6 @@
 import type { RemoteOptions } from './grpc/client.ts'
 import type { Supervisor } from './supervisor.ts'
-export { type BlockCounter, type CgroupStats, type Identity, CAPABILITIES, capabilitiesOf, DEFAULT_CAPABILITIES, DEFAULT_DEVICES, DEFAULT_PROFILE, describeStartFailure, type HookName, type OciDevice, type OciDeviceRule, type OciIdMapping, type OciMount, type OciNamespace, type OciProcess, type OciResources, type OciRlimit, type OciSeccomp, type OciSpec, parseProfile, resolveProfile, resolveUser, type RootMount, type StreamPlan, tweakCapabilities } from '@gantry/libcontainer'
+export { type BlockCounter, type CgroupStats, type Identity, CAPABILITIES, capabilitiesOf, DEFAULT_CAPABILITIES, DEFAULT_DEVICES, DEFAULT_PROFILE, describeStartFailure, type HookName, type LiveMounts, type OciDevice, type OciDeviceRule, type OciIdMapping, type OciMount, type OciNamespace, type OciProcess, type OciResources, type OciRlimit, type OciSeccomp, type OciSpec, parseProfile, resolveProfile, resolveUser, type RootMount, sourceStat, type StreamPlan, tweakCapabilities } from '@gantry/libcontainer'
 export { type ExpectedStream, type HostMounts, parseMountInfo, SIGNALS, startTimeOf, type StreamServer, type TreeRoot, type Trees } from '@gantry/linux'
 export * from './apparmor.ts'
 export { lxcDriver } from './drivers/lxc.ts'

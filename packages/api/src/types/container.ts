@@ -78,9 +78,11 @@ export interface MountRequest {
   readonly Source: string
   readonly Target: string
   readonly ReadOnly: boolean
-  readonly BindOptions?: { readonly Propagation: string; readonly NonRecursive: boolean; readonly CreateMountpoint: boolean }
-  readonly VolumeOptions?: { readonly NoCopy: boolean; readonly Labels: Readonly<Record<string, string>>; readonly Subpath: string; readonly DriverName: string }
-  readonly TmpfsOptions?: { readonly SizeBytes: number; readonly Mode: number }
+  readonly BindOptions?: { readonly Propagation: string; readonly NonRecursive: boolean; readonly CreateMountpoint: boolean; readonly ReadOnlyNonRecursive: boolean; readonly ReadOnlyForceRecursive: boolean }
+  readonly VolumeOptions?: { readonly NoCopy: boolean; readonly Labels: Readonly<Record<string, string>>; readonly Subpath: string; readonly DriverConfig: { readonly Name: string; readonly Options: Readonly<Record<string, string>> } }
+  readonly ImageOptions?: { readonly Subpath: string }
+  /** Options: a name, or a name and its value. */
+  readonly TmpfsOptions?: { readonly SizeBytes: number; readonly Mode: number; readonly Options: readonly (readonly string[])[] }
 }
 
 export interface Resources {

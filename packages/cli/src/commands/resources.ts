@@ -5,6 +5,7 @@ import type { Parsed } from '../flags.ts'
 import { listing, short } from '../output.ts'
 import { resourcesBody, restartPolicy, parsePublish } from './create-body.ts'
 import { CREATE_FLAGS } from './create-flags.ts'
+import { parseMountOrBind } from './mount-flag.ts'
 
 const UPDATABLE: ReadonlySet<string> = new Set(['blkio-weight', 'cpu-period', 'cpu-quota', 'cpu-rt-period', 'cpu-rt-runtime', 'cpu-shares', 'cpus', 'cpuset-cpus', 'cpuset-mems', 'memory', 'memory-reservation', 'memory-swap', 'pids-limit', 'restart'])
 
@@ -86,9 +87,9 @@ export const RESOURCE_COMMANDS: readonly Command[] = [
     flags: [{ name: 'all', short: 'a', kind: 'bool', help: 'Show all containers (default shows just running)' }, { name: 'no-stream', kind: 'bool', help: 'Disable streaming stats and only pull the first result' }, { name: 'format', kind: 'text', help: 'Format output using a custom template' }],
   },
   {
-    names: ['update', 'container update'], usage: 'update [OPTIONS] CONTAINER [CONTAINER...]', help: 'Update configuration of one or more containers', minimum: 1, flags: [...CREATE_FLAGS.filter((flag) => UPDATABLE.has(flag.name)), { name: 'publish-add', kind: 'list', help: 'Publish another port, also while it runs (ours)' }, { name: 'publish-rm', kind: 'list', help: 'Publish a port (80/tcp) no more (ours)' }],
+    names: ['update', 'container update'], usage: 'update [OPTIONS] CONTAINER [CONTAINER...]', help: 'Update configuration of one or more containers', minimum: 1, flags: [...CREATE_FLAGS.filter((flag) => UPDATABLE.has(flag.name)), { name: 'publish-add', kind: 'list', help: 'Publish another port, also while it runs (ours)' }, { name: 'publish-rm', kind: 'list', help: 'Publish a port (80/tcp) no more (ours)' }, { name: 'mount-add', kind: 'list', help: 'Mount a bind or a volume, also while it runs; as --mount or -v take it (ours)' }, { name: 'mount-rm', kind: 'list', help: 'Unmount what is mounted on a path inside (ours)' }],
     run: (context, parsed) => each(parsed.rest, async (one) => {
-      const { Warnings } = await context.api.json<{ Warnings: readonly string[] | null }>('POST', `/containers/${one}/update`, { json: { ...resourcesBody(parsed), ...(parsed.has('restart') && { RestartPolicy: restartPolicy(parsed.text('restart')) }), ...((parsed.has('publish-add') || parsed.has('publish-rm')) && { GantryPublish: { Add: parsePublish(parsed.list('publish-add')), Remove: parsed.list('publish-rm') } }) } })
+      const { Warnings } = await context.api.json<{ Warnings: readonly string[] | null }>('POST', `/containers/${one}/update`, { json: { ...resourcesBody(parsed), ...(parsed.has('restart') && { RestartPolicy: restartPolicy(parsed.text('restart')) }), ...((parsed.has('publish-add') || parsed.has('publish-rm')) && { GantryPublish: { Add: parsePublish(parsed.list('publish-add')), Remove: parsed.list('publish-rm') } }), ...((parsed.has('mount-add') || parsed.has('mount-rm')) && { GantryMounts: { Add: parsed.list('mount-add').map(parseMountOrBind), Remove: parsed.list('mount-rm') } }) } })
       for (const warning of Warnings ?? []) process.stderr.write(`WARNING: ${warning}\n`)
       return one
     }),

@@ -5,6 +5,7 @@ import { EngineError, formatNanos } from '@gantry/std'
 import type { TreeRoot, Trees } from '@gantry/runtime'
 import type { UserMaps } from '../subordinate-ids.ts'
 import type { Container } from './container.ts'
+import { findBelow } from './mounts/ready.ts'
 import { usersOf } from './spec/spec.ts'
 
 /** What copying needs of the rest of the house. */
@@ -30,10 +31,10 @@ export function treeRoot(ports: ArchivePorts, container: Container): TreeRoot {
   if (container.task !== undefined) return { kind: 'process', pid: container.task.pid, ownUsers: usersOf({ document: container.document, users: ports.users }) !== undefined }
   const places = ports.graph.places(ports.graph.images.get(container.document.imageId))
   const binds = container.document.mounts
-    .filter((mount) => mount.type !== 'tmpfs')
+    .filter((mount) => mount.type === 'bind' || mount.type === 'volume')
     .flatMap((mount) => {
-      const source = statSync(mount.source, { throwIfNoEntry: false })
-      return source === undefined ? [] : [{ source: mount.source, destination: mount.destination, readOnly: mount.readOnly, directory: source.isDirectory() }]
+      const source = mount.subpath === '' ? statSync(mount.source, { throwIfNoEntry: false }) : findBelow(mount.source, mount.subpath)
+      return source === undefined ? [] : [{ source: mount.source, ...(mount.subpath !== '' && { below: mount.subpath }), destination: mount.destination, readOnly: mount.readOnly, directory: source.isDirectory() }]
     })
   return { kind: 'mount', root: ports.graph.driver.recipe(container.id, places, { volatile: false }), mountPoint: `${ports.execRoot}/rootfs`, binds }
 }

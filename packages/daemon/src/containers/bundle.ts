@@ -7,6 +7,7 @@ import { withDevices } from './cdi/devices.ts'
 import type { Container } from './container.ts'
 import { logSettings } from './request/validate.ts'
 import { etcDirectory } from './spec/etc-files.ts'
+import { readyMounts } from './mounts/ready.ts'
 import { toSpec, usersOf } from './spec/spec.ts'
 import type { ContainerStore } from './store.ts'
 
@@ -66,7 +67,7 @@ export async function bundleOf(ports: BundlePorts, container: Container, image: 
       document,
       identity: identityOf(ports, container, image, config.User),
       etcDirectory: etcDirectory(ports.execRoot, container.id),
-      mounts: document.mounts,
+      mounts: readyMounts(ports.graph, document.mounts),
       knownCapabilities: ports.knownCapabilities,
       apparmor: ports.apparmor,
       cgroupVersion: ports.cgroupVersion,

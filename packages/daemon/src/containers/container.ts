@@ -70,6 +70,11 @@ export function isRunning(container: Container): boolean {
   return container.task !== undefined
 }
 
+/** Images that it stands on or has mounted. */
+export function imagesOf({ document }: Container): readonly string[] {
+  return [document.imageId, ...document.mounts.flatMap((mount) => mount.imageId ?? [])]
+}
+
 /** Makes the live part of a record. */
 export function liveContainer(document: ContainerDocument, name: string, state: ContainerState): Container {
   return {

@@ -6,7 +6,7 @@ import { mergeConfig } from './create.ts'
 import { decodeConfig } from './request/decode-config.ts'
 import { decodeHostConfig } from './request/decode-host-config.ts'
 import { withoutUnsupported } from './request/limits.ts'
-import { collectMounts, parseBind } from './spec/mounts.ts'
+import { collectMounts, parseBind } from './mounts/parse.ts'
 import { settleResources } from './spec/resources.ts'
 import { settleSecurity, settleSysctls } from './spec/security.ts'
 import { checkHostConfig, logSettings, parseSignal } from './request/validate.ts'
@@ -40,7 +40,7 @@ it('parseBind() refuses / and /proc, and tells binds from volumes', () => {
   for (const bad of ['/a:/', '/a:/proc/x', 'a:b', '/a:/b:sideways', '/a:/b/../../proc']) assert.throws(() => parseBind(bad), /invalid/, bad)
 })
 it('collectMounts() lets the user win over the image, and refuses doubles', () => {
-  assert.deepEqual(collectMounts(host({ Binds: ['/a:/data'] }), ['/data', '/other'], []).map((mount) => mount.destination), ['/data', '/other'])
+  assert.deepEqual(collectMounts(host({ Binds: ['/a:/data'] }), ['/data', '/other'], []).map(({ mount }) => mount.destination), ['/data', '/other'])
   assert.throws(() => collectMounts(host({ Binds: ['/a:/data', '/b:/data'] }), [], []), /Duplicate mount point/)
 })
 it('settleSysctls() allows only what belongs to the container (CVE-2022-0811)', () => {

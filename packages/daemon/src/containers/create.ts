@@ -2,26 +2,25 @@ import { hostname as hostName } from 'node:os'
 import type { ContainerConfig, HostConfig } from '@gantry/api'
 import type { Graph, Image } from '@gantry/graph'
 import { EngineError, type ImageRunConfig, newId, readableName, shortId, undoStack } from '@gantry/std'
-import type { Volumes } from '../volumes/volumes.ts'
 import { type Container, liveContainer } from './container.ts'
 import type { EndpointRequest } from '@gantry/libnetwork'
 import { type FindNetwork, settleEndpoints } from './request/endpoints.ts'
 import { checkHealth } from './health.ts'
 import { isExtraHost } from './spec/etc-files.ts'
 import { type CgroupLimits, withoutUnsupported } from './request/limits.ts'
-import { collectMounts } from './spec/mounts.ts'
+import { collectMounts } from './mounts/parse.ts'
 import { portRequests } from './request/ports.ts'
 import { type ContainerDocument, freshState, type SettledMount } from './record.ts'
+import { settleMounts, type SettleMountPorts } from './mounts/settle.ts'
 import { settleDevices } from './spec/resources.ts'
 import { settleSecurity, settleSysctls } from './spec/security.ts'
 import type { ContainerStore } from './store.ts'
 import { checkHostConfig, checkUsers, parseSignal, writableBytes } from './request/validate.ts'
 
 /** What create needs of the rest of the house. */
-export interface CreatePorts {
+export interface CreatePorts extends SettleMountPorts {
   readonly store: ContainerStore
   readonly graph: Graph
-  readonly volumes: Volumes
   readonly knownCapabilities: readonly string[]
   readonly limits: CgroupLimits
   readonly apparmor: boolean
@@ -32,7 +31,6 @@ export interface CreatePorts {
   readonly containerBytes: number | undefined
   /** Containers get users of their own unless they ask for the host's. */
   readonly remapped: boolean
-  resolveImage(name: string): Image
   findNetwork: FindNetwork
   emit(container: Container, action: string): void
 }
@@ -141,14 +139,6 @@ function volumesFrom(ports: CreatePorts, specs: readonly string[]): readonly Set
   })
 }
 
-function settleVolumes(ports: CreatePorts, mounts: readonly SettledMount[]): readonly SettledMount[] {
-  return mounts.map((mount) => {
-    if (mount.type !== 'volume') return mount
-    const volume = ports.volumes.create({ name: mount.name, labels: mount.anonymous ? { 'com.docker.volume.anonymous': '' } : {}, options: {}, anonymous: mount.anonymous })
-    return { ...mount, name: volume.name, source: volume.mountPoint, ...(volume.driver !== 'local' && { driver: volume.driver }) }
-  })
-}
-
 function pickName(ports: CreatePorts, wanted: string): string {
   if (wanted !== '') {
     if (!NAME.test(wanted)) throw new EngineError('invalid', `Invalid container name (${wanted}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed`)
@@ -184,7 +174,8 @@ export async function createContainer(ports: CreatePorts, request: CreateRequest
   const [path, ...args] = command
   if (path === undefined) throw new EngineError('invalid', 'no command specified')
   const name = pickName(ports, request.name)
-  const mounts = settleVolumes(ports, collectMounts(hostConfig, Object.keys(image.config.config?.Volumes ?? {}), Object.keys(request.config.Volumes ?? {}), volumesFrom(ports, hostConfig.VolumesFrom ?? [])))
+  const wanted = collectMounts(hostConfig, Object.keys(image.config.config?.Volumes ?? {}), Object.keys(request.config.Volumes ?? {}), volumesFrom(ports, hostConfig.VolumesFrom ?? []))
+  const mounts = await settleMounts(ports, wanted, undo)
   const document: ContainerDocument = { id, createdAt: Date.now(), imageId: image.id, config, hostConfig, mounts, path, args, networkMode: endpoints.length === 1 && endpoints[0]?.network === 'none' ? 'none' : hostConfig.NetworkMode, endpoints }
   const container = liveContainer(document, name, freshState())
   // The record comes first: a crash after this leaves something that names what it left behind.

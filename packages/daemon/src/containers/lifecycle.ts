@@ -3,6 +3,7 @@ import { EngineError, type KeyedLock, logger, messageOf, shortId } from '@gantry
 import { type Container, isRunning } from './container.ts'
 import { etcDirectory } from './spec/etc-files.ts'
 import { startContainer, type StartPorts } from './start.ts'
+import { volumesOf } from './mounts/prepare.ts'
 import type { ContainerStore } from './store.ts'
 import { parseSignal } from './request/validate.ts'
 
@@ -86,7 +87,7 @@ export function createLifecycle(ports: LifecyclePorts): Lifecycle {
     container.sandbox = undefined
     if (sandbox !== undefined) ports.start.emitNetworks(container, 'disconnect', sandbox)
     if (sandbox !== undefined) await sandbox.release().catch((cause: unknown) => log.error('cannot leave the network', { id: container.id, cause }))
-    await ports.start.releaseVolumes(container).catch((cause: unknown) => log.error('cannot unmount its volumes', { id: container.id, cause }))
+    await ports.start.volumeUse.release(volumesOf(container)).catch((cause: unknown) => log.error('cannot unmount its volumes', { id: container.id, cause }))
     ports.discard(etcDirectory(ports.execRoot, container.id))
     if (remove) await ports.remove(container).catch((cause: unknown) => log.error('cannot remove', { id: container.id, cause }))
     else if (again) scheduleRestart(container, ranMs)

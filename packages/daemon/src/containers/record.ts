@@ -3,9 +3,11 @@ import type { EndpointRequest } from '@gantry/libnetwork'
 
 /** A mount as it was settled at create. */
 export interface SettledMount {
-  readonly type: 'bind' | 'volume' | 'tmpfs'
-  /** Volume name, for volumes. */
+  readonly type: 'bind' | 'volume' | 'tmpfs' | 'image'
+  /** Volume name, for volumes; the image as it was asked for, for images. */
   readonly name: string
+  /** Of images: which one that was at create. */
+  readonly imageId?: string
   /** Driver of the volume; local where none is named. */
   readonly driver?: string
   readonly source: string
@@ -17,7 +19,10 @@ export interface SettledMount {
   /** The image's content is not copied into an empty volume. */
   readonly noCopy: boolean
   readonly anonymous: boolean
+  /** What of a volume or an image is mounted; empty: all. */
   readonly subpath: string
+  /** Read-only without the mounts below it. */
+  readonly topReadOnly?: boolean
   /** tmpfs options. */
   readonly options: readonly string[]
 }
@@ -75,12 +80,12 @@ export function freshState(): ContainerState {
 export function mountPoint(mount: SettledMount): MountPoint {
   return {
     Type: mount.type,
-    ...(mount.type === 'volume' && { Name: mount.name }),
+    ...((mount.type === 'volume' || mount.type === 'image') && { Name: mount.name }),
     Source: mount.source,
     Destination: mount.destination,
     ...(mount.type === 'volume' && { Driver: mount.driver ?? 'local' }),
     Mode: mount.mode,
     RW: !mount.readOnly,
-    Propagation: mount.type === 'bind' ? mount.propagation : '',
+    Propagation: mount.type === 'bind' || mount.type === 'image' ? mount.propagation : '',
   }
 }

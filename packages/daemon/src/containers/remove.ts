@@ -1,16 +1,17 @@
 import type { Graph } from '@gantry/graph'
 import type { Supervisor } from '@gantry/runtime'
-import { EngineError } from '@gantry/std'
-import type { Volumes } from '../volumes/volumes.ts'
+import { EngineError, logger } from '@gantry/std'
+import { type MakePorts, unmakeVolume } from '../volumes/make.ts'
 import type { Container } from './container.ts'
 import type { ContainerStore } from './store.ts'
 
+const log = logger('daemon.remove')
+
 /** What removal needs of the rest of the house. */
-export interface RemovePorts {
+export interface RemovePorts extends MakePorts {
   readonly store: ContainerStore
   readonly graph: Graph
   readonly supervisor: Supervisor
-  readonly volumes: Volumes
   containerDirectory(id: string): string
   kill(container: Container): Promise<void>
   emit(container: Container, action: string): void
@@ -23,21 +24,22 @@ export async function removeContainer(ports: RemovePorts, container: Container, 
   ports.graph.removeContainer(container.id)
   ports.graph.discard(ports.containerDirectory(container.id))
   ports.store.remove(container)
-  if (options.volumes) removeAnonymous(ports, container)
+  if (options.volumes) await removeAnonymous(ports, container)
   for (const one of container.waiting) one.expected.cancel('the container has been removed')
   ports.emit(container, 'destroy')
-  for (const heard of [...container.waiters.removal]) heard(container.state.exitCode, container.state.error)
+  for (const heard of [...container.waiters.removal]) heard(container.state.exitCode, '')
   container.waiters.removal.clear()
-  for (const heard of [...container.waiters.exit]) heard(container.state.exitCode, container.state.error)
+  for (const heard of [...container.waiters.exit]) heard(container.state.exitCode, '')
   container.waiters.exit.clear()
   void container.tidy.then(() => ports.supervisor.driver.forget(container.id))
 }
 
-function removeAnonymous(ports: RemovePorts, container: Container): void {
+async function removeAnonymous(ports: RemovePorts, container: Container): Promise<void> {
   for (const mount of container.document.mounts) {
     if (mount.type !== 'volume' || !mount.anonymous) continue
     const used = ports.store.list().some((other) => other.document.mounts.some((one) => one.type === 'volume' && one.name === mount.name))
-    if (!used) ports.volumes.remove(mount.name)
+    const volume = used ? undefined : ports.volumes.get(mount.name)
+    if (volume !== undefined) await unmakeVolume(ports, volume).catch((cause: unknown) => log.warn('cannot remove a volume of its own', { id: container.id, volume: volume.name, cause }))
   }
 }
 

@@ -1,5 +1,3 @@
-import { statSync, mkdirSync } from 'node:fs'
-import type { Image } from '@gantry/graph'
 import type { Sandbox } from '@gantry/libnetwork'
 import type { Supervisor, Task } from '@gantry/runtime'
 import { logger, nowNanos, undoStack } from '@gantry/std'
@@ -7,36 +5,22 @@ import { type BundlePorts, bundleOf, ownerOf } from './bundle.ts'
 import type { Container } from './container.ts'
 import { linkEnvironment } from './network/links.ts'
 import { etcInput, joinNetwork, type NetworkingPorts } from './network/networking.ts'
-import type { SettledMount } from './record.ts'
 import { etcDirectory, writeEtcFiles } from './spec/etc-files.ts'
-import { checkPropagation } from './spec/mounts.ts'
+import { prepareMounts, type StartMountPorts } from './mounts/prepare.ts'
 import { programSteps, stopwatch } from './timeline.ts'
 
 const log = logger('daemon.start')
 
 /** What start needs of the rest of the house. */
-export interface StartPorts extends BundlePorts, NetworkingPorts {
+export interface StartPorts extends BundlePorts, NetworkingPorts, StartMountPorts {
   readonly supervisor: Supervisor
   /** Moves a directory of the exec root out of the way. */
   discard(path: string): void
-  /** A volume with options is mounted while somebody has it. */
-  mountVolume(name: string): Promise<void>
-  /** Unmounts those that nobody else has. */
-  releaseVolumes(container: Container): Promise<void>
-  fillVolume(container: Container, mount: SettledMount, image: Image | undefined): Promise<void>
   emit(container: Container, action: string, attributes?: Readonly<Record<string, string>>): void
   /** Tells that a container has joined or left its networks. */
   emitNetworks(container: Container, action: 'connect' | 'disconnect', sandbox: Sandbox): void
   /** Hears of the process that has been started. */
   watch(container: Container, task: Task): void
-}
-
-/** A bind source that is missing is made, as Docker does for `-v`. */
-function checkSources(mounts: readonly SettledMount[]): void {
-  for (const mount of mounts) {
-    if (mount.type !== 'bind' || statSync(mount.source, { throwIfNoEntry: false }) !== undefined) continue
-    mkdirSync(mount.source, { recursive: true })
-  }
 }
 
 /** Brings a created container to life, or one that was frozen in a checkpoint. Read it as the list of what `start` does. */
@@ -55,12 +39,8 @@ export async function startContainer(ports: StartPorts, container: Container, re
   })
   watch.lap('daemon', 'record the intent')
 
-  checkSources(document.mounts)
   if (document.hostConfig.AutoRemove && state.startedAt !== '') ports.graph.driver.mountAgain(container.id)
-  checkPropagation(document.mounts)
-  undo.add('let go of its volumes', () => ports.releaseVolumes(container))
-  for (const mount of document.mounts) if (mount.type === 'volume') await ports.mountVolume(mount.name)
-  for (const mount of document.mounts) if (mount.type === 'volume' && !mount.noCopy) await ports.fillVolume(container, mount, image)
+  await prepareMounts(ports, container, image, undo)
   watch.lap('daemon', 'volumes')
 
   const { sandbox, links } = await joinNetwork(ports, container)

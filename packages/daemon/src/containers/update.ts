@@ -2,6 +2,7 @@ import type { HostConfig, Resources } from '@gantry/api'
 import type { ExecDriver } from '@gantry/runtime'
 import { EngineError } from '@gantry/std'
 import type { Container } from './container.ts'
+import { changeMounts, type LiveMountPorts, type MountChange } from './mounts/live.ts'
 import { type CgroupLimits, withoutUnsupported } from './request/limits.ts'
 import { checkHostConfig } from './request/validate.ts'
 import { settleResources } from './spec/resources.ts'
@@ -13,6 +14,7 @@ export interface UpdatePorts {
   readonly driver: ExecDriver
   readonly limits: CgroupLimits
   republish(container: Container, hostConfig: HostConfig): Promise<void>
+  readonly mounts: LiveMountPorts
   emit(container: Container, action: string): void
 }
 
@@ -22,6 +24,7 @@ export interface UpdateRequest {
   readonly restartPolicy: HostConfig['RestartPolicy'] | undefined
   /** Ours: ports that are published from now on, and keys (`80/tcp`) that are not any more. */
   readonly publish: { readonly add: HostConfig['PortBindings']; readonly remove: readonly string[] }
+  readonly mounts: MountChange
 }
 
 const FIELDS = ['CpuShares', 'Memory', 'NanoCpus', 'BlkioWeight', 'CpuPeriod', 'CpuQuota', 'CpuRealtimePeriod', 'CpuRealtimeRuntime', 'CpusetCpus', 'CpusetMems', 'KernelMemoryTCP', 'MemoryReservation', 'MemorySwap', 'PidsLimit'] as const satisfies readonly (keyof Resources)[]
@@ -62,6 +65,7 @@ export async function updateContainer(ports: UpdatePorts, container: Container, 
   if (container.task !== undefined) await ports.driver.update(container.id, settleResources(hostConfig, []))
   if (changesPorts) await ports.republish(container, hostConfig)
   ports.store.replace(container, { ...container.document, hostConfig })
+  if (request.mounts.add.length > 0 || request.mounts.remove.length > 0) await changeMounts(ports.mounts, container, request.mounts)
   ports.emit(container, 'update')
   return warnings
 }

@@ -22,7 +22,7 @@ function ports(hours: Readonly<Record<string, number>>, inUse: readonly string[]
     content: { drop: () => undefined },
   }
   return {
-    ports: { graph, containers: () => inUse.map((name) => ({ document: { imageId: digestOf(name) } })), emit: () => undefined } as unknown as ImagePorts,
+    ports: { graph, containers: () => inUse.map((name) => ({ document: { imageId: digestOf(name), mounts: [] } })), emit: () => undefined } as unknown as ImagePorts,
     left: () => [...images.values()].map((image) => image.name),
   }
 }

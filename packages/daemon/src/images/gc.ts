@@ -1,5 +1,6 @@
 import { logger, messageOf } from '@gantry/std'
 import { type ImagePorts, removeImage } from './images.ts'
+import { imagesOf } from '../containers/container.ts'
 
 const log = logger('daemon.images.gc')
 const EVERY_MS = 3600 * 1000
@@ -14,7 +15,7 @@ export function collectImages(ports: ImagePorts, keepBytes: number, now: number 
   const { graph } = ports
   const taken = (): number => graph.layers.list().reduce((sum, layer) => sum + layer.tarBytes, 0)
   if (taken() <= keepBytes) return []
-  const used = new Set(ports.containers().map((container) => container.document.imageId))
+  const used = new Set(ports.containers().flatMap(imagesOf))
   const candidates = graph.images
     .list()
     .filter((image) => !used.has(image.id) && graph.images.usedAt(image) < now - FRESH_MS)

@@ -11,6 +11,7 @@ import { counted } from './progress.ts'
 import { openUrl } from './remote-archive.ts'
 import { pullImage, type PullPorts } from './pull.ts'
 import { pushImage, type PushPorts } from './push.ts'
+import { imagesOf } from '../containers/container.ts'
 
 const target = (repository: string, tag: string): string => (tag === '' ? repository : `${repository}:${tag}`)
 
@@ -123,7 +124,7 @@ export function imageHandlers(ports: ImageHandlerPorts): Handlers<ImageJobs> {
       const dangling = input.filters.flag('dangling') ?? true
       const until = input.filters.values('until').map((text) => Number(parseTimestamp(text) / 1_000_000n)).reduce((least, one) => Math.min(least, one), Number.POSITIVE_INFINITY)
       const lacksLabels = (labels: Readonly<Record<string, string>>): boolean => input.filters.none('label!') || !input.filters.labels('label!', labels)
-      const used = new Set(ports.containers().map((container) => container.document.imageId))
+      const used = new Set(ports.containers().flatMap(imagesOf))
       const before = new Map(graph.layers.list().map((layer) => [layer.chainId, layer.bytes]))
       const deleted = graph.images
         .list()

@@ -1,7 +1,7 @@
 import type { Graph, Image } from '@gantry/graph'
 import { EngineError, type ImageConfig, type ImageHistory, type ImageRunConfig, isDigest, parseTimestamp } from '@gantry/std'
 import { familiarName, familiarString, parseReference } from '@gantry/registry'
-import type { Container } from '../containers/container.ts'
+import { type Container, imagesOf } from '../containers/container.ts'
 import type { Filters } from '../server/filters.ts'
 
 /** What image work needs of the rest of the house. */
@@ -159,7 +159,7 @@ export function removeImage(ports: ImagePorts, name: string, options: { readonly
   const image = resolveImage(graph, name)
   const names = graph.tags.references(image.id)
   const byId = image.id.startsWith(name.startsWith('sha256:') ? name : `sha256:${name}`) && !names.includes(tryFamiliar(name))
-  const users = ports.containers().filter((container) => container.document.imageId === image.id)
+  const users = ports.containers().filter((container) => imagesOf(container).includes(image.id))
   const running = users.find((container) => container.task !== undefined)
   const short = (id: string): string => id.replace('sha256:', '').slice(0, 12)
   const deleted: Deleted[] = []

@@ -2,17 +2,14 @@ import { formatNanos, EngineError } from '@gantry/std'
 import type { Container } from '../containers/container.ts'
 import type { Handlers, JobView } from '../engine/job.ts'
 import type { SystemJobs } from '../jobs/system.ts'
-import { localOptions } from '../volumes/local-options.ts'
-import type { Volume, Volumes } from '../volumes/volumes.ts'
+import { type MakePorts, makeVolume, unmakeVolume } from '../volumes/make.ts'
+import type { Volume } from '../volumes/volumes.ts'
 import { diskUsage, type DiskUsagePorts } from './disk-usage.ts'
 import { type Events, eventMatches } from './events.ts'
 
 /** What the jobs of the system stand on. */
-export interface SystemPorts {
+export interface SystemPorts extends MakePorts {
   readonly events: Events
-  readonly volumes: Volumes
-  /** Bounds what may be written into a volume. */
-  limitVolume(volume: Volume, bytes: number): Promise<void>
   readVolume(volume: Volume, write: (chunk: Buffer) => Promise<void>): Promise<void>
   writeVolume(volume: Volume, archive: AsyncIterable<Uint8Array>): Promise<void>
   /** A container's record changes with the name of its volume. */
@@ -42,38 +39,13 @@ function volumeHandlers(ports: SystemPorts): Pick<Handlers<SystemJobs>, 'volume.
     if (volume === undefined) throw new EngineError('not-found', `get ${name}: no such volume`)
     return volume
   }
-  const remove = async (volume: Volume): Promise<void> => {
-    // What a daemon that was killed left mounted is not this volume's to delete.
-    await ports.volumes.unmount(volume.name)
-    if (volume.driver === 'local') ports.volumes.remove(volume.name)
-    else await ports.volumes.removeForeign(volume)
-    ports.events.emit('volume', 'destroy', volume.name, { driver: volume.driver })
-  }
   return {
     'volume.list': async ({ input: { filters } }) =>
       ports.volumes
         .list()
         .filter((volume) => filters.matches('driver', volume.driver) && filters.labels('label', volume.labels) && (filters.none('name') || filters.some('name', (name) => volume.name.includes(name))) && (filters.flag('dangling') === undefined || filters.flag('dangling') === (volumeUsers(ports, volume.name).length === 0)))
         .map(volumeView),
-    'volume.create': async ({ input }) => {
-      if (input.driver !== '' && input.driver !== 'local') {
-        const before = ports.volumes.get(input.name)
-        const made = await ports.volumes.createForeign(input)
-        if (before === undefined) ports.events.emit('volume', 'create', made.name, { driver: made.driver })
-        return volumeView(made)
-      }
-      const known = input.name === '' ? undefined : ports.volumes.get(input.name)
-      const volume = ports.volumes.create(input)
-      const { bytes } = localOptions(input.options)
-      if (known === undefined && bytes !== undefined) {
-        await ports.limitVolume(volume, bytes).catch((error: unknown) => {
-          ports.volumes.remove(volume.name)
-          throw error
-        })
-      }
-      if (known === undefined) ports.events.emit('volume', 'create', volume.name, { driver: 'local' })
-      return volumeView(volume)
-    },
+    'volume.create': async ({ input }) => volumeView((await makeVolume(ports, input)).volume),
     'volume.inspect': async ({ input }) => volumeView(find(input.name)),
     'volume.rename': async ({ input }) => {
       find(input.name)
@@ -99,7 +71,7 @@ function volumeHandlers(ports: SystemPorts): Pick<Handlers<SystemJobs>, 'volume.
       const volume = find(input.name)
       const users = volumeUsers(ports, volume.name)
       if (users.length > 0) throw new EngineError('conflict', `remove ${volume.name}: volume is in use - [${users.join(', ')}]`)
-      await remove(volume)
+      await unmakeVolume(ports, volume)
       return undefined
     },
     'volume.prune': async ({ input }) => {
@@ -108,7 +80,7 @@ function volumeHandlers(ports: SystemPorts): Pick<Handlers<SystemJobs>, 'volume.
       let bytes = 0
       for (const volume of removed) {
         bytes += await ports.bytesIn(volume.mountPoint)
-        await remove(volume)
+        await unmakeVolume(ports, volume)
       }
       return { removed: removed.map((volume) => volume.name), bytes }
     },

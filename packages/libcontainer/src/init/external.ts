@@ -8,6 +8,7 @@ import { mountRoot, ownMounts } from './rootfs.ts'
 import { endProcess, listenForDaemon, shimTail, undo } from './start.ts'
 import { closeProcessEnds, dialStreams, openStdio, processTable, setSize, type StdioRegisters } from './stdio.ts'
 import { HOST_ENVIRONMENT, runProgram } from './child.ts'
+import { placeMounts } from './trees.ts'
 
 const NUMBER_BYTES = 32
 
@@ -130,6 +131,7 @@ export function externalProgram(plan: ExternalPlan): SyscallProgram {
     p.phase('mounts')
     ownMounts(p)
     p.scoped(() => mountRoot(p, plan, p.register()))
+    placeMounts(p, plan, plan.bundle)
     p.phase(plan.runtime.name)
     const stdio = makeProcess(p, plan, { process: plan.spec.process, stdio: plan.stdio }, ['create', '--bundle', plan.bundle], { pid: `${plan.bundle}/pid`, console: `${plan.bundle}/t` }, pid)
     p.call('hold the process', 'pidfd_open', [pid, 0], { to: SHIM_REGISTERS.init })

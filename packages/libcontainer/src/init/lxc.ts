@@ -9,6 +9,7 @@ import { SHIM_REGISTERS } from './registers.ts'
 import { mountRoot, ownMounts } from './rootfs.ts'
 import { endProcess, listenForDaemon, shimTail, undo } from './start.ts'
 import { closeProcessEnds, dialStreams, openStdio, processTable, setSize, type StdioRegisters } from './stdio.ts'
+import { placeMounts } from './trees.ts'
 
 const S_IFIFO = 0o010000
 const NUMBER_BYTES = 64
@@ -115,6 +116,7 @@ export function lxcProgram(plan: LxcPlan): SyscallProgram {
     p.phase('mounts')
     ownMounts(p)
     p.scoped(() => mountRoot(p, plan, p.register()))
+    placeMounts(p, plan, plan.bundle)
     p.phase('lxc')
     launch(p, plan, stdio, monitor)
     closeProcessEnds(p, stdio)

@@ -59,7 +59,8 @@ function attributesBlob(p: ProgramBuilder, options: ParsedOptions): Blob {
   return p.bytes(attributes)
 }
 
-function attachAt(p: ProgramBuilder, root: Register, mount: Register, mountPoint: string, what: string, want: number): void {
+/** Puts a detached mount where a path leads to below a root; what is missing of the path is made. */
+export function attachAt(p: ProgramBuilder, root: Register, mount: Register, mountPoint: string, what: string, want: number): void {
   p.scoped(() => {
     const target = p.register()
     p.op(`resolve ${mountPoint}`, 'openIn', [root, p.text(mountPoint), want, want === WANT.file ? 0o644 : 0o755], { to: target })
@@ -78,15 +79,33 @@ function checkBindOptions(mount: OciMount, options: ParsedOptions): void {
 export function openBind(p: ProgramBuilder, mount: OciMount, users?: Register): Register {
   const options = parseOptions(mount.options)
   checkBindOptions(mount, options)
-  const attributes = attributesBlob(p, users === undefined ? options : { ...options, set: options.set | MOUNT_ATTR.IDMAP })
+  const top = mount.topReadOnly === true ? MOUNT_ATTR.RDONLY : 0
+  const attributes = attributesBlob(p, { ...options, set: (options.set & ~top) | (users === undefined ? 0 : MOUNT_ATTR.IDMAP) })
   if (users !== undefined) p.op('name the user namespace', 'store', [{ blob: attributes.blob + 24, length: 8 }, users, 8])
   const fd = p.register()
-  const take = (path: string): void => p.op(`bind ${mount.source}`, 'bindFd', [AT.FDCWD, p.text(path), options.recursive ? AT.RECURSIVE : 0, attributes, 32], { to: fd })
+  const take = (path: string): void => {
+    const depth = options.recursive ? AT.RECURSIVE : 0
+    if (mount.below === undefined) return p.op(`bind ${mount.source}`, 'bindFd', [AT.FDCWD, p.text(path), depth, attributes, 32], { to: fd })
+    takeBelow(p, path, mount.below.path, { depth, attributes, to: fd })
+  }
   // A mount of another container can only be copied from inside its mount namespace.
   const [, pid, path] = OTHER_ROOT.exec(mount.source) ?? []
   if (pid === undefined || path === undefined) take(mount.source)
   else insideMountsOf(p, pid, () => take(path))
+  if (top !== 0) p.call('read-only, without what is mounted below', 'mount_setattr', [fd, p.text(''), AT.EMPTY_PATH, attributesBlob(p, { ...options, set: top, clear: 0, propagation: 0 }), 32])
   return fd
+}
+
+/** Takes what is at a path below another: links there lead nowhere but to places below it, whoever changes them meanwhile. */
+function takeBelow(p: ProgramBuilder, source: string, path: string, { depth, attributes, to }: { readonly depth: number; readonly attributes: Blob; readonly to: Register }): void {
+  p.scoped(() => {
+    const [top, place] = [p.register(), p.register()]
+    p.call(`open ${source}`, 'openat', [AT.FDCWD, p.text(source), O.PATH | O.DIRECTORY | O.CLOEXEC, 0], { to: top })
+    p.op(`resolve ${path} in it`, 'openIn', [top, p.text(path), WANT.existing, 0], { to: place })
+    p.op(`bind ${source}/${path}`, 'bindFd', [place, p.text(''), AT.EMPTY_PATH | depth, attributes, 32], { to })
+    p.call('close the place', 'close', [place])
+    p.call('close the source', 'close', [top])
+  })
 }
 
 const OTHER_ROOT = /^\/proc\/(\d+)\/root(\/.+)$/
@@ -111,11 +130,19 @@ export function isShared(mount: OciMount): boolean {
 
 /** Binds a path of the host onto a path below the root. */
 export function bindMount(p: ProgramBuilder, root: Register, mount: OciMount, opened?: Register): void {
+  const want = kindOf(mount) === 'directory' ? WANT.directory : WANT.file
+  const fd = opened ?? openBind(p, mount)
+  attachAt(p, root, fd, mount.destination, mount.source, want)
+  p.call(`close ${mount.source}`, 'close', [fd])
+}
+
+/** What a bind needs at the place where it goes. */
+export function kindOf(mount: OciMount): 'directory' | 'file' {
+  if (mount.below !== undefined) return mount.below.kind
+  if (mount.tree !== undefined) return 'directory'
   const source = statSync(mount.source, { throwIfNoEntry: false })
   if (source === undefined) throw new EngineError('invalid', `invalid mount config for type "bind": bind source path does not exist: ${mount.source}`)
-  const fd = opened ?? openBind(p, mount)
-  attachAt(p, root, fd, mount.destination, mount.source, source.isDirectory() ? WANT.directory : WANT.file)
-  p.call(`close ${mount.source}`, 'close', [fd])
+  return source.isDirectory() ? 'directory' : 'file'
 }
 
 function keyValues(p: ProgramBuilder, data: readonly (readonly [string, string])[]): Blob {

@@ -1,16 +1,9 @@
 import type { NetlinkBatch, ResolverPlan } from '@gantry/linux'
 import type { CgroupPlan } from '../cgroups/manager.ts'
-import type { OciProcess, OciSpec } from '../spec/oci.ts'
+import type { OciProcess, OciSpec, OciTree } from '../spec/oci.ts'
 
 /** How the root file system is mounted, inside the container's own mount namespace. */
-export interface RootMount {
-  /** Mounted before it, for the root to stand on; `target` is below `directory`. */
-  readonly lower?: { readonly type: string; readonly source: string; readonly data: string; readonly target: string }
-  readonly type: 'overlay' | 'bind'
-  readonly source: string
-  /** mount(2) data; relative paths count from `directory`. */
-  readonly data: string
-  readonly directory: string
+export interface RootMount extends OciTree {
   /** With users of its own: ids on disk are theirs already, nothing has to be mapped. */
   readonly ownIds?: boolean
 }

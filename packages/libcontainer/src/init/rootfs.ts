@@ -3,6 +3,7 @@ import { EngineError } from '@gantry/std'
 import type { OciDevice, OciMount } from '../spec/oci.ts'
 import { attachDevpts, bindMount, cgroupMount, isShared, newFileSystem, openBind } from './mounts.ts'
 import { mountLower } from './lower.ts'
+import { openTreeMount } from './trees.ts'
 import type { StartPlan } from './plan.ts'
 import { SHIM_REGISTERS } from './registers.ts'
 import type { StdioRegisters } from './stdio.ts'
@@ -61,7 +62,7 @@ function bindConsole(p: ProgramBuilder, root: Register, slave: Register): void {
 }
 
 function mountOne(p: ProgramBuilder, root: Register, mount: OciMount, plan: StartPlan, source: Register | undefined, opened: OpenedAhead): void {
-  if (mount.type === 'bind') return bindMount(p, root, mount, source)
+  if (mount.type === 'bind') return bindMount(p, root, mount, source ?? (mount.tree === undefined ? undefined : openTreeMount(p, mount, plan.mountPoint)))
   if (mount.type === 'cgroup') return cgroupMount(p, root, mount, plan.cgroup, plan.spec.linux.namespaces.some((one) => one.type === 'cgroup'))
   if (mount.type === 'devpts') return attachDevpts(p, root, SHIM_REGISTERS.devpts, mount.destination)
   const fd = newFileSystem(p, root, mount, plan.spec.linux.mountLabel)

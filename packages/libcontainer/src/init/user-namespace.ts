@@ -1,9 +1,10 @@
 import { AT, type Blob, CLONE, MOUNT_ATTR, MS, O, PR, type ProgramBuilder, type Register, type Value } from '@gantry/linux'
 import { EngineError } from '@gantry/std'
-import type { OciIdMapping, OciLinux, OciMount, OciProcess } from '../spec/oci.ts'
+import type { OciIdMapping, OciLinux, OciMount, OciProcess, OciTree } from '../spec/oci.ts'
 import { openBind } from './mounts.ts'
 import type { StartPlan } from './plan.ts'
 import { mountLower } from './lower.ts'
+import { openTreeMount } from './trees.ts'
 import type { StdioRegisters } from './stdio.ts'
 
 const SIGKILL = 9
@@ -102,7 +103,7 @@ function openRoot(p: ProgramBuilder, plan: StartPlan, users: Register): Register
   p.call('close the place', 'close', [target])
   p.call('close the view', 'close', [view])
   p.call('go to the layers', 'chdir', [p.text(root.directory)])
-  if (root.lower !== undefined) mapLower(p, plan, `${root.directory}/${root.lower.target}`, users)
+  mapLower(p, root, users)
   // Overlayfs works with the ids of whoever mounts it, and those of the host's root are not in the maps: nothing could be written.
   const { uids, gids } = mapsOf(plan.spec.linux)
   p.call('keep capabilities over the change of ids', 'prctl', [PR.SET_SECUREBITS, NO_SETUID_FIXUP, 0, 0, 0])
@@ -117,7 +118,9 @@ function openRoot(p: ProgramBuilder, plan: StartPlan, users: Register): Register
 }
 
 /** What the root stands on is a mount of its own: its ids are mapped as those of the layers are. */
-function mapLower(p: ProgramBuilder, { root }: StartPlan, path: string, users: Register): void {
+function mapLower(p: ProgramBuilder, root: OciTree, users: Register): void {
+  if (root.lower === undefined) return
+  const path = `${root.directory}/${root.lower.target}`
   p.scoped(() => {
     mountLower(p, root)
     const [view, target] = [mappedView(p, path, users, false), p.register()]
@@ -157,7 +160,7 @@ export function openAhead(p: ProgramBuilder, plan: StartPlan): OpenedAhead {
   const { spec } = plan
   const own = hasOwnUsers(spec.linux)
   const binds = new Map<OciMount, Blob>()
-  const early = spec.mounts.filter((mount) => mount.type === 'bind' && (own || isMapped(mount)))
+  const early = spec.mounts.filter((mount) => mount.type === 'bind' && mount.tree === undefined && (own || isMapped(mount)))
   if (!own && early.length === 0) return { root: undefined, binds, devices: new Map() }
   p.phase('user namespace')
   const keep = (open: () => Register): Blob => {
@@ -178,6 +181,7 @@ export function openAhead(p: ProgramBuilder, plan: StartPlan): OpenedAhead {
   p.call('a mount namespace for the moment', 'unshare', [CLONE.NEWNS])
   p.call('mounts here stay here', 'mount', [0, p.text('/'), 0, MS.REC | MS.SLAVE, 0])
   const root = keep(() => openRoot(p, plan, users))
+  for (const mount of spec.mounts) if (mount.tree !== undefined) binds.set(mount, keep(() => openTreeMount(p, mount, plan.mountPoint, users, (tree) => mapLower(p, tree, users))))
   p.call('back to the mount namespace', 'setns', [home, CLONE.NEWNS])
   p.call('close it', 'close', [home])
   p.call('close the user namespace', 'close', [users])

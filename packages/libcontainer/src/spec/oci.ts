@@ -89,6 +89,23 @@ export interface OciMount {
   readonly options: readonly string[]
   /** Ids on disk are read through these; for binds. */
   readonly idMappings?: { readonly uids: readonly OciIdMapping[]; readonly gids: readonly OciIdMapping[] }
+  /** Ours, for binds: what below the source is mounted; nothing there leads out of the source. */
+  readonly below?: { readonly path: string; readonly kind: 'directory' | 'file' }
+  /** Ours, for binds: the source is a root file system that is mounted for it. */
+  readonly tree?: OciTree
+  /** Ours, for binds: read-only without the mounts below it. */
+  readonly topReadOnly?: boolean
+}
+
+/** A root file system that is mounted inside a mount namespace. */
+export interface OciTree {
+  /** Mounted before it, for the root to stand on; `target` is below `directory`. */
+  readonly lower?: { readonly type: string; readonly source: string; readonly data: string; readonly target: string }
+  readonly type: 'overlay' | 'bind'
+  readonly source: string
+  /** mount(2) data; relative paths count from `directory`. */
+  readonly data: string
+  readonly directory: string
 }
 
 /** Kinds of namespaces; a path joins an existing one. */

@@ -1,5 +1,6 @@
-import type { DeviceRequest, HostConfig, MountRequest, PortBinding, Resources } from '@gantry/api'
+import type { DeviceRequest, HostConfig, PortBinding, Resources } from '@gantry/api'
 import { asBoolean, asInteger, asList, asObject, asString, asStringMap, asStrings, EngineError, type JsonObject } from '@gantry/std'
+import { decodeMount } from './decode-mount.ts'
 
 const stringsOrNull = (value: unknown, field: string): readonly string[] | null => (value === undefined || value === null ? null : asStrings(value, field))
 const numberOrNull = (value: unknown, field: string): number | null => (value === undefined || value === null ? null : asInteger(value, field))
@@ -51,24 +52,6 @@ export function decodeResources(body: JsonObject): Resources {
 
 function deviceRequest(o: JsonObject, field: string): DeviceRequest {
   return { Driver: asString(o['Driver'], `${field}.Driver`), Count: asInteger(o['Count'], `${field}.Count`), DeviceIDs: asStrings(o['DeviceIDs'], `${field}.DeviceIDs`), Capabilities: asList(o['Capabilities'], `${field}.Capabilities`).map((all, index) => asStrings(all, `${field}.Capabilities[${index}]`)), Options: asStringMap(o['Options'], `${field}.Options`) }
-}
-
-function decodeMount(o: JsonObject, field: string): MountRequest {
-  const driver = asObject(asObject(o['VolumeOptions'], `${field}.VolumeOptions`)['DriverConfig'], 'DriverConfig')
-  if (Object.keys(asObject(driver['Options'], 'DriverConfig.Options')).length > 0) throw new EngineError('unsupported', `${field}.VolumeOptions.DriverConfig.Options is not supported`)
-  const bind = o['BindOptions']
-  const volume = o['VolumeOptions']
-  const tmpfs = o['TmpfsOptions']
-  const options = (value: unknown, name: string): JsonObject => asObject(value, `${field}.${name}`)
-  return {
-    Type: asString(o['Type'], `${field}.Type`),
-    Source: asString(o['Source'], `${field}.Source`),
-    Target: asString(o['Target'], `${field}.Target`),
-    ReadOnly: asBoolean(o['ReadOnly'], `${field}.ReadOnly`),
-    ...(bind !== undefined && bind !== null && { BindOptions: { Propagation: asString(options(bind, 'BindOptions')['Propagation'], 'Propagation'), NonRecursive: asBoolean(options(bind, 'BindOptions')['NonRecursive'], 'NonRecursive'), CreateMountpoint: asBoolean(options(bind, 'BindOptions')['CreateMountpoint'], 'CreateMountpoint') } }),
-    ...(volume !== undefined && volume !== null && { VolumeOptions: { NoCopy: asBoolean(options(volume, 'VolumeOptions')['NoCopy'], 'NoCopy'), Labels: asStringMap(options(volume, 'VolumeOptions')['Labels'], 'Labels'), Subpath: asString(options(volume, 'VolumeOptions')['Subpath'], 'Subpath'), DriverName: asString(asObject(options(volume, 'VolumeOptions')['DriverConfig'], 'DriverConfig')['Name'], 'DriverConfig.Name') } }),
-    ...(tmpfs !== undefined && tmpfs !== null && { TmpfsOptions: { SizeBytes: asInteger(options(tmpfs, 'TmpfsOptions')['SizeBytes'], 'SizeBytes'), Mode: asInteger(options(tmpfs, 'TmpfsOptions')['Mode'], 'Mode') } }),
-  }
 }
 
 function decodePortBindings(value: unknown): Readonly<Record<string, readonly PortBinding[]>> {

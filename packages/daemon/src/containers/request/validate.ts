@@ -81,7 +81,6 @@ function checkUnsupported(h: HostConfig): void {
   const unsupported = (field: string, set: boolean): void => {
     if (set) throw new EngineError('unsupported', `HostConfig.${field} is not supported`)
   }
-  unsupported('VolumeDriver', h.VolumeDriver !== '' && h.VolumeDriver !== 'local')
   unsupported('Cgroup', h.Cgroup !== '')
 }
 

@@ -2,7 +2,8 @@ import type { Identity, OciMount, OciNamespace, OciProcess, OciSpec } from '@gan
 import { EngineError, shortId } from '@gantry/std'
 import type { UserMaps } from '../../subordinate-ids.ts'
 import { DEFAULT_MOUNTS, DEFAULT_PATH, DEFAULT_SHM_BYTES, MASKED_PATHS, READONLY_PATHS } from './defaults.table.ts'
-import type { ContainerDocument, SettledMount } from '../record.ts'
+import type { ContainerDocument } from '../record.ts'
+import type { ReadyMount } from '../mounts/ready.ts'
 import { settleDevices, settleResources, settleUlimits } from './resources.ts'
 import { settleSecurity, settleSysctls } from './security.ts'
 
@@ -13,7 +14,7 @@ export interface SpecInput {
   /** hosts, hostname, resolv.conf of this start. */
   readonly etcDirectory: string
   /** Absolute sources of the mounts. */
-  readonly mounts: readonly SettledMount[]
+  readonly mounts: readonly ReadyMount[]
   /** Capabilities that this host's root has. */
   readonly knownCapabilities: readonly string[]
   /** The host enforces profiles of AppArmor. */
@@ -73,10 +74,11 @@ function namespaces(input: SpecInput): readonly OciNamespace[] {
   return list
 }
 
-function bindOf(mount: SettledMount, ownUsers: boolean): OciMount {
+/** A bind or a volume as the runtime wants it. */
+export function bindOf(mount: ReadyMount, ownUsers: boolean): OciMount {
   // What is on disk in a volume keeps the ids of the image, whoever mounts it.
   const flags = [...(ownUsers && mount.type === 'volume' ? ['idmap'] : []), mount.recursive ? 'rbind' : 'bind', ...(mount.readOnly ? ['ro'] : []), mount.propagation === '' ? 'rprivate' : mount.propagation]
-  return { destination: mount.destination, type: 'bind', source: mount.source, options: flags }
+  return { destination: mount.destination, type: 'bind', source: mount.source, options: flags, ...(mount.below && { below: mount.below }), ...(mount.tree && { tree: mount.tree }), ...(mount.topReadOnly === true && mount.readOnly && { topReadOnly: true }) }
 }
 
 const depth = (path: string): number => path.split('/').filter((part) => part !== '').length

@@ -1,10 +1,9 @@
 import { versionNumber } from '@gantry/api'
 import { asBoolean, asInteger, asList, asObject, asString, asStrings, EngineError, isEngineError, type JsonObject, parseTimestamp, writePaced, writeWhole } from '@gantry/std'
 import { decodeCreate } from '../../containers/request/decode-create.ts'
-import { decodeHostConfig, decodeResources } from '../../containers/request/decode-host-config.ts'
+import { decodeUpdate } from '../../containers/request/decode-update.ts'
 import { LIST_FILTERS } from '../../containers/list.ts'
 import type { WaitCondition } from '../../jobs/containers.ts'
-import type { UpdateRequest } from '../../containers/update.ts'
 import type { DaemonEngine } from '../../jobs/jobs.ts'
 import { parseFilters } from '../filters.ts'
 import { type ApiRequest, flag, jsonBody, numberOf, param } from '../request.ts'
@@ -24,16 +23,8 @@ async function create(engine: DaemonEngine, request: ApiRequest): Promise<void> 
   sendJson(request.response, 201, { Id: result.id, Warnings: result.warnings })
 }
 
-/** Ours: `GantryPublish`, what changes of the published ports. */
-function decodePublish(body: JsonObject): UpdateRequest['publish'] {
-  const change = asObject(body['GantryPublish'], 'GantryPublish')
-  return { add: decodeHostConfig({ PortBindings: change['Add'] }).PortBindings, remove: asStrings(change['Remove'], 'GantryPublish.Remove') }
-}
-
 async function update(engine: DaemonEngine, request: ApiRequest): Promise<void> {
-  const body = await jsonBody(request)
-  const policy = body['RestartPolicy'] === undefined || body['RestartPolicy'] === null ? undefined : decodeHostConfig({ RestartPolicy: body['RestartPolicy'] }).RestartPolicy
-  const { warnings } = await engine.run('container.update', { ...key(request), request: { resources: decodeResources(body), restartPolicy: policy, publish: decodePublish(body) } })
+  const { warnings } = await engine.run('container.update', { ...key(request), request: decodeUpdate(await jsonBody(request)) })
   sendJson(request.response, 200, { Warnings: warnings.length === 0 ? null : warnings })
 }
 

@@ -1,9 +1,9 @@
 import type { Graph, Image } from '@gantry/graph'
 import { treeToTar, feedTar } from '@gantry/graph'
 import type { Trees } from '@gantry/runtime'
-import type { Volumes } from '../volumes/volumes.ts'
-import type { Container } from './container.ts'
-import type { SettledMount } from './record.ts'
+import type { Volumes } from '../../volumes/volumes.ts'
+import type { Container } from '../container.ts'
+import type { SettledMount } from '../record.ts'
 
 /** What filling a volume stands on. */
 export interface FillPorts {
