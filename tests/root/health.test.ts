@@ -41,6 +41,18 @@ describe('health', { skip }, () => {
     const events = (await exec('sh', ['-c', `timeout 2 ${process.execPath} ${process.cwd()}/build/gantry.cjs -H ${daemon.host} events --since 30s --filter event=health_status --format '{{.Action}}'`])).out.trim().split('\n')
     assert.deepEqual(events, ['health_status: unhealthy', 'health_status: healthy'])
   })
+  it('what was found holds over a restart of the daemon, and nothing of an earlier life does', async () => {
+    await create('stays', { Test: ['CMD', 'test', '-e', '/ok'], Interval: 200 * MS, Retries: 1 }, 'touch /ok; sleep 1000')
+    await until('healthy', async () => (await status('stays')) === 'healthy 0')
+    await daemon.kill()
+    await daemon.start()
+    assert.equal(await status('stays'), 'healthy 0')
+    await ok('exec', 'stays', 'rm', '/ok')
+    await until('unhealthy', async () => (await status('stays')).startsWith('unhealthy'))
+    await ok('restart', '-t', '0', 'stays')
+    assert.match(await status('stays'), /^(starting|healthy) 0$/)
+    await ok('rm', '-f', 'stays')
+  })
   it('a probe that takes too long is ended, and counts as failed; in the start period failures count for nothing', async () => {
     await create('slow', { Test: ['CMD', 'sleep', '100'], Interval: 200 * MS, Timeout: 300 * MS, Retries: 1 })
     await until('unhealthy', async () => (await status('slow')) === 'unhealthy 1')

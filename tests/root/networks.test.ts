@@ -136,7 +136,6 @@ describe('networks of users', { skip }, () => {
     assert.match((await gantry('network', 'create', 'made')).err, /network with name made already exists/)
     assert.match((await gantry('network', 'create', '--subnet', '10.9.7.0/24', 'other')).err, /Pool overlaps with other one on this address space/)
     assert.match((await gantry('network', 'create', '--subnet', '10.9.7.0', 'other')).err, /IPAM\.Config\.Subnet: invalid CIDR address/)
-    assert.match((await gantry('network', 'create', '-d', 'ipvlan', 'other')).err, /ipvlan is not supported here/)
     assert.match((await gantry('network', 'rm', 'bridge')).err, /bridge is a pre-defined network and cannot be removed/)
     assert.match((await gantry('network', 'rm', 'nowhere')).err, /network nowhere not found/)
     assert.equal(await ok('network', 'rm', '--force', 'nowhere'), '')
@@ -204,6 +203,26 @@ describe('networks of users', { skip }, () => {
     for (const name of ['mover', 'fixed']) await ok('rm', '-f', name)
     await ok('network', 'rm', 'left', 'right')
   })
+  it('settings of an endpoint\'s interface', async () => {
+    const shown = await ok('run', '--rm', '--network', 'name=bridge,driver-opt=com.docker.network.endpoint.sysctls=net.ipv4.conf.IFNAME.log_martians=1', 'busybox', 'cat', '/proc/sys/net/ipv4/conf/eth0/log_martians')
+    assert.equal(shown, '1')
+    for (const [bad, why] of [['net.ipv4.conf.eth0.log_martians=1', /should be in the form/], ['net.ipv4.conf.IFNAME.nosuch=1', /no setting/], ['kernel.core_pattern=x', /should be in the form/]] as const) {
+      assert.match((await gantry('run', '--rm', '--network', `name=bridge,driver-opt=com.docker.network.endpoint.sysctls=${bad}`, 'busybox', 'true')).err, why)
+    }
+  })
+  it('ipvlan: as the kernel allows; one without it says so before anything is made', async () => {
+    assert.match((await gantry('network', 'create', '-d', 'ipvlan', '-o', 'ipvlan_mode=l9', 'ip')).err, /unknown ipvlan mode "l9": expected one of l2, l3, l3s/)
+    const made = await gantry('network', 'create', '-d', 'ipvlan', '--subnet', '10.56.0.0/24', 'ip')
+    if (made.code !== 0) {
+      assert.match(made.err, /ipvlan: this kernel has no such links/)
+      assert.doesNotMatch(await ok('network', 'ls', '--format', '{{.Name}}'), /^ip$/m)
+      return
+    }
+    await ok('run', '-d', '--name', 'i1', '--network', 'ip', 'busybox', 'sleep', '1000')
+    assert.equal((await gantry('run', '--rm', '--network', 'ip', 'busybox', 'ping', '-c1', '-W2', 'i1')).code, 0)
+    await ok('rm', '-f', 'i1')
+    await ok('network', 'rm', 'ip')
+  })
   it('macvlan: addresses of its own, no way to the host’s own', async () => {
     await ok('network', 'create', '-d', 'macvlan', '--subnet', '10.55.0.0/24', 'mac')
     await ok('run', '-d', '--name', 'm1', '--network', 'mac', 'busybox', 'sleep', '1000')
@@ -224,7 +243,33 @@ describe('networks of users', { skip }, () => {
       assert.match(seen, new RegExp(`^${address}\\tstore \\w+ db$`, 'm'))
       assert.equal(await own.ok('run', '--rm', 'busybox', 'sh', '-c', `timeout 2 wget -q -O- http://${address} || echo shut`), 'shut')
       assert.match((await own.gantry('create', '--link', 'nobody:x', 'busybox')).err, /No such container: nobody/)
-      await own.ok('rm', '-f', 'db')
+      // A link is to the container, whatever it is called and whichever address it has.
+      await own.ok('run', '-d', '--name', 'web', '--link', 'db:store', '--link', 'db', 'busybox', 'sleep', '1000')
+      assert.equal(await own.ok('inspect', '-f', '{{json .HostConfig.Links}}', 'web'), '["/db:/web/store","/db:/web/db"]')
+      assert.match(await own.ok('ps', '--no-trunc', '--format', '{{.Names}}'), /^db,web\/db,web\/store$/m)
+      assert.equal(await own.ok('inspect', '-f', '{{.Name}}', '/web/store'), '/db')
+      const hosts = (): Promise<string> => own.ok('exec', 'web', 'grep', 'store', '/etc/hosts')
+      assert.match(await hosts(), new RegExp(`^${address}\\tstore `))
+      await own.ok('stop', '-t', '0', 'db')
+      await own.ok('run', '-d', '--name', 'between', 'busybox', 'sleep', '1000')
+      await own.ok('rename', 'db', 'data')
+      await own.ok('start', 'data')
+      const moved = await own.ok('inspect', '-f', '{{.NetworkSettings.IPAddress}}', 'data')
+      assert.notEqual(moved, address)
+      assert.match(await hosts(), new RegExp(`^${moved}\\tstore \\w+ data$`))
+      await until('it serves again', () => own.gantry('exec', 'web', 'timeout', '2', 'wget', '-q', '-O-', 'http://store').then((ran) => ran.code === 0))
+      await strict.kill()
+      await strict.start()
+      assert.equal((await own.gantry('exec', 'web', 'timeout', '2', 'wget', '-q', '-O-', 'http://store')).code, 0)
+      await own.ok('network', 'create', 'other')
+      await own.ok('network', 'connect', 'other', 'web')
+      assert.match(await hosts(), new RegExp(`^${moved}\\tstore `))
+      await own.ok('network', 'disconnect', 'other', 'web')
+      await own.ok('rm', '--link', 'web/store')
+      assert.match((await own.gantry('rm', '--link', 'web/store')).err, /Could not get parent/)
+      assert.equal(await own.ok('inspect', '-f', '{{json .HostConfig.Links}}', 'web'), '["/data:/web/db"]')
+      await own.ok('network', 'rm', 'other')
+      await own.ok('rm', '-f', 'data', 'web', 'between')
     } finally {
       await strict.dispose()
     }

@@ -14,6 +14,7 @@ import type { ExecPorts } from './containers/exec.ts'
 import { watchHealth } from './containers/health.ts'
 import { createLifecycle, type Lifecycle, shouldRestart } from './containers/lifecycle.ts'
 import { ownerOf } from './containers/bundle.ts'
+import { type ConnectingPorts, type NetworkingPorts, refreshConsumers } from './containers/network/networking.ts'
 import { portRequests } from './containers/request/ports.ts'
 import { removeContainer, type RemovePorts } from './containers/remove.ts'
 import { cgroupsPathOf } from './containers/spec/spec.ts'
@@ -147,8 +148,11 @@ export async function startDaemon(config: DaemonConfig): Promise<Daemon> {
   const volumeUse = createVolumeUse(volumes, () => new Set(store.list().flatMap((one) => (one.task === undefined && !one.state.starting ? [] : volumesOf(one)))))
   const removePorts: RemovePorts = { ...making, store, graph, supervisor, containerDirectory, emit, kill: (container) => lifecycle.kill(container, 'SIGKILL').catch(ignoreNotRunning) }
   const remove = (container: Container): Promise<void> => removeContainer(removePorts, container, { volumes: container.document.hostConfig.AutoRemove })
+  const networking: NetworkingPorts = { networks, dns: config.dns, hostGateway: config.hostGateway, store }
+  const connecting: ConnectingPorts = { ...networking, replace: (container, document) => store.replace(container, document), etcDirectory: (id) => etcDirectory(config.execRoot, id), owner: (container) => ownerOf(start, container) }
   const start: Omit<StartPorts, 'watch'> = {
-    store, graph, networks, supervisor, volumeUse, knownCapabilities, apparmor: apparmor.enabled, cgroupVersion, users: config.users, execRoot: config.execRoot, cdiDirectories: config.cdiDirectories, dns: config.dns, hostGateway: config.hostGateway, emit, discard: (path) => host.discarder.discard(path),
+    ...networking, refreshConsumers: (container) => refreshConsumers(connecting, container),
+    graph, supervisor, volumeUse, knownCapabilities, apparmor: apparmor.enabled, cgroupVersion, users: config.users, execRoot: config.execRoot, cdiDirectories: config.cdiDirectories, emit, discard: (path) => host.discarder.discard(path),
     logPath: (container) => {
       mkdirSync(containerDirectory(container.id), { recursive: true, mode: 0o710 })
       return logPath(container)
@@ -166,7 +170,7 @@ export async function startDaemon(config: DaemonConfig): Promise<Daemon> {
     }),
   }
   const lifecycle: Lifecycle = createLifecycle({ start, onRunning: (container, task) => watchHealth(exec, container, task), store, supervisor, lock: keyedLock(), execRoot: config.execRoot, emit, remove, discard: (path) => host.discarder.discard(path) })
-  const views = { graph, apparmor: apparmor.enabled, execRoot: config.execRoot, network: (name: string) => networks.network(name), logPath }
+  const views = { graph, store, apparmor: apparmor.enabled, execRoot: config.execRoot, network: (name: string) => networks.network(name), logPath }
   const engine: DaemonEngine = createEngine<DaemonJobs>({
     ...containerHandlers({
       store, streams: host.streams, lifecycle, start, remove: removePorts, images, emit,
@@ -187,7 +191,7 @@ export async function startDaemon(config: DaemonConfig): Promise<Daemon> {
     ...imageHandlers(images),
     ...networkHandlers({
       networks, containers: () => store.list(),
-      connecting: { ...start, replace: (container, document) => store.replace(container, document), etcDirectory: (id) => etcDirectory(config.execRoot, id), owner: (container) => ownerOf(start, container) },
+      connecting,
       emit: (action, network, attributes = {}) => events.emit('network', action, network.id, { name: network.name, type: network.driver, ...attributes }),
     }),
     ...systemHandlers({

@@ -11,6 +11,7 @@ export interface GraphDb {
   /** All edges below a parent. */
   edges(parent: string): readonly { readonly name: string; readonly entity: string }[]
   rename(parent: string, from: string, to: string): void
+  remove(parent: string, name: string): void
   /** Removes every edge to and from an entity. */
   purge(entity: string): void
 }
@@ -40,6 +41,7 @@ export function openGraphDb(db: Database): GraphDb {
       if (get(parent, to) !== undefined) throw new EngineError('conflict', `name "${to}" is already in use by "${get(parent, to)}"`)
       db.run('UPDATE edge SET name = ? WHERE parent = ? AND name = ?', to, parent, from)
     },
+    remove: (parent, name) => void db.run('DELETE FROM edge WHERE parent = ? AND name = ?', parent, name),
     purge: (entity) => {
       db.run('DELETE FROM edge WHERE entity = ? OR parent = ?', entity, entity)
     },

@@ -2,11 +2,12 @@ import { link } from '@gantry/linux'
 import { EngineError, newId } from '@gantry/std'
 import { type Address, addressBytes, contains, type Family, formatAddress, macFor, parseAddress, parseCidr, parseMac } from './address.ts'
 import { checkRoom } from './drivers/bridge.ts'
-import { type OpenNetwork, option } from './drivers/driver.ts'
+import { askedSettings, type OpenNetwork, option } from './drivers/driver.ts'
 import type { Attachment, EndpointAddress, EndpointInfo, EndpointRequest, JoinRequest } from './network.ts'
 
 /** eth0 gets a fixed index, so that its messages can be written before it exists; those after it the next ones. */
 const FIRST_INDEX = 16
+const SETTINGS = 'com.docker.network.endpoint.sysctls'
 const SHORT_ID = 12
 const INTERFACE = /^[a-zA-Z][\w.-]{0,14}$/
 
@@ -28,6 +29,7 @@ function wantedAddress(network: OpenNetwork, family: Family, text: string): Addr
 
 /** Checks what is asked for against the kind of network. */
 function checkRequest(network: OpenNetwork, request: EndpointRequest): void {
+  askedSettings(request.options[SETTINGS] ?? '')
   if (network.info.builtin && request.aliases.length > 0) throw new EngineError('invalid', 'invalid endpoint settings:\nnetwork-scoped aliases are only supported for user-defined networks')
 }
 
@@ -88,7 +90,7 @@ export function movedGateways(before: readonly EndpointInfo[], after: readonly E
 /** The messages that make an endpoint, with the default routes that are its own. */
 export function endpointAttachment(network: OpenNetwork, endpoint: EndpointInfo, all: readonly EndpointInfo[]): Attachment {
   const gateways = ([4, 6] as const).filter((family) => gatewayEndpoint(all, family) === endpoint)
-  return network.attach({ interfaceName: endpoint.interfaceName, index: endpoint.index, mac: endpoint.mac, ipv4: endpoint.ipv4, ipv6: endpoint.ipv6, linkLocal: endpoint.request.linkLocal, gateways })
+  return network.attach({ interfaceName: endpoint.interfaceName, index: endpoint.index, mac: endpoint.mac, ipv4: endpoint.ipv4, ipv6: endpoint.ipv6, linkLocal: endpoint.request.linkLocal, settings: endpoint.request.options[SETTINGS] ?? '', gateways })
 }
 
 /** Subnets of a network's pools. */

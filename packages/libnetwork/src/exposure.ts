@@ -1,4 +1,5 @@
 import type { Launcher } from '@gantry/linux'
+import { keyedLock } from '@gantry/std'
 import { bridgeSettings } from './drivers/bridge.ts'
 import type { OpenNetwork } from './drivers/driver.ts'
 import { gatewayEndpoint } from './endpoints.ts'
@@ -20,6 +21,8 @@ export interface Exposure {
   apply(one: Live): Promise<void>
   /** The same after a restart of the daemon: the firewall is built anew later, with all. */
   restore(one: Live): Promise<void>
+  /** Openings of its links, once all sources are known again. */
+  relink(one: Live): void
   close(one: Live): Promise<void>
 }
 
@@ -40,7 +43,23 @@ export interface ExposurePorts {
 /** Makes it. */
 export function createExposure(ports: ExposurePorts): Exposure {
   const { launcher, firewall } = ports
+  const lock = keyedLock()
   const linksOf = (one: Live): Live['links'] => (one.request.links.length === 0 ? [] : linkOpenings(ports.defaultEndpoint(one.request.containerId), one.request.links, ports.defaultEndpoint))
+  const apply = async (one: Live): Promise<void> => {
+    const next = publication(one.held, one.endpoints, ports.network)
+    const links = linksOf(one)
+    const [before, after] = [[...one.publication.open, ...one.links], [...next.open, ...links]]
+    const [gone, come] = [without(one.publication.ports, next.ports), without(next.ports, one.publication.ports)]
+    await firewall?.remove({ ports: gone, open: without(before, after) })
+    await firewall?.add({ ports: come, open: without(after, before) })
+    if (firewall !== undefined) await forgetFlows(launcher, [...gone, ...come])
+    if (without(one.publication.relayed, next.relayed).length > 0 || without(next.relayed, one.publication.relayed).length > 0) {
+      for (const relay of one.relays) relay.close()
+      one.relays = await openRelays(launcher, next.relayed)
+    }
+    one.publication = next
+    one.links = links
+  }
   return {
     withHost(requests, endpoints) {
       const gateway = gatewayEndpoint(endpoints, 4)
@@ -54,31 +73,21 @@ export function createExposure(ports: ExposurePorts): Exposure {
         const endpoint = gatewayEndpoint(endpoints, family)
         return endpoint !== undefined && ports.network(endpoint.networkId)?.info.driver === 'bridge'
       }),
-    async apply(one) {
-      const next = publication(one.held, one.endpoints, ports.network)
-      const links = linksOf(one)
-      const [before, after] = [[...one.publication.open, ...one.links], [...next.open, ...links]]
-      const [gone, come] = [without(one.publication.ports, next.ports), without(next.ports, one.publication.ports)]
-      await firewall?.remove({ ports: gone, open: without(before, after) })
-      await firewall?.add({ ports: come, open: without(after, before) })
-      if (firewall !== undefined) await forgetFlows(launcher, [...gone, ...come])
-      if (without(one.publication.relayed, next.relayed).length > 0 || without(next.relayed, one.publication.relayed).length > 0) {
-        for (const relay of one.relays) relay.close()
-        one.relays = await openRelays(launcher, next.relayed)
-      }
-      one.publication = next
-      one.links = links
-    },
+    // One at a time: a source of links that goes and another that comes change the same consumer.
+    apply: (one) => lock.run(one.request.containerId, () => apply(one)),
     async restore(one) {
       one.publication = publication(one.held, one.endpoints, ports.network)
       one.relays = await openRelays(launcher, one.publication.relayed)
+    },
+    relink(one) {
       one.links = linksOf(one)
     },
-    async close(one) {
-      for (const relay of one.relays) relay.close()
-      await firewall?.remove({ ports: one.publication.ports, open: [...one.publication.open, ...one.links] })
-      if (firewall !== undefined) await forgetFlows(launcher, one.publication.ports)
-    },
+    close: (one) =>
+      lock.run(one.request.containerId, async () => {
+        for (const relay of one.relays) relay.close()
+        await firewall?.remove({ ports: one.publication.ports, open: [...one.publication.open, ...one.links] })
+        if (firewall !== undefined) await forgetFlows(launcher, one.publication.ports)
+      }),
   }
 }
 

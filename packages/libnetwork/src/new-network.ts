@@ -18,7 +18,6 @@ export interface Surroundings {
 /** Checks what is asked for, and completes it. */
 export async function newNetwork(request: NetworkRequest, around: Surroundings): Promise<NetworkInfo> {
   const driver = request.driver === '' || request.driver === 'default' ? 'bridge' : request.driver
-  if (driver === 'ipvlan') throw new EngineError('unsupported', 'network driver ipvlan is not supported here: macvlan serves most of its uses')
   if (driver === 'host' || driver === 'null' || driver === 'none') throw new EngineError('forbidden', `only one instance of "${driver === 'none' ? 'null' : driver}" network is allowed`)
   if (!(DRIVERS as readonly string[]).includes(driver)) throw new EngineError('not-found', `could not find plugin ${driver} in v1 plugin registry: plugin not found`)
   if (!['', 'default', 'null'].includes(request.ipam.driver)) throw new EngineError('not-found', `could not find plugin ${request.ipam.driver} in v1 plugin registry: plugin not found`)

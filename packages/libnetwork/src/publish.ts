@@ -53,7 +53,9 @@ export function publication(held: readonly HeldPort[], endpoints: readonly Endpo
 export function linkOpenings(own: EndpointInfo | undefined, links: readonly LinkedPorts[], endpointOf: (containerId: string) => EndpointInfo | undefined): readonly OpenPort[] {
   const from = own?.ipv4 === undefined ? undefined : parseAddress(own.ipv4.address, 'address')
   if (from === undefined) return []
-  return links.flatMap(({ containerId, ports }) => {
+  // Two names for one source open the same.
+  const sources = new Map(links.map((link) => [link.containerId, link.ports]))
+  return [...sources].flatMap(([containerId, ports]) => {
     const source = endpointOf(containerId)
     if (source?.ipv4 === undefined || source.networkId !== own?.networkId) return []
     const address = parseAddress(source.ipv4.address, 'address')

@@ -39,6 +39,7 @@ export interface Sandboxes {
   why(from: string, containerId: string, port: number, protocol: Protocol): Verdict
   members(networkId: string): readonly { readonly name: string; readonly endpoint: EndpointInfo }[]
   forgetAllBut(running: ReadonlySet<string>): void
+  /** What all of them come to, for a table that is built anew. */
   firewalled(): { readonly ports: readonly PublishedPort[]; readonly open: readonly OpenPort[] }
   /** Ends what this process serves. */
   close(): void
@@ -222,7 +223,10 @@ export function createSandboxes(ports: SandboxPorts): Sandboxes {
     forgetAllBut(running) {
       for (const stored of store.sandboxes()) if (!running.has(stored.request.containerId)) store.removeSandbox(stored.request.containerId)
     },
-    firewalled: () => ({ ports: [...lives.values()].flatMap((one) => one.publication.ports), open: [...lives.values()].flatMap((one) => [...one.publication.open, ...one.links]) }),
+    firewalled() {
+      for (const one of lives.values()) exposure.relink(one)
+      return { ports: [...lives.values()].flatMap((one) => one.publication.ports), open: [...lives.values()].flatMap((one) => [...one.publication.open, ...one.links]) }
+    },
     close() {
       for (const one of lives.values()) {
         for (const relay of one.relays) relay.close()

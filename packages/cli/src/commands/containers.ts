@@ -32,7 +32,7 @@ function view(row: Row, full: boolean) {
   const created = new Date(row.Created * 1000)
   return {
     ID: short(row.Id, full),
-    Names: row.Names.map((name) => name.slice(1)).join(','),
+    Names: row.Names.map((name) => name.slice(1)).filter((name) => full || !name.includes('/')).join(','),
     Image: row.Image.startsWith('sha256:') ? short(row.Image, full) : row.Image,
     Command: `"${full ? row.Command : clip(row.Command, 20)}"`,
     CreatedAt: created.toISOString().replace('T', ' ').replace(/\..*/, ' +0000 UTC'),
@@ -191,7 +191,7 @@ export const CONTAINER_COMMANDS: readonly Command[] = [
   forEach('pause', 'Pause all processes within one or more containers', post('pause')),
   forEach('unpause', 'Unpause all processes within one or more containers', post('unpause')),
   forEach('wait', 'Block until one or more containers stop, then print their exit codes', async (context, container) => String((await context.api.json<{ StatusCode: number }>('POST', `/containers/${container}/wait`)).StatusCode)),
-  forEach('rm', 'Remove one or more containers', (context, container, parsed) => context.api.send('DELETE', `/containers/${container}`, { query: { force: parsed.bool('force'), v: parsed.bool('volumes') } }), [{ name: 'force', short: 'f', kind: 'bool', help: 'Force the removal of a running container' }, { name: 'volumes', short: 'v', kind: 'bool', help: 'Remove anonymous volumes associated with the container' }], ['container remove']),
+  forEach('rm', 'Remove one or more containers', (context, container, parsed) => context.api.send('DELETE', `/containers/${container}`, { query: { force: parsed.bool('force'), v: parsed.bool('volumes'), link: parsed.bool('link') } }), [{ name: 'link', short: 'l', kind: 'bool', help: 'Remove the specified link' }, { name: 'force', short: 'f', kind: 'bool', help: 'Force the removal of a running container' }, { name: 'volumes', short: 'v', kind: 'bool', help: 'Remove anonymous volumes associated with the container' }], ['container remove']),
   { names: ['rename', 'container rename'], usage: 'rename CONTAINER NEW_NAME', help: 'Rename a container', minimum: 2, flags: [], run: async (context, parsed) => (await context.api.send('POST', `/containers/${parsed.rest[0]}/rename`, { query: { name: parsed.rest[1] } }), 0) },
   {
     names: ['top', 'container top'], usage: 'top CONTAINER [ps OPTIONS]', help: 'Display the running processes of a container', minimum: 1, stop: true, flags: [],

@@ -23,7 +23,6 @@ it('mergeConfig() lets the user’s command win and keeps the image’s entrypoi
 it('checkHostConfig() refuses what cannot be honoured, by name', () => {
   assert.throws(() => checkHostConfig(host({ Memory: 1024 })), /Minimum memory limit/)
   assert.throws(() => checkHostConfig(host({ CpusetCpus: '0-4294967295' })), /Invalid value/)
-  assert.throws(() => checkHostConfig(host({ VolumeDriver: 'other' })), /HostConfig.VolumeDriver is not supported/)
   assert.throws(() => checkHostConfig(host({ StorageOpt: { color: 'red' } })), /unknown storage option "color": expected size/)
   assert.throws(() => checkHostConfig(host({ StorageOpt: { size: 'much' } })), /invalid size: 'much'/)
   assert.throws(() => checkHostConfig(host({ AutoRemove: true, RestartPolicy: { Name: 'always' } })), /AutoRemove/)

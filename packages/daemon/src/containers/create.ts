@@ -6,6 +6,7 @@ import { type Container, liveContainer } from './container.ts'
 import type { EndpointRequest } from '@gantry/libnetwork'
 import { type FindNetwork, settleEndpoints } from './request/endpoints.ts'
 import { checkHealth } from './health.ts'
+import { requestedLinks } from './network/links.ts'
 import { isExtraHost } from './spec/etc-files.ts'
 import { type CgroupLimits, withoutUnsupported } from './request/limits.ts'
 import { collectMounts } from './mounts/parse.ts'
@@ -167,9 +168,8 @@ export async function createContainer(ports: CreatePorts, request: CreateRequest
   const config = { ...merged, Hostname: merged.Hostname === '' ? (request.hostConfig.NetworkMode === 'host' ? hostName() : shortId(id)) : merged.Hostname }
   const { hostConfig, warnings } = withoutUnsupported(normalizeHostConfig(request.hostConfig, ports.limits.version === 2, ports.defaultRuntime), ports.limits)
   checkRequest(ports, config, hostConfig)
-  const links = hostConfig.Links ?? []
-  for (const link of links) ports.store.find(link.split(':')[0] ?? '')
-  const endpoints = settleEndpoints(hostConfig.NetworkMode, request.endpoints, { mac: request.mac, links }, ports.findNetwork)
+  const links = requestedLinks(hostConfig.NetworkMode, hostConfig.Links ?? [], (key) => ports.store.find(key))
+  const endpoints = settleEndpoints(hostConfig.NetworkMode, request.endpoints, { mac: request.mac, links: hostConfig.Links ?? [] }, ports.findNetwork)
   const command = [...(config.Entrypoint ?? []), ...(config.Cmd ?? [])]
   const [path, ...args] = command
   if (path === undefined) throw new EngineError('invalid', 'no command specified')
@@ -179,7 +179,7 @@ export async function createContainer(ports: CreatePorts, request: CreateRequest
   const document: ContainerDocument = { id, createdAt: Date.now(), imageId: image.id, config, hostConfig, mounts, path, args, networkMode: endpoints.length === 1 && endpoints[0]?.network === 'none' ? 'none' : hostConfig.NetworkMode, endpoints }
   const container = liveContainer(document, name, freshState())
   // The record comes first: a crash after this leaves something that names what it left behind.
-  ports.store.add(container, { durable: !hostConfig.AutoRemove })
+  ports.store.add(container, { durable: !hostConfig.AutoRemove, links })
   undo.add('forget the container', () => ports.store.remove(container))
   ports.graph.images.touch(image.id)
   await ports.graph.createContainer(id, image, writableBytes(hostConfig, ports.containerBytes))

@@ -70,7 +70,7 @@ export function streamType(tty: boolean, apiVersion: number): string {
   return tty || apiVersion < versionNumber('1.42') ? RAW : MULTIPLEXED
 }
 
-function lifecycleHandlers(ports: ContainerHandlerPorts): Set<'container.start' | 'container.stop' | 'container.restart' | 'container.kill' | 'container.pause' | 'container.unpause' | 'container.wait' | 'container.remove' | 'container.rename' | 'container.resize'> {
+function lifecycleHandlers(ports: ContainerHandlerPorts): Set<'container.start' | 'container.stop' | 'container.restart' | 'container.kill' | 'container.pause' | 'container.unpause' | 'container.wait' | 'container.remove' | 'container.unlink' | 'container.rename' | 'container.resize'> {
   const { store, lifecycle } = ports
   return {
     'container.start': async ({ input }) => {
@@ -84,6 +84,14 @@ function lifecycleHandlers(ports: ContainerHandlerPorts): Set<'container.start' 
     'container.unpause': async ({ input }) => void (await lifecycle.unpause(store.find(input.key))),
     'container.wait': ({ input, signal }) => waitFor(store.find(input.key), input.condition, input.onWaiting, signal),
     'container.remove': async ({ input }) => void (await removeOnRequest(ports.remove, store.find(input.key), input)),
+    'container.unlink': async ({ input }) => {
+      const [name = '', alias = ''] = input.key.replace(/^\//, '').split('/')
+      if (alias === '') throw new EngineError('invalid', `Conflict, cannot remove the default link name of the container: ${input.key}`)
+      const consumer = store.find(name)
+      if (!store.links(consumer).has(alias)) throw new EngineError('not-found', `Could not get parent for /${name}/${alias}`)
+      store.unlink(consumer, alias)
+      return undefined
+    },
     'container.rename': async ({ input }) => {
       const container = store.find(input.key)
       const name = input.name.replace(/^\//, '')

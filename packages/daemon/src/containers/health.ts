@@ -100,9 +100,10 @@ export function watchHealth(ports: ExecPorts, container: Container, task: Task):
   const ms = (value: number | undefined, otherwise: number): number => (value === undefined || value === 0 ? otherwise : value) / 1_000_000
   const [interval, timeout, startPeriod, startInterval] = [ms(config.Interval, DEFAULTS.interval), ms(config.Timeout, DEFAULTS.timeout), ms(config.StartPeriod, 0), ms(config.StartInterval, DEFAULTS.startInterval)]
   const retries = config.Retries === undefined || config.Retries === 0 ? DEFAULTS.retries : config.Retries
-  const health: Health = { status: 'starting', failingStreak: 0, results: [] }
+  // What an earlier daemon has seen of this process still holds.
+  const health: Health = container.state.health ?? { status: 'starting', failingStreak: 0, results: [] }
   container.health = health
-  const began = Date.now()
+  const began = Number(BigInt(container.state.startedAt === '' ? '0' : container.state.startedAt) / 1_000_000n)
   let over = false
   let timer: NodeJS.Timeout | undefined
   const become = (status: Health['status']): void => {
@@ -112,6 +113,7 @@ export function watchHealth(ports: ExecPorts, container: Container, task: Task):
   }
   const judge = (result: HealthResult): void => {
     health.results = [...health.results, result].slice(-RESULTS)
+    container.state.health = health
     if (result.ExitCode === 0) {
       health.failingStreak = 0
       return become('healthy')
@@ -132,7 +134,10 @@ export function watchHealth(ports: ExecPorts, container: Container, task: Task):
         log.warn('a health check could not be made', { id: container.id, cause })
         return undefined
       })
-      if (!over && result !== undefined) judge(result)
+      if (!over && result !== undefined) {
+        judge(result)
+        ports.store.save(container)
+      }
     }
     schedule()
   }

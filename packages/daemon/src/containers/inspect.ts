@@ -7,6 +7,7 @@ import type { Container, ExecInstance } from './container.ts'
 import { healthView } from './health.ts'
 import { endpointsOf } from './network/networking.ts'
 import { mountPoint } from './record.ts'
+import type { ContainerStore } from './store.ts'
 import { etcDirectory } from './spec/etc-files.ts'
 import { timeText } from './timeline.ts'
 
@@ -17,6 +18,7 @@ export interface ViewPorts {
   network(name: string): NetworkInfo | undefined
   readonly apparmor: boolean
   logPath(container: Container): string
+  readonly store: Pick<ContainerStore, 'links' | 'consumers'>
 }
 
 const millis = (ms: number): string => formatNanos(BigInt(ms) * 1_000_000n)
@@ -91,6 +93,17 @@ export async function sizesOf(graph: Graph, container: Container): Promise<{ rea
   return { SizeRw, SizeRootFs: SizeRw + (image === undefined ? 0 : graph.images.bytes(image)) }
 }
 
+/** `HostConfig.Links`: `/source:/consumer/alias`. */
+function linksView(ports: ViewPorts, container: Container): readonly string[] | null {
+  const links = [...ports.store.links(container)].map(([alias, source]) => `/${source.name}:/${container.name}/${alias}`)
+  return links.length === 0 ? null : links
+}
+
+/** All names of a container: its own, and `consumer/alias` of those that are linked to it. */
+export function namesOf(ports: ViewPorts, container: Container): readonly string[] {
+  return [`/${container.name}`, ...ports.store.consumers(container).map(([consumer, alias]) => `/${consumer.name}/${alias}`)].sort()
+}
+
 /** `GET /containers/{id}/json`. */
 export async function inspectContainer(ports: ViewPorts, container: Container, version: number, size: boolean): Promise<unknown> {
   const { document, state } = container
@@ -116,7 +129,7 @@ export async function inspectContainer(ports: ViewPorts, container: Container, v
     ProcessLabel: '',
     AppArmorProfile: settleSecurity(document.hostConfig, [], ports.apparmor).apparmor ?? (ports.apparmor ? 'unconfined' : ''),
     ExecIDs: container.execs.size === 0 ? null : [...container.execs.keys()],
-    HostConfig: document.hostConfig,
+    HostConfig: { ...document.hostConfig, Links: linksView(ports, container) },
     GraphDriver: { Data: ports.graph.driver.describe(container.id, places), Name: ports.graph.driver.name },
     ...(size && (await sizesOf(ports.graph, container))),
     Mounts: document.mounts.map(mountPoint),

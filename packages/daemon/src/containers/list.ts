@@ -2,7 +2,7 @@ import type { Graph } from '@gantry/graph'
 import { EngineError, humanDuration } from '@gantry/std'
 import type { Filters } from '../server/filters.ts'
 import type { Container } from './container.ts'
-import { networksView, sizesOf, type ViewPorts } from './inspect.ts'
+import { namesOf, networksView, sizesOf, type ViewPorts } from './inspect.ts'
 import { healthStatus } from './health.ts'
 import { endpointsOf } from './network/networking.ts'
 import { mountPoint } from './record.ts'
@@ -109,7 +109,7 @@ export async function listContainers(ports: ListPorts, query: { readonly all: bo
   const sizes = query.size ? await Promise.all(shown.map((container) => sizesOf(ports.graph, container))) : []
   return shown.map((container, index) => ({
     Id: container.id,
-    Names: [`/${container.name}`],
+    Names: namesOf(ports, container),
     Image: ports.imageName(container),
     ImageID: container.document.imageId,
     Command: [container.document.path, ...container.document.args].map((word) => (/[\s"']/.test(word) ? `'${word}'` : word)).join(' '),

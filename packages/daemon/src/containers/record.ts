@@ -1,5 +1,6 @@
 import type { ContainerConfig, HostConfig, MountPoint } from '@gantry/api'
 import type { EndpointRequest } from '@gantry/libnetwork'
+import type { Health } from './health.ts'
 
 /** A mount as it was settled at create. */
 export interface SettledMount {
@@ -59,6 +60,8 @@ export interface ContainerState {
   restartCount: number
   /** The user stopped it: no restart policy applies. */
   manuallyStopped: boolean
+  /** What health checks have found of the process that runs. */
+  health?: Health | undefined
 }
 
 /** One step of a start as it is kept for `trace`. */

@@ -19,6 +19,8 @@ export interface StartPorts extends BundlePorts, NetworkingPorts, StartMountPort
   emit(container: Container, action: string, attributes?: Readonly<Record<string, string>>): void
   /** Tells that a container has joined or left its networks. */
   emitNetworks(container: Container, action: 'connect' | 'disconnect', sandbox: Sandbox): void
+  /** Those that are linked to it learn its address. */
+  refreshConsumers(container: Container): void
   /** Hears of the process that has been started. */
   watch(container: Container, task: Task): void
 }
@@ -61,10 +63,11 @@ export async function startContainer(ports: StartPorts, container: Container, re
   await ports.networks.started(container.id, task.pid).catch((cause: unknown) => log.error('cannot open its resolver', { id: container.id, cause }))
   const reportedAt = watch.elapsedUs()
   container.trace = () => [...watch.steps, ...programSteps(task, launchedAt), { phase: 'daemon', what: 'start reported', side: 'daemon', from: launchedAt, to: reportedAt }]
-  Object.assign(state, { status: 'running', starting: false, paused: false, restarting: false, oomKilled: false, pid: task.pid, exitCode: 0, startedAt: String(nowNanos()), manuallyStopped: false })
+  Object.assign(state, { status: 'running', starting: false, paused: false, restarting: false, oomKilled: false, pid: task.pid, exitCode: 0, startedAt: String(nowNanos()), manuallyStopped: false, health: undefined })
   ports.store.save(container)
   undo.commit()
   ports.watch(container, task)
+  ports.refreshConsumers(container)
   ports.emitNetworks(container, 'connect', sandbox)
   ports.emit(container, 'start')
 }

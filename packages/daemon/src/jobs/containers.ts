@@ -42,6 +42,8 @@ export interface ContainerJobs {
   /** `onWaiting` is called once the wait cannot miss anything any more. */
   'container.wait': { input: Key & { readonly condition: WaitCondition; readonly onWaiting: () => void }; output: { readonly code: number; readonly error: string } }
   'container.remove': { input: Key & { readonly volumes: boolean; readonly force: boolean }; output: Nothing }
+  /** Removes a link by its name, `consumer/alias`; the containers stay. */
+  'container.unlink': { input: Key; output: Nothing }
   'container.rename': { input: Key & { readonly name: string }; output: Nothing }
   'container.resize': { input: Key & { readonly rows: number; readonly columns: number }; output: Nothing }
   'container.update': { input: Key & { readonly request: UpdateRequest }; output: { readonly warnings: readonly string[] } }

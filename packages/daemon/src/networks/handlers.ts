@@ -1,7 +1,7 @@
 import type { Controller, NetworkInfo } from '@gantry/libnetwork'
 import { EngineError, parseTimestamp } from '@gantry/std'
 import type { Container } from '../containers/container.ts'
-import { connectContainer, disconnectContainer, endpointsOf } from '../containers/network/networking.ts'
+import { connectContainer, type ConnectingPorts, disconnectContainer, endpointsOf } from '../containers/network/networking.ts'
 import type { Handlers } from '../engine/job.ts'
 import type { NetworkJobs } from '../jobs/networks.ts'
 import { isUsed, membersOf, networkMatches, networkView } from './views.ts'
@@ -9,7 +9,7 @@ import { isUsed, membersOf, networkMatches, networkView } from './views.ts'
 /** What the jobs of networks stand on. */
 export interface NetworkHandlerPorts {
   readonly networks: Controller
-  readonly connecting: Parameters<typeof connectContainer>[0]
+  readonly connecting: ConnectingPorts
   containers(): readonly Container[]
   emit(action: string, network: NetworkInfo, attributes?: Readonly<Record<string, string>>): void
 }

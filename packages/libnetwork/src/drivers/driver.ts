@@ -1,5 +1,6 @@
+import { existsSync } from 'node:fs'
 import { batch, type Launcher, link, type NetlinkBatch } from '@gantry/linux'
-import { randomHex } from '@gantry/std'
+import { EngineError, randomHex } from '@gantry/std'
 import { type Address, addressBytes, type Family, parseAddress } from '../address.ts'
 import type { FirewalledNetwork } from '../firewall/table.ts'
 import type { AddressPool } from '../ipam.ts'
@@ -20,6 +21,8 @@ export interface EndpointPlan {
   readonly ipv4: EndpointAddress | undefined
   readonly ipv6: EndpointAddress | undefined
   readonly linkLocal: readonly string[]
+  /** What is asked for of its settings, as the option has it. */
+  readonly settings: string
   /** The default route of these families goes over this endpoint. */
   readonly gateways: readonly Family[]
 }
@@ -60,8 +63,8 @@ export function flagOption(info: Pick<NetworkInfo, 'options'>, name: string, oth
   return /^(1|t|true)$/i.test(option(info, name, String(otherwise)))
 }
 
-/** Addresses and routes of an endpoint, from inside. */
-export function insideMessages(plan: EndpointPlan): NetlinkBatch {
+/** Addresses and routes of an endpoint, from inside; `further` ones come last. */
+export function insideMessages(plan: EndpointPlan, further: readonly Buffer[] = []): NetlinkBatch {
   const messages = [link.setLinkUp(plan.index)]
   const what: string[] = []
   for (const [family, own] of [[4, plan.ipv4], [6, plan.ipv6]] as const) {
@@ -74,12 +77,26 @@ export function insideMessages(plan: EndpointPlan): NetlinkBatch {
     const parsed = parseAddress(address, 'LinkLocalIPs')
     messages.push(link.addAddress(plan.index, addressBytes(parsed), parsed.family === 4 ? 16 : 64))
   }
-  return batch(`${plan.interfaceName} with ${what.join(' ')}`, messages)
+  return batch(`${plan.interfaceName} with ${what.join(' ')}`, [...messages, ...further])
+}
+
+const IFNAME = 'IFNAME'
+const SETTING = /^net\.(ipv4|ipv6|mpls)\.(conf|neigh)\.IFNAME\.([a-z0-9_]+)=([^\s,]*)$/
+
+/** Reads `com.docker.network.endpoint.sysctls`: `net.ipv4.conf.IFNAME.log_martians=1`, several with commas. */
+export function askedSettings(text: string): readonly (readonly [string, string])[] {
+  return text.split(',').filter((one) => one !== '').map((one) => {
+    const [, family, group, key, value = ''] = SETTING.exec(one) ?? []
+    if (family === undefined) throw new EngineError('invalid', `com.docker.network.endpoint.sysctls: "${one}" should be in the form net.ipv4.conf.IFNAME.SETTING=VALUE`)
+    if (!existsSync(`/proc/sys/net/${family}/${group}/default/${key}`)) throw new EngineError('invalid', `com.docker.network.endpoint.sysctls: this kernel has no setting net.${family}.${group}.*.${key}`)
+    return [`net/${family}/${group}/${IFNAME}/${key}`, value]
+  })
 }
 
 /** Settings of an interface inside. CVE-2024-32473 and CVE-2020-13401: no IPv6 where the network has none, and no advertisements of routers. */
 export function insideSettings(plan: EndpointPlan): Attachment['sysctls'] {
   const at = `net/ipv6/conf/${plan.interfaceName}`
-  if (plan.ipv6 === undefined) return [[`${at}/disable_ipv6`, '1']]
-  return [[`${at}/disable_ipv6`, '0'], [`${at}/accept_ra`, '0'], [`${at}/accept_dad`, '0']]
+  const asked = askedSettings(plan.settings).map(([path, value]) => [path.replace(IFNAME, plan.interfaceName), value] as const)
+  if (plan.ipv6 === undefined) return [[`${at}/disable_ipv6`, '1'], ...asked]
+  return [[`${at}/disable_ipv6`, '0'], [`${at}/accept_ra`, '0'], [`${at}/accept_dad`, '0'], ...asked]
 }

@@ -8,6 +8,8 @@ const UP = 1
 const FAMILY = { inet: 2, inet6: 10 } as const
 /** Marks the routes that we make (rtm_protocol). */
 const ROUTE_PROTOCOL = 0xd0
+/** RT_SCOPE_LINK (`linux/rtnetlink.h`) */
+const SCOPE_LINK = 253
 
 function linkHead(index: number, flags = 0, change = flags): Buffer {
   const head = Buffer.alloc(16)
@@ -49,6 +51,23 @@ export function createMacvlan(options: { readonly name: string; readonly index: 
     attribute(IFLA.LINK, u32(options.parent)),
     attribute(IFLA.NET_NS_PID, u32(marker)),
     nested(IFLA.LINKINFO, [attribute(INFO.KIND, Buffer.from('macvlan')), nested(INFO.DATA, [attribute(1, u32(options.mode))])]),
+  ])
+  return { bytes, pidAt: bytes.indexOf(u32(marker)) }
+}
+
+/** IPVLAN_MODE_*, IPVLAN_F_* of `linux/if_link.h` */
+export const IPVLAN_MODES: Readonly<Record<string, number>> = { l2: 0, l3: 1, l3s: 2 }
+export const IPVLAN_FLAGS: Readonly<Record<string, number>> = { bridge: 0, private: 1, vepa: 2 }
+
+/** A link of kind ipvlan above `parent`, with its MAC address; as with macvlan. Without a place for the pid it stays here. */
+export function createIpvlan(options: { readonly name: string; readonly index: number; readonly parent: number; readonly mode: number; readonly flag: number; readonly mtu: number; readonly pid?: number }): { readonly bytes: Buffer; readonly pidAt: number } {
+  const marker = 0x7fedcba9
+  const bytes = message(RTM.NEWLINK, NLM.CREATE | NLM.EXCL | NLM.ACK, linkHead(options.index), [
+    attribute(IFLA.IFNAME, text(options.name)),
+    ...(options.mtu === 0 ? [] : [attribute(IFLA.MTU, u32(options.mtu))]),
+    attribute(IFLA.LINK, u32(options.parent)),
+    ...(options.pid === undefined ? [attribute(IFLA.NET_NS_PID, u32(marker))] : []),
+    nested(IFLA.LINKINFO, [attribute(INFO.KIND, Buffer.from('ipvlan')), nested(INFO.DATA, [attribute(1, u16(options.mode)), attribute(2, u16(options.flag))])]),
   ])
   return { bytes, pidAt: bytes.indexOf(u32(marker)) }
 }
@@ -175,6 +194,17 @@ export function addDefaultRoute(index: number, gateway: Uint8Array): Buffer {
   head[5] = ROUTE_PROTOCOL
   head[7] = 1
   return message(RTM.NEWROUTE, NLM.CREATE | NLM.REPLACE | NLM.ACK, head, [attribute(5, gateway), attribute(4, u32(index))])
+}
+
+/** The default route over a link, without a gateway. */
+export function addDeviceRoute(index: number, v6: boolean): Buffer {
+  const head = Buffer.alloc(12)
+  head[0] = v6 ? FAMILY.inet6 : FAMILY.inet
+  head[4] = 254
+  head[5] = ROUTE_PROTOCOL
+  head[6] = SCOPE_LINK
+  head[7] = 1
+  return message(RTM.NEWROUTE, NLM.CREATE | NLM.REPLACE | NLM.ACK, head, [attribute(4, u32(index))])
 }
 
 /** Asks for all routes of a family. */

@@ -10,16 +10,33 @@ export interface Link {
   readonly alias: string
 }
 
-/** Links of the default bridge; those on networks of users are names only. */
-export function linksOf(container: Container, find: (key: string) => Container): readonly Link[] {
-  if (container.document.networkMode !== 'bridge') return []
-  return (container.document.hostConfig.Links ?? []).map(withAlias).map((link) => {
-    const [name = '', alias = ''] = link.split(':')
+const onBridge = (source: Container): boolean => source.sandbox?.endpoints.some((one) => one.networkName === 'bridge') ?? false
+
+/** Links that a request asks for on the default bridge, by alias; those on networks of users are names only. */
+export function requestedLinks(mode: string, links: readonly string[], find: (key: string) => Container): ReadonlyMap<string, Container> {
+  const found = new Map<string, Container>()
+  for (const link of links) {
+    const [name = '', alias = ''] = withAlias(link).split(':')
     const source = find(name)
+    if (mode !== 'bridge') continue
+    if (found.has(alias)) throw new EngineError('conflict', `Conflict. The link alias "${alias}" is used twice`)
+    found.set(alias, source)
+  }
+  return found
+}
+
+/** The links of a container that is about to start; all of their sources have to run. */
+export function linksOf(container: Container, edges: ReadonlyMap<string, Container>): readonly Link[] {
+  return [...edges].map(([alias, source]) => {
     if (source.task === undefined) throw new EngineError('conflict', `Cannot link to a non running container: /${source.name} AS /${container.name}/${alias}`)
-    if (source.sandbox?.endpoints.every((one) => one.networkName !== 'bridge') ?? true) throw new EngineError('invalid', `Cannot link to /${source.name}, as it does not belong to the default network`)
+    if (!onBridge(source)) throw new EngineError('invalid', `Cannot link to /${source.name}, as it does not belong to the default network`)
     return { source, alias }
   })
+}
+
+/** Those of its links whose sources run at this moment. */
+export function liveLinks(edges: ReadonlyMap<string, Container>): readonly Link[] {
+  return [...edges].filter(([, source]) => source.task !== undefined && onBridge(source)).map(([alias, source]) => ({ source, alias }))
 }
 
 function exposedOf(source: Container): LinkedPorts['ports'] {

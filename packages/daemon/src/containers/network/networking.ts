@@ -1,6 +1,6 @@
 import { type Controller, type EndpointRequest, NO_ATTACHMENT, plainEndpoint, type Sandbox } from '@gantry/libnetwork'
 import type { Container } from '../container.ts'
-import { type Link, linkedPorts, linksOf } from './links.ts'
+import { type Link, linkedPorts, linksOf, liveLinks } from './links.ts'
 import type { ContainerDocument } from '../record.ts'
 import { portRequests } from '../request/ports.ts'
 import type { ContainerStore } from '../store.ts'
@@ -25,7 +25,7 @@ export async function joinNetwork(ports: NetworkingPorts, container: Container):
   const { document } = container
   const { config, hostConfig } = document
   if (document.networkMode.startsWith('container:')) return { sandbox: { attachment: NO_ATTACHMENT, endpoints: [], bindings: [], resolver: false, release: async () => undefined }, links: [] }
-  const links = linksOf(container, (key) => ports.store.find(key))
+  const links = linksOf(container, ports.store.links(container))
   const servers = hostConfig.Dns.length > 0 ? hostConfig.Dns : ports.dns.servers.length > 0 ? ports.dns.servers : hostServers()
   const sandbox = await ports.networks.join({
     containerId: container.id, containerName: container.name, hostname: config.Hostname, endpoints: endpointsOf(document), ports: portRequests(config, hostConfig), dns: { servers }, links: linkedPorts(links),
@@ -38,8 +38,15 @@ export function etcInput(ports: NetworkingPorts, container: Container, sandbox: 
   return { document: container.document, directory, endpoints: sandbox.endpoints, resolver: sandbox.resolver, dns: ports.dns, hostGateway: ports.hostGateway, links, owner }
 }
 
+/** What changing the networks of a container needs. */
+export interface ConnectingPorts extends NetworkingPorts {
+  replace(container: Container, document: ContainerDocument): void
+  etcDirectory(id: string): string
+  owner(container: Container): readonly [number, number]
+}
+
 /** Joins a network, now or at the next start. */
-export async function connectContainer(ports: NetworkingPorts & { replace(container: Container, document: ContainerDocument): void; etcDirectory(id: string): string; owner(container: Container): readonly [number, number] }, container: Container, request: EndpointRequest): Promise<void> {
+export async function connectContainer(ports: ConnectingPorts, container: Container, request: EndpointRequest): Promise<void> {
   const { document } = container
   const before = endpointsOf(document).filter((one) => one.network !== 'none')
   if (container.task !== undefined) await ports.networks.connect(container.id, request, container.task.pid)
@@ -48,7 +55,7 @@ export async function connectContainer(ports: NetworkingPorts & { replace(contai
 }
 
 /** Leaves a network. */
-export async function disconnectContainer(ports: Parameters<typeof connectContainer>[0], container: Container, network: { readonly id: string; readonly name: string }): Promise<void> {
+export async function disconnectContainer(ports: ConnectingPorts, container: Container, network: { readonly id: string; readonly name: string }): Promise<void> {
   const { document } = container
   if (container.task !== undefined) await ports.networks.disconnect(container.id, network.id, container.task.pid)
   ports.replace(container, { ...document, endpoints: endpointsOf(document).filter((one) => one.network !== network.name) })
@@ -56,10 +63,15 @@ export async function disconnectContainer(ports: Parameters<typeof connectContai
 }
 
 /** Files in /etc of a container that runs, written anew in place: they are mounted. */
-function refreshEtc(ports: Parameters<typeof connectContainer>[0], container: Container): void {
+function refreshEtc(ports: ConnectingPorts, container: Container): void {
   const { sandbox } = container
   if (container.task === undefined || sandbox === undefined) return
-  const input = etcInput(ports, container, sandbox, [], ports.etcDirectory(container.id), ports.owner(container))
+  const input = etcInput(ports, container, sandbox, liveLinks(ports.store.links(container)), ports.etcDirectory(container.id), ports.owner(container))
   writeHosts(input)
   writeResolvConf(input)
+}
+
+/** It has another address, perhaps: those that are linked to it know it by their hosts. */
+export function refreshConsumers(ports: ConnectingPorts, container: Container): void {
+  for (const [consumer] of ports.store.consumers(container)) refreshEtc(ports, consumer)
 }

@@ -109,14 +109,14 @@ function pathOf(request: ApiRequest): string {
 function archiveRoutes(engine: DaemonEngine): readonly Route[] {
   return [
     {
-      method: 'HEAD', path: '/containers/{id}/archive',
+      method: 'HEAD', path: '/containers/{id:}/archive',
       handle: async (request) => {
         const stat = await engine.run('container.stat', { ...key(request), path: pathOf(request) })
         request.response.writeHead(200, { ...statHeader(stat), 'Content-Length': 0 }).end()
       },
     },
     {
-      method: 'GET', path: '/containers/{id}/archive',
+      method: 'GET', path: '/containers/{id:}/archive',
       handle: async (request) => {
         const onStat = (stat: unknown): void => {
           request.response.writeHead(200, { 'Content-Type': 'application/x-tar', ...statHeader(stat) })
@@ -126,21 +126,21 @@ function archiveRoutes(engine: DaemonEngine): readonly Route[] {
       },
     },
     {
-      method: 'PUT', path: '/containers/{id}/archive',
+      method: 'PUT', path: '/containers/{id:}/archive',
       handle: async (request) => {
         await engine.run('container.write-archive', { ...key(request), path: pathOf(request), strict: flag(request.query, 'noOverwriteDirNonDir'), copyOwner: flag(request.query, 'copyUIDGID') }, { stdio: { input: request.message }, signal: request.signal })
         sendEmpty(request.response, 200)
       },
     },
     {
-      method: 'GET', path: '/containers/{id}/export',
+      method: 'GET', path: '/containers/{id:}/export',
       handle: async (request) => {
         await engine.run('container.export', key(request), { stdio: { write: lazyBody(request, 'application/octet-stream') }, signal: request.signal })
         request.response.end()
       },
     },
     {
-      method: 'GET', path: '/containers/{id}/changes',
+      method: 'GET', path: '/containers/{id:}/changes',
       handle: async (request) => {
         const changes = await engine.run('container.changes', key(request))
         sendJson(request.response, 200, changes.length === 0 ? null : changes.map((change) => ({ Path: change.path, Kind: change.kind })))
@@ -153,7 +153,7 @@ function execRoutes(engine: DaemonEngine): readonly Route[] {
   const resizeTo = (request: ApiRequest): { readonly rows: number; readonly columns: number } => ({ rows: numberOf(request.query, 'h', 0), columns: numberOf(request.query, 'w', 0) })
   return [
     {
-      method: 'POST', path: '/containers/{id}/exec',
+      method: 'POST', path: '/containers/{id:}/exec',
       handle: async (request) => {
         const body = await jsonBody(request)
         const bool = (name: string): boolean => asBoolean(body[name], name)
@@ -184,7 +184,7 @@ function execRoutes(engine: DaemonEngine): readonly Route[] {
       },
     },
     {
-      method: 'POST', path: '/containers/{id}/resize',
+      method: 'POST', path: '/containers/{id:}/resize',
       handle: async (request) => {
         await engine.run('container.resize', { ...key(request), ...resizeTo(request) })
         sendEmpty(request.response, 200)
@@ -195,16 +195,16 @@ function execRoutes(engine: DaemonEngine): readonly Route[] {
 
 function lifeRoutes(engine: DaemonEngine): readonly Route[] {
   const plain = (path: string, run: (request: ApiRequest) => Promise<unknown>): Route => ({
-    method: 'POST', path: `/containers/{id}/${path}`,
+    method: 'POST', path: `/containers/{id:}/${path}`,
     handle: async (request) => {
       await run(request)
       sendEmpty(request.response, 204)
     },
   })
   return [
-    { method: 'POST', path: '/containers/{id}/start', handle: (request) => start(engine, request) },
+    { method: 'POST', path: '/containers/{id:}/start', handle: (request) => start(engine, request) },
     {
-      method: 'POST', path: '/containers/{id}/stop',
+      method: 'POST', path: '/containers/{id:}/stop',
       handle: async (request) => sendEmpty(request.response, (await engine.run('container.stop', stopOptions(request))).changed ? 204 : 304),
     },
     plain('restart', (request) => engine.run('container.restart', stopOptions(request))),
@@ -212,12 +212,12 @@ function lifeRoutes(engine: DaemonEngine): readonly Route[] {
     plain('pause', (request) => engine.run('container.pause', key(request))),
     plain('unpause', (request) => engine.run('container.unpause', key(request))),
     plain('rename', (request) => engine.run('container.rename', { ...key(request), name: request.query.get('name') ?? '' })),
-    { method: 'POST', path: '/containers/{id}/wait', handle: (request) => wait(engine, request) },
+    { method: 'POST', path: '/containers/{id:}/wait', handle: (request) => wait(engine, request) },
     {
-      method: 'DELETE', path: '/containers/{id}',
+      method: 'DELETE', path: '/containers/{id:}',
       handle: async (request) => {
-        if (flag(request.query, 'link')) throw new EngineError('unsupported', 'links are not supported')
-        await engine.run('container.remove', { ...key(request), volumes: flag(request.query, 'v'), force: flag(request.query, 'force') })
+        if (flag(request.query, 'link')) await engine.run('container.unlink', key(request))
+        else await engine.run('container.remove', { ...key(request), volumes: flag(request.query, 'v'), force: flag(request.query, 'force') })
         sendEmpty(request.response, 204)
       },
     },
@@ -239,10 +239,10 @@ export function containerRoutes(engine: DaemonEngine): readonly Route[] {
         sendJson(response, 200, { ContainersDeleted: removed.length === 0 ? null : removed, SpaceReclaimed: bytes })
       },
     },
-    { method: 'GET', path: '/containers/{id}/json', handle: async (request) => sendJson(request.response, 200, await engine.run('container.inspect', { ...key(request), apiVersion: request.apiVersion, size: flag(request.query, 'size') })) },
-    { method: 'POST', path: '/containers/{id}/update', handle: (request) => update(engine, request) },
+    { method: 'GET', path: '/containers/{id:}/json', handle: async (request) => sendJson(request.response, 200, await engine.run('container.inspect', { ...key(request), apiVersion: request.apiVersion, size: flag(request.query, 'size') })) },
+    { method: 'POST', path: '/containers/{id:}/update', handle: (request) => update(engine, request) },
     {
-      method: 'GET', path: '/containers/{id}/stats',
+      method: 'GET', path: '/containers/{id:}/stats',
       handle: async (request) => {
         const { query, response } = request
         await engine.run('container.stats', { ...key(request), stream: flag(query, 'stream', true), oneShot: flag(query, 'one-shot') }, { stdio: { write: lazyBody(request, 'application/json') }, signal: request.signal })
@@ -250,17 +250,17 @@ export function containerRoutes(engine: DaemonEngine): readonly Route[] {
       },
     },
     {
-      method: 'GET', path: '/containers/{id}/top',
+      method: 'GET', path: '/containers/{id:}/top',
       handle: async (request) => {
         const { titles, processes } = await engine.run('container.top', { ...key(request), arguments: request.query.get('ps_args') ?? '' })
         sendJson(request.response, 200, { Titles: titles, Processes: processes })
       },
     },
-    { method: 'GET', path: '/containers/{id}/logs', handle: (request) => logs(engine, request) },
-    { method: 'POST', path: '/containers/{id}/attach', handle: (request) => attachGuarded(engine, request) },
-    { method: 'GET', path: '/containers/{id}/checkpoints', handle: async (request) => sendJson(request.response, 200, await engine.run('container.checkpoints', { ...key(request), directory: request.query.get('dir') ?? '' })) },
+    { method: 'GET', path: '/containers/{id:}/logs', handle: (request) => logs(engine, request) },
+    { method: 'POST', path: '/containers/{id:}/attach', handle: (request) => attachGuarded(engine, request) },
+    { method: 'GET', path: '/containers/{id:}/checkpoints', handle: async (request) => sendJson(request.response, 200, await engine.run('container.checkpoints', { ...key(request), directory: request.query.get('dir') ?? '' })) },
     {
-      method: 'POST', path: '/containers/{id}/checkpoints',
+      method: 'POST', path: '/containers/{id:}/checkpoints',
       handle: async (request) => {
         const body = await jsonBody(request)
         await engine.run('container.checkpoint', { ...key(request), name: asString(body['CheckpointID'], 'CheckpointID'), directory: asString(body['CheckpointDir'], 'CheckpointDir'), exit: asBoolean(body['Exit'], 'Exit') })
@@ -268,14 +268,14 @@ export function containerRoutes(engine: DaemonEngine): readonly Route[] {
       },
     },
     {
-      method: 'DELETE', path: '/containers/{id}/checkpoints/{name}',
+      method: 'DELETE', path: '/containers/{id:}/checkpoints/{name}',
       handle: async (request) => {
         await engine.run('container.remove-checkpoint', { ...key(request), name: param(request, 'name'), directory: request.query.get('dir') ?? '' })
         sendEmpty(request.response, 204)
       },
     },
-    { method: 'GET', path: '/containers/{id}/trace', handle: async (request) => sendJson(request.response, 200, await engine.run('container.trace', key(request))) },
-    { method: 'GET', path: '/containers/{id}/explain', handle: async (request) => sendJson(request.response, 200, await engine.run('container.explain', key(request))) },
+    { method: 'GET', path: '/containers/{id:}/trace', handle: async (request) => sendJson(request.response, 200, await engine.run('container.trace', key(request))) },
+    { method: 'GET', path: '/containers/{id:}/explain', handle: async (request) => sendJson(request.response, 200, await engine.run('container.explain', key(request))) },
     ...lifeRoutes(engine),
     ...archiveRoutes(engine),
     ...execRoutes(engine),
