@@ -22,6 +22,7 @@ async function neighbour(daemon: TestDaemon): Promise<ChildProcess> {
 
 const hasIp = (await exec('sh', ['-c', 'command -v ip'])).code === 0
 
+const hasNft = existsSync('/usr/sbin/nft')
 const hasIptables = (await exec('sh', ['-c', 'command -v iptables && iptables --version | grep nf_tables'])).code === 0
 
 describe('who reaches whom', { skip: skip || (hasIp ? false : 'needs ip (Debian package iproute2)') }, () => {
@@ -112,6 +113,50 @@ describe('who reaches whom', { skip: skip || (hasIp ? false : 'needs ip (Debian 
     assert.equal(await fetch('host', 'http://[::1]:8080'), 'web')
     assert.equal(await fetch('far', `http://${await addressOf('web', 'IPAddress', 'one')}`), '')
     assert.equal(await fetch('peer', 'http://web'), 'web')
+  })
+})
+
+describe('rules that somebody takes away', { skip: skip !== false ? skip : hasNft ? false : 'needs nft' }, () => {
+  let daemon: TestDaemon
+  const { ok } = ownClient(() => daemon)
+  const forward = (table: string, chain: string): Promise<string> => daemon.inside('nft', 'list', 'chain', 'inet', table, chain).then((text) => text, () => '')
+  before(async () => {
+    daemon = await testDaemon(['--bridge', 'none', '--own-firewall-table=false'])
+  })
+  after(async () => {
+    for (const name of (await ok('ps', '-aq')).split('\n').filter((one) => one !== '')) await ok('rm', '-f', name)
+    await ok('network', 'prune', '-f')
+    const left = await settledCensus(daemon)
+    await daemon.dispose()
+    assert.deepEqual(left, NOTHING)
+  })
+  it('come back at once, with all networks and ports', async () => {
+    // The first network of a daemon that has no bridge of its own.
+    await ok('network', 'create', 'one')
+    await ok('network', 'create', 'two')
+    await ok('run', '-d', '--name', 'web', '--network', 'one', '-p', '8080:80', 'busybox', 'sh', '-c', 'mkdir /w; echo web >/w/index.html; httpd -f -p 80 -h /w')
+    const [, table = ''] = /table inet (gantry-\w+)/.exec(await daemon.inside('nft', 'list', 'tables')) ?? []
+    const get = (): Promise<string> => daemon.inside(BUSYBOX, 'timeout', '2', 'wget', '-q', '-O-', 'http://127.0.0.1:8080').then((text) => text.trim(), () => '')
+    await until('it serves', async () => (await get()) === 'web')
+    const address = await ok('inspect', '-f', '{{.NetworkSettings.Networks.one.IPAddress}}', 'web')
+    for (const words of [['flush', 'ruleset'], ['delete', 'table', 'inet', table], ['flush', 'chain', 'inet', table, 'forward']]) {
+      await daemon.inside('nft', ...words)
+      await until(`the rules are back after ${words.join(' ')}`, async () => /ct status dnat accept/.test(await forward(table, 'forward')))
+      assert.equal(await get(), 'web', words.join(' '))
+      assert.equal(await ok('run', '--rm', '--network', 'two', 'busybox', 'sh', '-c', `timeout 1 wget -q -O- http://${address} || echo shut`), 'shut')
+    }
+  })
+  it('firewalld’s chain lets bridges pass, each time that it is made anew', async () => {
+    const make = 'add table inet firewalld; add chain inet firewalld filter_FORWARD { type filter hook forward priority 10; policy accept; }; add rule inet firewalld filter_FORWARD reject'
+    for (const words of [make, `flush chain inet firewalld filter_FORWARD; ${make}`]) {
+      await daemon.inside('nft', words)
+      await until('bridges pass', async () => ((await forward('firewalld', 'filter_FORWARD')).match(/ifname "br-\w+" accept/g) ?? []).length === 4)
+    }
+    await ok('network', 'create', 'three')
+    assert.equal((await forward('firewalld', 'filter_FORWARD')).match(/ifname "br-\w+" accept/g)?.length, 6)
+    await ok('network', 'rm', 'three')
+    assert.equal((await forward('firewalld', 'filter_FORWARD')).match(/ifname "br-\w+" accept/g)?.length, 4)
+    await daemon.inside('nft', 'delete', 'table', 'inet', 'firewalld')
   })
 })
 

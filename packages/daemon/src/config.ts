@@ -33,6 +33,7 @@ export interface DaemonConfig {
   readonly hostGateway: string
   readonly ipForward: boolean
   readonly firewall: boolean
+  readonly ownFirewallTable: boolean
   readonly respectHostFirewall: boolean
   readonly dns: { readonly servers: readonly string[]; readonly search: readonly string[]; readonly options: readonly string[] }
   readonly tls: { readonly verify: boolean; readonly ca: string; readonly cert: string; readonly key: string } | undefined

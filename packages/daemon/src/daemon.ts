@@ -113,7 +113,7 @@ export async function startDaemon(config: DaemonConfig): Promise<Daemon> {
     graph.releaseLimit(`volume ${basename(path)}`)
     graph.discard(path)
   }, host.mounts)
-  const networks = await createController({ launcher: host.launcher, db, bridge: config.bridge, ipForward: config.ipForward, firewall: config.firewall, respectHost: config.respectHostFirewall, ipv6ByDefault: existsSync('/proc/net/if_inet6'), pools: config.addressPools, hostBinding: config.hostBinding, resolversAtStart: config.containerd === undefined })
+  const networks = await createController({ launcher: host.launcher, db, bridge: config.bridge, ipForward: config.ipForward, firewall: config.firewall, ownTable: config.ownFirewallTable, respectHost: config.respectHostFirewall, ipv6ByDefault: existsSync('/proc/net/if_inet6'), pools: config.addressPools, hostBinding: config.hostBinding, resolversAtStart: config.containerd === undefined })
   const external = [...config.runtimes.map((one) => externalDriver(host, one, `${config.execRoot}/runtimes`)), ...(config.lxcStart === undefined ? [] : [lxcDriver(host, config.lxcStart)])]
   const runtimeOf = (id: string): string | undefined => store.get(id)?.document.hostConfig.Runtime
   const cgroupsPath = (id: string): string | undefined => {

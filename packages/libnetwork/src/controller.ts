@@ -4,8 +4,9 @@ import { type Database, EngineError, keyedLock, logger, undoStack } from '@gantr
 import { bridgeSettings, type DriverPorts, linkNames, type OpenNetwork, openForwarding, openNetwork } from './drivers/table.ts'
 import { builtinBridge, type DefaultBridge } from './default-bridge.ts'
 import { subnetsOf } from './endpoints.ts'
-import { createFirewall, createHostChain, type Firewall } from './firewall/firewall.ts'
+import { createFirewall, createHostChain, type Firewall, type FirewalledNetwork, watchRules } from './firewall/firewall.ts'
 import { newNetwork } from './new-network.ts'
+import { hasLegacyRules } from './host.ts'
 import { DEFAULT_POOLS, type DefaultPool, localPool } from './ipam.ts'
 import { type EndpointRequest, type JoinRequest, NO_ATTACHMENT, type NetworkInfo, type NetworkRequest, type Sandbox } from './network.ts'
 import { portAllocator } from './port-allocator.ts'
@@ -23,6 +24,8 @@ export interface ControllerOptions {
   readonly ipForward: boolean
   /** false: no firewall at all (`--iptables=false`). */
   readonly firewall: boolean
+  /** Nobody else may change our table, where the kernel can keep them from it (6.9). */
+  readonly ownTable: boolean
   /** Rules of ours go into no chain of the host: what it drops stays dropped (`--respect-host-firewall`). */
   readonly respectHost: boolean
   /** New networks have IPv6 unless they say no. */
@@ -106,8 +109,8 @@ export async function createController(options: ControllerOptions): Promise<Cont
     })
   }
   const table = `gantry-${options.bridge?.name ?? none.id.slice(0, 8)}`
-  const firewall: Firewall | undefined = options.firewall ? createFirewall(launcher, table) : undefined
-  const hostChain = options.firewall && !options.respectHost ? createHostChain(launcher, table) : undefined
+  const firewall: Firewall | undefined = options.firewall ? createFirewall(launcher, table, options.ownTable) : undefined
+  const hostChain = options.firewall ? createHostChain(launcher, table) : undefined
   const sandboxes = createSandboxes({ launcher, store, firewall, ports: portAllocator(launcher), network: (id) => open.get(id), hostBinding: options.hostBinding, resolversAtStart: options.resolversAtStart })
 
   const byName = (nameOrId: string): NetworkInfo | undefined => {
@@ -128,6 +131,16 @@ export async function createController(options: ControllerOptions): Promise<Cont
     if (info === undefined) throw new EngineError('not-found', `network ${nameOrId} not found`)
     return info
   }
+  let watch: Disposable | undefined
+  const firewalled = (): readonly FirewalledNetwork[] => [...open.values()].flatMap((one) => one.firewalled ?? [])
+  const rulesChanged = async (): Promise<void> => {
+    if ((await firewall?.repair(() => ({ networks: firewalled(), ...sandboxes.firewalled() }))) === true) log.warn('somebody has taken our rules away: they are back', { table })
+    await hostChain?.look()
+  }
+  const buildFirewall = async (): Promise<void> => {
+    await firewall?.rebuild({ networks: firewalled(), ...sandboxes.firewalled() })
+    if (firewall !== undefined) watch = watchRules(launcher, firewall.port, rulesChanged)
+  }
   const create = async (request: NetworkRequest): Promise<NetworkInfo> => {
     checkName(request.name)
     const info = await newNetwork(request, { launcher, pools: withLocal, ipv6ByDefault: options.ipv6ByDefault, networks: [...infos.values()].flatMap((one) => subnetsOf({ info: one })) })
@@ -147,8 +160,10 @@ export async function createController(options: ControllerOptions): Promise<Cont
     const network = await openOne(info)
     undo.add('remove its links', () => network?.remove())
     if (network?.firewalled !== undefined) {
-      await firewall?.add({ networks: [network.firewalled] })
-      await hostChain?.open(network.firewalled.bridge)
+      // A daemon without a bridge has no table before its first network.
+      if (watch === undefined) await buildFirewall()
+      else await firewall?.add({ networks: [network.firewalled] })
+      if (!options.respectHost) await hostChain?.open(network.firewalled.bridge)
       openForwarding(info, { forward: options.ipForward, localnet: firewall !== undefined })
     }
     undo.commit()
@@ -202,15 +217,17 @@ export async function createController(options: ControllerOptions): Promise<Cont
     restore: (containerId, pid) => sandboxes.restore(containerId, pid),
     async start(running) {
       sandboxes.forgetAllBut(running)
-      const networks = [...open.values()].flatMap((one) => (one.firewalled === undefined ? [] : [one.firewalled]))
+      const networks = firewalled()
       if (networks.length === 0 && options.bridge === undefined) return
-      await firewall?.rebuild({ networks, ...sandboxes.firewalled() })
-      for (const one of networks) await hostChain?.open(one.bridge)
+      await buildFirewall()
+      if (firewall !== undefined && hasLegacyRules()) log.warn('the host has a filter table of iptables-legacy, too: what that drops stays dropped')
+      // One that did not respect it may have left rules there.
+      for (const { bridge } of networks) await (options.respectHost ? hostChain?.close(bridge) : hostChain?.open(bridge))
       for (const one of open.values()) if (one.firewalled !== undefined) openForwarding(one.info, { forward: options.ipForward, localnet: firewall !== undefined })
     },
     async destroy() {
       sandboxes.close()
-      hostChain?.[Symbol.dispose]()
+      watch?.[Symbol.dispose]()
       await firewall?.destroy()
       for (const network of open.values()) {
         if (network.firewalled !== undefined) await hostChain?.close(network.firewalled.bridge)

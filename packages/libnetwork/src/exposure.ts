@@ -6,15 +6,14 @@ import { gatewayEndpoint } from './endpoints.ts'
 import type { Firewall } from './firewall/firewall.ts'
 import { forgetFlows } from './firewall/flows.ts'
 import type { Live } from './live.ts'
-import type { EndpointInfo } from './network.ts'
-import type { PortRequest } from './port-allocator.ts'
+import type { EndpointInfo, JoinRequest } from './network.ts'
 import { linkOpenings, publication } from './publish.ts'
 import { openRelays } from './relay.ts'
 
 /** What is open of containers: published ports, relays, links. */
 export interface Exposure {
   /** Requests that name no address are published where the daemon or the network says. */
-  withHost(requests: readonly PortRequest[], endpoints: readonly EndpointInfo[]): readonly PortRequest[]
+  withHost(requests: JoinRequest['ports'], endpoints: readonly EndpointInfo[]): JoinRequest['ports']
   /** True when ports of a container on these networks are published at all. */
   publishes(endpoints: readonly EndpointInfo[]): boolean
   /** Brings firewall and relays to what the container's ports and networks come to now. */

@@ -1,19 +1,29 @@
 import { type Launcher, nftables as nft, parseAnswers, ProgramError } from '@gantry/linux'
-import { logger, messageOf } from '@gantry/std'
+import { logger } from '@gantry/std'
 import { netfilter } from '../host.ts'
 
 const log = logger('libnetwork.host-chain')
-/** Where hosts (ufw, dockerd, iptables by hand) drop what is forwarded. What their chain drops our own cannot accept: a drop is final, an accept is not. */
-const [TABLE, CHAIN] = ['filter', 'FORWARD']
-const FAMILIES = [nft.FAMILY.ipv4, nft.FAMILY.ipv6] as const
-const ENOENT = 2
-/** Somebody may make that chain while we run, as a dockerd does when it starts. */
-const LOOK_MS = 5000
+/** A chain of nftables. */
+interface Place {
+  readonly family: number
+  readonly table: string
+  readonly chain: string
+}
 
-/** Lets what our table accepts pass a chain of the host: two rules a bridge at its head. What our table drops stays dropped. */
-export interface HostChain extends Disposable {
+/** Where hosts drop what is forwarded: ufw, dockerd and iptables by hand, and firewalld. What their chain drops our own cannot accept: a drop is final, an accept is not. */
+const PLACES: readonly Place[] = [
+  { family: nft.FAMILY.ipv4, table: 'filter', chain: 'FORWARD' },
+  { family: nft.FAMILY.ipv6, table: 'filter', chain: 'FORWARD' },
+  { family: nft.FAMILY.inet, table: 'firewalld', chain: 'filter_FORWARD' },
+]
+const [EPERM, ENOENT] = [1, 2]
+
+/** Lets what our table accepts pass chains of the host: two rules a bridge at their heads. What our table drops stays dropped. */
+export interface HostChain {
   open(bridge: string): Promise<void>
   close(bridge: string): Promise<void>
+  /** Somebody may make such a chain while we run, as a dockerd does when it starts, or make it anew, as firewalld does. */
+  look(): Promise<void>
 }
 
 /** Makes it; without the chain there is nothing to do. */
@@ -28,25 +38,32 @@ export function createHostChain(launcher: Launcher, owner: string): HostChain {
       throw error
     }
   }
-  const rulesOf = async (family: number): Promise<readonly { readonly handle: bigint; readonly comment: string }[] | undefined> => {
-    const output = await request('look at the host’s forward chain', nft.getRules(family, TABLE, CHAIN), 'dump')
+  const refused = new Set<string>()
+  const rulesOf = async ({ family, table, chain }: Place): Promise<readonly { readonly handle: bigint; readonly comment: string }[] | undefined> => {
+    const output = await request('look at a forward chain of the host', nft.getRules(family, table, chain), 'dump')
     return output === undefined ? undefined : parseAnswers(output).flatMap((answer) => nft.parseRule(answer) ?? [])
   }
-  const change = async (what: string, messages: readonly Buffer[]): Promise<void> => {
+  const change = async ({ table }: Place, what: string, messages: readonly Buffer[]): Promise<void> => {
     if (messages.length === 0) return
     const { bytes, acks } = nft.nftBatch(messages)
-    await request(what, bytes, acks)
+    try {
+      await request(what, bytes, acks)
+    } catch (error) {
+      if (!(error instanceof ProgramError) || error.errno !== EPERM) throw error
+      if (!refused.has(table)) log.warn('the host keeps its firewall for itself: containers are reached as far as it lets them; put the bridges into a zone that accepts', { table, bridges: [...bridges] })
+      refused.add(table)
+    }
   }
-  const openIn = async (family: number, wanted: readonly string[]): Promise<void> => {
-    const rules = await rulesOf(family)
+  const openIn = async (place: Place, wanted: readonly string[]): Promise<void> => {
+    const { family, table, chain } = place
+    const rules = await rulesOf(place)
     if (rules === undefined) return
     const missing = wanted.filter((bridge) => !rules.some((rule) => rule.comment === commentOf(bridge)))
-    await change('let bridges pass', missing.flatMap((bridge) => (['iifname', 'oifname'] as const).map((side) => nft.insertRule(family, TABLE, CHAIN, [nft.meta(side), nft.compare(nft.interfaceKey(bridge)), nft.verdict('accept')], commentOf(bridge)))))
+    await change(place, 'let bridges pass', missing.flatMap((bridge) => (['iifname', 'oifname'] as const).map((side) => nft.insertRule(family, table, chain, [nft.meta(side), nft.compare(nft.interfaceKey(bridge)), nft.verdict('accept')], commentOf(bridge)))))
   }
   const look = async (): Promise<void> => {
-    for (const family of FAMILIES) await openIn(family, [...bridges])
+    for (const place of PLACES) await openIn(place, [...bridges])
   }
-  const timer = setInterval(() => void look().catch((cause: unknown) => log.warn('cannot look at the host’s forward chain', { reason: messageOf(cause) })), LOOK_MS).unref()
   return {
     async open(bridge) {
       bridges.add(bridge)
@@ -54,11 +71,11 @@ export function createHostChain(launcher: Launcher, owner: string): HostChain {
     },
     async close(bridge) {
       bridges.delete(bridge)
-      for (const family of FAMILIES) {
-        const rules = (await rulesOf(family)) ?? []
-        await change('take a bridge out', rules.filter((rule) => rule.comment === commentOf(bridge)).map((rule) => nft.deleteRule(family, TABLE, CHAIN, rule.handle)))
+      for (const place of PLACES) {
+        const rules = (await rulesOf(place)) ?? []
+        await change(place, 'take a bridge out', rules.filter((rule) => rule.comment === commentOf(bridge)).map((rule) => nft.deleteRule(place.family, place.table, place.chain, rule.handle)))
       }
     },
-    [Symbol.dispose]: () => clearInterval(timer),
+    look,
   }
 }

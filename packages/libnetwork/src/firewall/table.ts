@@ -119,8 +119,8 @@ function familyRules(family: 4 | 6): { readonly dn: readonly Rule[]; readonly ha
 }
 
 /** The chains and rules, which never change. Order inside a chain is order of evaluation. */
-function staticRules(table: string): readonly Buffer[] {
-  const rule = (chain: string, ...expressions: readonly Rule[]): Buffer => nft.newRule(table, chain, expressions.flat())
+function staticRules(): readonly (readonly [chain: string, rule: Rule])[] {
+  const rule = (chain: string, ...expressions: readonly Rule[]): readonly [string, Rule] => [chain, expressions.flat()]
   const loopback = Buffer.from([127, 0, 0, 0])
   const interfaceIs = (name: string, not: boolean): Rule => [nft.meta('iifname'), nft.compare(nft.interfaceKey(name), { not })]
   const isBridge = (side: 'iifname' | 'oifname', not = false): Rule => [nft.meta(side), nft.lookup(SETS.br, { not })]
@@ -147,6 +147,10 @@ function staticRules(table: string): readonly Buffer[] {
     rule('forward', isBridge('oifname'), [nft.verdict('drop')]),
   ]
 }
+
+/** The chain that decides what reaches containers, and how many rules it has. */
+export const FORWARD = 'forward'
+export const forwardRules = (): number => staticRules().filter(([chain]) => chain === FORWARD).length
 
 /** Elements by the set that they belong into. */
 type Elements = readonly (readonly [set: string, element: nft.Element])[]
@@ -226,8 +230,8 @@ export function removeMessages(table: string, change: TableChange): readonly Buf
 /** The whole table in one batch: what was there before is gone in the same instant. */
 export function buildTable(table: string, flags: number, state: TableChange): readonly Buffer[] {
   return [
-    nft.newTable(table, flags),
-    nft.deleteTable(table),
+    // One that nobody owns cannot become one that is owned; kernels that know owned ones that stay know this way, too.
+    ...(flags === 0 ? [nft.newTable(table), nft.deleteTable(table)] : [nft.destroyTable(table)]),
     nft.newTable(table, flags),
     ...Object.values(SETS).map((set) => nft.newSet(table, set)),
     nft.newChain(table, 'dn'),
@@ -236,7 +240,7 @@ export function buildTable(table: string, flags: number, state: TableChange): re
     nft.newChain(table, 'out', { hook: 3, priority: -100, type: 'nat' }),
     nft.newChain(table, 'post', { hook: 4, priority: 100, type: 'nat' }),
     nft.newChain(table, 'forward', { hook: 2, priority: 0, type: 'filter' }),
-    ...staticRules(table),
+    ...staticRules().map(([chain, rule]) => nft.newRule(table, chain, rule)),
     ...addMessages(table, state),
   ]
 }

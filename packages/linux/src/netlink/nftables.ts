@@ -2,7 +2,7 @@ import { attribute, be16, be32, message, nested, type NetlinkAnswer, NLM, parseA
 
 /** nf_tables messages (`linux/netfilter/nf_tables.h`); table, chains, sets and rules of family inet. */
 const SUBSYSTEM = 0x0a00
-const OP = { NEWTABLE: 0, DELTABLE: 2, NEWCHAIN: 3, NEWRULE: 6, GETRULE: 7, DELRULE: 8, NEWSET: 9, NEWSETELEM: 12, DELSETELEM: 14 } as const
+const OP = { NEWTABLE: 0, DELTABLE: 2, NEWCHAIN: 3, NEWRULE: 6, GETRULE: 7, DELRULE: 8, NEWSET: 9, NEWSETELEM: 12, DELSETELEM: 14, DESTROYTABLE: 26 } as const
 const INET = 1
 /** A verdict's register, and the first of the 32-bit registers. */
 const VERDICT_REGISTER = 0
@@ -41,6 +41,11 @@ export const TABLE_OWNED = 2 | 4
 /** Removes the table with all in it. */
 export function deleteTable(name: string): Buffer {
   return nft(OP.DELTABLE, 0, [attribute(1, text(name))])
+}
+
+/** The same, also where there is none (kernel 6.3). */
+export function destroyTable(name: string): Buffer {
+  return nft(OP.DESTROYTABLE, 0, [attribute(1, text(name))])
 }
 
 /** Where a base chain hangs. Hook numbers: 0 prerouting, 1 input, 2 forward, 3 output, 4 postrouting. */
@@ -239,7 +244,7 @@ export function newRule(table: string, chain: string, expressions: readonly Expr
 }
 
 /** Families of tables that are not ours. */
-export const FAMILY = { ipv4: 2, ipv6: 10 } as const
+export const FAMILY = { inet: 1, ipv4: 2, ipv6: 10 } as const
 
 /** Puts a rule at the head of a chain of somebody else's table, with a comment that nft shows. */
 export function insertRule(family: number, table: string, chain: string, expressions: readonly Expression[], comment: string): Buffer {
