@@ -7,6 +7,8 @@ export interface Engine {
   readonly name: string
   readonly socket: string
   readonly api: Transport
+  /** Name of its network namespace. */
+  readonly space: string
   /** Resident memory of the daemon's own processes, bytes. */
   memory(): number
   stop(): Promise<void>
@@ -59,7 +61,7 @@ export async function startGantry(root: string, work: string): Promise<Engine> {
   await ready(api, 'gantry')
   const pid = child.pid ?? 0
   return {
-    name: 'gantry', socket, api,
+    name: 'gantry', socket, api, space: 'gbench-gantry',
     memory: () => residentBytes(pid) + childrenOf(pid).reduce((sum, one) => sum + residentBytes(one), 0),
     async stop() {
       await stopChild(child)
@@ -77,7 +79,7 @@ export async function startDockerd(peers: string, work: string): Promise<Engine>
   await ready(api, 'dockerd')
   const pid = Number(readFileSync(`${peers}/run/gbench/pid`, 'utf8'))
   return {
-    name: 'dockerd', socket, api,
+    name: 'dockerd', socket, api, space: 'peer-gbench',
     memory: () => residentBytes(pid) + childrenOf(pid).reduce((sum, one) => sum + residentBytes(one), 0),
     async stop() {
       try {
@@ -113,7 +115,7 @@ export async function startPodman(peers: string, work: string): Promise<Engine> 
   }
   const pid = child.pid ?? 0
   return {
-    name: 'podman', socket, api,
+    name: 'podman', socket, api, space: 'gbench-podman',
     memory: () => residentBytes(pid),
     async stop() {
       await stopChild(child)

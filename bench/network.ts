@@ -3,7 +3,8 @@
  *
  *   npm run bench:network -- [--peers DIR] [--many N]
  */
-import { mkdirSync } from 'node:fs'
+import { execFileSync, spawn } from 'node:child_process'
+import { existsSync, mkdirSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { collect } from '../packages/std/src/index.ts'
 import { type Engine, clean, startDockerd, startGantry } from './engines.ts'
@@ -56,6 +57,42 @@ async function byWorkers<T, R>(items: readonly T[], count: number, each: (item: 
   return results
 }
 
+/** What becomes of the way in (a neighbour of the host connects to a published port) and of the way out (a container asks that neighbour) when somebody flushes all rules of nftables, in 2.5 s. */
+async function flushOutage(engine: Engine): Promise<string> {
+  if (!existsSync('/usr/sbin/nft')) return 'not measured: needs nft (Debian package nftables)'
+  const ip = (...words: readonly string[]): string => execFileSync('ip', words, { encoding: 'utf8' })
+  ip('netns', 'add', 'gbench-out')
+  try {
+    ip('-n', engine.space, 'link', 'add', 'gbo0', 'type', 'veth', 'peer', 'name', 'gbi0', 'netns', 'gbench-out')
+    for (const [space, link, address] of [[engine.space, 'gbo0', '198.51.100.1/24'], ['gbench-out', 'gbi0', '198.51.100.2/24']] as const) {
+      ip('-n', space, 'addr', 'add', address, 'dev', link)
+      ip('-n', space, 'link', 'set', link, 'up')
+    }
+    const { Id } = await engine.api.json<{ readonly Id: string }>('POST', '/containers/create', { json: { ...body({ '80/tcp': [{ HostPort: '20999' }] }), Cmd: ['sh', '-c', 'httpd -p 80 -h /etc; while :; do timeout 1 wget -q -O /dev/null http://198.51.100.2:20998/; done'] } })
+    await engine.api.send('POST', `/containers/${Id}/start`).then((response) => response.resume())
+    const probe = spawn('nsenter', ['--net=/run/netns/gbench-out', process.execPath, '-e', PROBE], { stdio: ['ignore', 'pipe', 'inherit'] })
+    const answer = collect(probe.stdout, 1024)
+    await new Promise((resolve) => setTimeout(resolve, 1500))
+    execFileSync('nsenter', [`--net=/run/netns/${engine.space}`, 'nft', 'flush', 'ruleset'])
+    const text = (await answer).toString().trim()
+    await remove(engine, Id)
+    return text
+  } finally {
+    ip('netns', 'del', 'gbench-out')
+  }
+}
+
+/** Connects every 2 ms; a try that has no answer within 50 ms has failed. */
+const PROBE = `
+const { connect } = require('node:net');
+const began = performance.now(); let [good, bad, since, out] = [0, 0, 0, 0];
+let [last, gap] = [0, 0];
+require('node:http').createServer((_, answer) => { const now = performance.now(); if (last !== 0) gap = Math.max(gap, now - last); last = now; answer.end() }).listen(20998, '198.51.100.2');
+const once = () => new Promise((done) => { const s = connect(20999, '198.51.100.1'); const end = (ok) => { clearTimeout(t); s.destroy(); done(ok) }; const t = setTimeout(end, 50, false); s.once('connect', () => end(true)); s.once('error', () => end(false)) });
+(async () => { while (performance.now() - began < 4000) { const at = performance.now(); const ok = await once(); ok ? good++ : bad++; if (!ok && since === 0) since = at; if (ok && since !== 0) { if (good > 1) out += at - since; since = 0 } await new Promise((r) => setTimeout(r, 2)) }
+const quiet = performance.now() - last;
+console.log('in ' + (since !== 0 ? 'does not come back' : out.toFixed(0) + ' ms without an answer') + ', out ' + (last === 0 ? 'never was' : quiet > 1500 ? 'does not come back' : 'at most ' + gap.toFixed(0) + ' ms between two answers')); process.exit() })()`
+
 async function measure(engine: Engine): Promise<ReadonlyMap<string, string>> {
   const figures = new Map<string, string>()
   const port: Bindings = { '80/tcp': [{ HostPort: '' }] }
@@ -79,6 +116,7 @@ async function measure(engine: Engine): Promise<ReadonlyMap<string, string>> {
   const removing = performance.now()
   await byWorkers(crowd, WORKERS, (id) => remove(engine, id))
   figures.set(`removal of ${many}`, `${((performance.now() - removing) / 1000).toFixed(2)} s`)
+  figures.set('R27: all rules of nftables flushed', await flushOutage(engine))
   return figures
 }
 

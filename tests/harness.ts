@@ -116,15 +116,15 @@ export function foreignDaemon(host: string, pid: number): TestDaemon {
 /** Where a daemon is going to be. */
 export type Place = Pick<TestDaemon, 'home' | 'cgroupParent' | 'holder'>
 
-/** Makes a daemon and starts it; `before` may start something else first and gives further flags. */
-export async function testDaemon(words: readonly string[] = [], before: (place: Place) => Promise<readonly string[]> = async () => []): Promise<TestDaemon> {
+/** Makes a daemon and starts it; `before` may start something else first and gives further flags. `beside`: pid of the process whose network namespace it shares; otherwise it has its own. */
+export async function testDaemon(words: readonly string[] = [], before: (place: Place) => Promise<readonly string[]> = async () => [], beside?: number): Promise<TestDaemon> {
   const home = mkdtempSync('/tmp/gtest-')
   const name = home.slice('/tmp/gtest-'.length).toLowerCase()
   const cgroupParent = `/gtest-${name}`
-  const holder = await newNamespace()
+  const holder = beside === undefined ? await newNamespace() : undefined
   const host = `unix://${home}/g.sock`
   const api = createTransport({ host })
-  const holderPid = holder.pid ?? 0
+  const holderPid = beside ?? holder?.pid ?? 0
   const bridge = `gt${name}`
   const flags = [...words, ...(await before({ home, cgroupParent, holder: holderPid }))]
   let child: ChildProcess | undefined
@@ -158,7 +158,7 @@ export async function testDaemon(words: readonly string[] = [], before: (place: 
         for (const { Id } of all) await api.send('DELETE', `/containers/${Id}`, { query: { force: true, v: true } }).then((response) => response.resume(), () => undefined)
         await daemon.stop()
       }
-      holder.kill('SIGKILL')
+      holder?.kill('SIGKILL')
       rmSync(home, { recursive: true, force: true })
     },
   }
@@ -166,7 +166,7 @@ export async function testDaemon(words: readonly string[] = [], before: (place: 
     await daemon.start()
   } catch (error) {
     child?.kill('SIGKILL')
-    holder.kill('SIGKILL')
+    holder?.kill('SIGKILL')
     rmSync(home, { recursive: true, force: true })
     throw error
   }

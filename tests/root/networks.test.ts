@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import type { ChildProcess } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { after, before, describe, it } from 'node:test'
-import { NOTHING, settledCensus } from '../census.ts'
+import { census, NOTHING, settledCensus } from '../census.ts'
 import { dockerClient, exec, newNamespace, ownClient, type TestDaemon, testDaemon, until } from '../harness.ts'
 
 const skip = process.getuid?.() === 0 ? false : 'needs root'
@@ -359,5 +359,51 @@ describe('networks of users', { skip }, () => {
     const events = (await exec('sh', ['-c', `timeout 2 ${dockerClient()} -H ${daemon.host} events --since 30s --filter type=network --filter network=theirs --format '{{.Action}} {{.Actor.Attributes.type}}'`])).out.trim().split('\n')
     for (const action of ['create bridge', 'connect bridge', 'disconnect bridge']) assert.ok(events.includes(action), `${action}: ${events.join(', ')}`)
     assert.match(await docker('network', 'prune', '-f'), /Deleted Networks:\s+theirs/)
+  })
+})
+
+describe('two daemons on one host', { skip }, () => {
+  it('serve their own bridges, ports and names; one that comes, is killed or goes does not disturb the other', async () => {
+    const first = await testDaemon()
+    const own = ownClient(() => first)
+    let second: TestDaemon | undefined
+    try {
+      const serve = (words: string): readonly string[] => ['busybox', 'sh', '-c', `mkdir /w; echo ${words} >/w/index.html; httpd -f -p 80 -h /w`]
+      const get = (port: number): Promise<string> => first.inside(BUSYBOX, 'timeout', '2', 'wget', '-q', '-O-', `http://127.0.0.1:${port}`).then((text) => text.trim(), () => '')
+      await own.ok('network', 'create', 'same')
+      await own.ok('run', '-d', '--name', 'web', '--network', 'same', '-p', '8080:80', ...serve('first'))
+      await until('the first serves', async () => (await get(8080)) === 'first')
+      second = await testDaemon([], async () => [], first.holder)
+      const other = ownClient(() => second as TestDaemon)
+      // The same names, on the same host.
+      await other.ok('network', 'create', 'same')
+      await other.ok('run', '-d', '--name', 'web', '--network', 'same', '-p', '8081:80', ...serve('second'))
+      assert.match((await other.gantry('run', '--rm', '-p', '8080:80', 'busybox', 'true')).err, /port is already allocated|address already in use/)
+      await until('the second serves', async () => (await get(8081)) === 'second')
+      const subnets = await Promise.all([own, other].map((one) => one.ok('network', 'inspect', '-f', '{{(index .IPAM.Config 0).Subnet}}', 'same')))
+      assert.notEqual(subnets[0], subnets[1])
+      const address = await other.ok('inspect', '-f', '{{.NetworkSettings.Networks.same.IPAddress}}', 'web')
+      assert.equal(await own.ok('run', '--rm', '--network', 'same', 'busybox', 'sh', '-c', `timeout 1 wget -q -O- http://${address} || echo shut; wget -q -O- http://web`), 'shut\nfirst')
+      await second.kill()
+      assert.deepEqual([await get(8080), await get(8081)], ['first', 'second'])
+      await second.start()
+      await first.kill()
+      await first.start()
+      assert.deepEqual([await get(8080), await get(8081)], ['first', 'second'])
+      await other.ok('rm', '-f', 'web')
+      await other.ok('network', 'rm', 'same')
+      // Links and elements in their namespace are the first one's, too.
+      assert.deepEqual({ ...(await census(second)), links: [], elements: [] }, NOTHING)
+      await second.dispose()
+      second = undefined
+      assert.equal(await get(8080), 'first')
+      assert.equal(await own.ok('run', '--rm', '--network', 'same', 'busybox', 'wget', '-q', '-O-', 'http://web'), 'first')
+      await own.ok('rm', '-f', 'web')
+      await own.ok('network', 'rm', 'same')
+      assert.deepEqual(await settledCensus(first), NOTHING)
+    } finally {
+      await second?.dispose()
+      await first.dispose()
+    }
   })
 })

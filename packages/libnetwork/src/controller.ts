@@ -4,9 +4,8 @@ import { type Database, EngineError, keyedLock, logger, undoStack } from '@gantr
 import { bridgeSettings, type DriverPorts, linkNames, type OpenNetwork, openForwarding, openNetwork } from './drivers/table.ts'
 import { builtinBridge, type DefaultBridge } from './default-bridge.ts'
 import { subnetsOf } from './endpoints.ts'
-import { createFirewall, createHostChain, type Firewall, type FirewalledNetwork, watchRules } from './firewall/firewall.ts'
+import { createGuard } from './firewall/guard.ts'
 import { newNetwork } from './new-network.ts'
-import { hasLegacyRules } from './host.ts'
 import { DEFAULT_POOLS, type DefaultPool, localPool } from './ipam.ts'
 import { type EndpointRequest, type JoinRequest, NO_ATTACHMENT, type NetworkInfo, type NetworkRequest, type Sandbox } from './network.ts'
 import { portAllocator } from './port-allocator.ts'
@@ -109,9 +108,8 @@ export async function createController(options: ControllerOptions): Promise<Cont
     })
   }
   const table = `gantry-${options.bridge?.name ?? none.id.slice(0, 8)}`
-  const firewall: Firewall | undefined = options.firewall ? createFirewall(launcher, table, options.ownTable) : undefined
-  const hostChain = options.firewall ? createHostChain(launcher, table) : undefined
-  const sandboxes = createSandboxes({ launcher, store, firewall, ports: portAllocator(launcher), network: (id) => open.get(id), hostBinding: options.hostBinding, resolversAtStart: options.resolversAtStart })
+  const guard = createGuard({ ...options, table }, () => ({ networks: [...open.values()].flatMap((one) => one.firewalled ?? []), ...sandboxes.firewalled() }))
+  const sandboxes: Sandboxes = createSandboxes({ launcher, store, firewall: guard.firewall, ports: portAllocator(launcher), network: (id) => open.get(id), hostBinding: options.hostBinding, resolversAtStart: options.resolversAtStart })
 
   const byName = (nameOrId: string): NetworkInfo | undefined => {
     const all = [...infos.values()]
@@ -130,16 +128,6 @@ export async function createController(options: ControllerOptions): Promise<Cont
     const info = byName(nameOrId)
     if (info === undefined) throw new EngineError('not-found', `network ${nameOrId} not found`)
     return info
-  }
-  let watch: Disposable | undefined
-  const firewalled = (): readonly FirewalledNetwork[] => [...open.values()].flatMap((one) => one.firewalled ?? [])
-  const rulesChanged = async (): Promise<void> => {
-    if ((await firewall?.repair(() => ({ networks: firewalled(), ...sandboxes.firewalled() }))) === true) log.warn('somebody has taken our rules away: they are back', { table })
-    await hostChain?.look()
-  }
-  const buildFirewall = async (): Promise<void> => {
-    await firewall?.rebuild({ networks: firewalled(), ...sandboxes.firewalled() })
-    if (firewall !== undefined) watch = watchRules(launcher, firewall.port, rulesChanged)
   }
   const create = async (request: NetworkRequest): Promise<NetworkInfo> => {
     checkName(request.name)
@@ -160,11 +148,8 @@ export async function createController(options: ControllerOptions): Promise<Cont
     const network = await openOne(info)
     undo.add('remove its links', () => network?.remove())
     if (network?.firewalled !== undefined) {
-      // A daemon without a bridge has no table before its first network.
-      if (watch === undefined) await buildFirewall()
-      else await firewall?.add({ networks: [network.firewalled] })
-      if (!options.respectHost) await hostChain?.open(network.firewalled.bridge)
-      openForwarding(info, { forward: options.ipForward, localnet: firewall !== undefined })
+      await guard.admit(network.firewalled)
+      openForwarding(info, { forward: options.ipForward, localnet: guard.firewall !== undefined })
     }
     undo.commit()
     return info
@@ -175,10 +160,7 @@ export async function createController(options: ControllerOptions): Promise<Cont
     const members = sandboxes.members(info.id)
     if (members.length > 0) throw new EngineError('forbidden', `error while removing network: network ${info.name} has active endpoints (${members.map((one) => `name:"${one.name}" id:"${one.endpoint.id.slice(0, 12)}"`).join(', ')})`)
     const network = open.get(info.id)
-    if (network?.firewalled !== undefined) {
-      await firewall?.remove({ networks: [network.firewalled] })
-      await hostChain?.close(network.firewalled.bridge)
-    }
+    if (network?.firewalled !== undefined) await guard.dismiss(network.firewalled)
     await network?.remove()
     open.delete(info.id)
     infos.delete(info.id)
@@ -217,22 +199,15 @@ export async function createController(options: ControllerOptions): Promise<Cont
     restore: (containerId, pid) => sandboxes.restore(containerId, pid),
     async start(running) {
       sandboxes.forgetAllBut(running)
-      const networks = firewalled()
-      if (networks.length === 0 && options.bridge === undefined) return
-      await buildFirewall()
-      if (firewall !== undefined && hasLegacyRules()) log.warn('the host has a filter table of iptables-legacy, too: what that drops stays dropped')
-      // One that did not respect it may have left rules there.
-      for (const { bridge } of networks) await (options.respectHost ? hostChain?.close(bridge) : hostChain?.open(bridge))
-      for (const one of open.values()) if (one.firewalled !== undefined) openForwarding(one.info, { forward: options.ipForward, localnet: firewall !== undefined })
+      if (options.bridge === undefined && ![...open.values()].some((one) => one.firewalled !== undefined)) return
+      await guard.build()
+      for (const one of open.values()) if (one.firewalled !== undefined) openForwarding(one.info, { forward: options.ipForward, localnet: guard.firewall !== undefined })
     },
     async destroy() {
       sandboxes.close()
-      watch?.[Symbol.dispose]()
-      await firewall?.destroy()
-      for (const network of open.values()) {
-        if (network.firewalled !== undefined) await hostChain?.close(network.firewalled.bridge)
-        await network.remove()
-      }
+      guard.close()
+      await guard.destroy([...open.values()].flatMap((one) => one.firewalled ?? []))
+      for (const network of open.values()) await network.remove()
     },
   }
 }

@@ -1,4 +1,4 @@
-import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, writeFileSync } from 'node:fs'
 import { AT, CLONE, type Launcher, link, type NetlinkBatch, O, parseAnswers, type ProgramBuilder, ProgramError, type Register, SOCKET, syscallProgram } from '@gantry/linux'
 import { hasCode, logger } from '@gantry/std'
 import { addressOf, type Subnet, subnetAt } from './address.ts'
@@ -142,12 +142,4 @@ export async function requestInside(launcher: Launcher, pid: number, what: strin
 /** Whether what passes between the ports of a bridge can go through the firewall (br_netfilter is loaded). */
 export function bridgesCanBeFiltered(): boolean {
   return existsSync('/proc/sys/net/bridge/bridge-nf-call-iptables')
-}
-
-/** Whether somebody filters with the tables that came before nftables. */
-export function hasLegacyRules(): boolean {
-  return ['ip', 'ip6'].some((family) => {
-    const names = `/proc/net/${family}_tables_names`
-    return existsSync(names) && readFileSync(names, 'utf8').split('\n').includes('filter')
-  })
 }

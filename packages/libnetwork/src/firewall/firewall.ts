@@ -96,5 +96,3 @@ export function createFirewall(launcher: Launcher, table: string, owned: boolean
 }
 
 export type { FirewalledNetwork, OpenPort, PublishedPort } from './table.ts'
-export { watchRules } from './watch.ts'
-export { createHostChain, type HostChain } from './host-chain.ts'

@@ -51,12 +51,12 @@ function awaitChange(p: ProgramBuilder, own: number): void {
   p.call('await a change', 'recvfrom', [fd, message, 64, 0, 0, 0], { ignore: true })
 }
 
-/** Calls `changed` whenever somebody else has changed rules of nftables. `own`: the netlink port of the socket with which we change ours. */
-export function watchRules(launcher: Launcher, own: number, changed: () => Promise<void>): Disposable {
+/** Calls `changed` whenever somebody else has changed rules of nftables. `own`: netlink port of the socket with which we change ours. */
+export function watchRules(launcher: Launcher, own: () => number, changed: () => Promise<void>): Disposable {
   let over = false
   const pause = (ms: number): Promise<void> => new Promise((resolve) => void setTimeout(resolve, ms).unref())
   const watch = async (): Promise<void> => {
-    const armed = launcher.fork(syscallProgram((p) => awaitChange(p, own)))
+    const armed = launcher.fork(syscallProgram((p) => awaitChange(p, own())))
     armed.catch(() => undefined) // awaited below
     // What has changed before it listened nobody has told of.
     await pause(ARMED_MS)
