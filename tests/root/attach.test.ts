@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import { connect, type Socket } from 'node:net'
 import { after, before, describe, it } from 'node:test'
+import { WebSocket } from 'ws'
 import { streamFrameDecoder } from '../../packages/api/src/index.ts'
 import { NOTHING, settledCensus } from '../census.ts'
 import { ownClient, sleep, type TestDaemon, testDaemon, until } from '../harness.ts'
@@ -26,6 +27,26 @@ describe('attached readers', { skip }, () => {
     return socket
   }
 
+  it('over a web socket: input and output as binary messages, without frames; what is no web socket is refused', async () => {
+    for (const tty of [false, true]) {
+      await ok('create', '--name', 'socket', '-i', ...(tty ? ['-t'] : []), 'busybox', 'sh', '-c', 'read line; echo "got $line"; echo err >&2')
+      const client = new WebSocket(`ws+unix://${daemon.host.slice('unix://'.length)}:/v1.51/containers/socket/attach/ws?stream=1&stdin=1&stdout=1&stderr=1`)
+      let said = ''
+      client.on('message', (data: Buffer, binary) => {
+        assert.equal(binary, true)
+        said += data.toString()
+      })
+      const closed = new Promise<void>((resolve) => client.once('close', () => resolve()))
+      await new Promise((resolve, reject) => client.once('open', resolve).once('error', reject))
+      await ok('start', 'socket')
+      client.send(Buffer.from('hello\n'))
+      await closed
+      assert.equal(said.replaceAll('\r', '').replace(/^hello\n/, ''), 'got hello\nerr\n')
+      await ok('rm', '-f', 'socket')
+    }
+    const refused = await daemon.api.send('GET', '/containers/nosuch/attach/ws').catch((error: unknown) => String(error))
+    assert.match(String(refused), /No such container: nosuch/)
+  })
   it('start -a of an ended container shows its output and tells its exit code, every time', async () => {
     await ok('create', '--name', 'again', 'busybox', 'sh', '-c', 'echo said; exit 7')
     for (const _ of [1, 2, 3]) {

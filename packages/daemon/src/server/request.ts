@@ -14,6 +14,8 @@ export interface ApiRequest {
   readonly signal: AbortSignal
   /** Takes the connection over as a raw stream. */
   readonly hijack: (contentType: string) => Duplex
+  /** Takes the connection over as a web socket. */
+  readonly webSocket: () => Promise<Duplex>
 }
 
 const BODY_LIMIT = 16 << 20

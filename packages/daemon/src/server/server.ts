@@ -9,6 +9,7 @@ import { BUILDER_VERSION, GANTRY_VERSION } from '../system/info.ts'
 import type { ApiRequest } from './request.ts'
 import { sendError } from './respond.ts'
 import type { Router } from './router.ts'
+import { acceptWebSocket } from './web-socket.ts'
 
 const log = logger('daemon.server')
 const HEADERS_LIMIT_BYTES = 16_384
@@ -47,7 +48,7 @@ function hijackHead(upgrade: boolean, contentType: string, common: Readonly<Reco
 /** Makes the HTTP server of one listener. */
 export function createApiServer(options: ServerOptions): Server {
   const always = { ...COMMON, 'Docker-Experimental': String(options.experimental) }
-  const serve = async (message: IncomingMessage, response: ServerResponse, hijack: (contentType: string) => Duplex): Promise<void> => {
+  const serve = async (message: IncomingMessage, response: ServerResponse, hijack: (contentType: string) => Duplex, webSocket: () => Promise<Duplex>): Promise<void> => {
     for (const [name, value] of Object.entries(always)) response.setHeader(name, value)
     try {
       await options.accepted
@@ -55,7 +56,7 @@ export function createApiServer(options: ServerOptions): Server {
       const url = new URL(message.url ?? '/', 'http://localhost')
       const found = options.router.match(message.method ?? 'GET', url.pathname)
       if (found === undefined) throw new EngineError('not-found', 'page not found')
-      const request: ApiRequest = { message, response, params: found.params, query: url.searchParams, apiVersion: found.apiVersion, signal: clientGone(message, response), hijack }
+      const request: ApiRequest = { message, response, params: found.params, query: url.searchParams, apiVersion: found.apiVersion, signal: clientGone(message, response), hijack, webSocket }
       await found.route.handle(request)
     } catch (error) {
       if (!message.socket.destroyed || !response.headersSent) log.debug('request failed', { method: message.method, url: message.url, cause: error })
@@ -70,7 +71,7 @@ export function createApiServer(options: ServerOptions): Server {
       socket.setTimeout(0)
       socket.write(hijackHead(false, contentType, always))
       return socket
-    })
+    }, () => Promise.reject(new EngineError('invalid', 'expected the handshake of a web socket')))
   }
   const onUpgrade = (message: IncomingMessage, socket: Duplex, head: Buffer): void => {
     const response = new ServerResponse(message)
@@ -85,6 +86,9 @@ export function createApiServer(options: ServerOptions): Server {
       response.detachSocket(socket as Socket)
       socket.write(hijackHead(true, contentType, always))
       return socket
+    }, () => {
+      response.detachSocket(socket as Socket)
+      return acceptWebSocket(message, socket)
     })
   }
   const common = { maxHeaderSize: HEADERS_LIMIT_BYTES, headersTimeout: HEADERS_TIMEOUT_MS, requestTimeout: 0, keepAliveTimeout: IDLE_MS, noDelay: true, allowHalfOpen: true }

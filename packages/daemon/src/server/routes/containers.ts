@@ -4,11 +4,12 @@ import { decodeCreate } from '../../containers/request/decode-create.ts'
 import { decodeUpdate } from '../../containers/request/decode-update.ts'
 import { LIST_FILTERS } from '../../containers/list.ts'
 import type { WaitCondition } from '../../jobs/containers.ts'
-import type { DaemonEngine } from '../../jobs/jobs.ts'
+import type { DaemonEngine, DaemonJobs } from '../../jobs/jobs.ts'
 import { parseFilters } from '../filters.ts'
 import { type ApiRequest, flag, jsonBody, numberOf, param } from '../request.ts'
 import { sendEmpty, sendJson } from '../respond.ts'
 import type { Route } from '../router.ts'
+import { withoutFrames } from '../web-socket.ts'
 
 const CONDITIONS: ReadonlySet<string> = new Set(['not-running', 'next-exit', 'removed'])
 const PRUNE_FILTERS: ReadonlySet<string> = new Set(['until', 'label', 'label!'])
@@ -56,14 +57,19 @@ async function wait(engine: DaemonEngine, request: ApiRequest): Promise<void> {
   }
 }
 
-async function attach(engine: DaemonEngine, request: ApiRequest): Promise<void> {
+function attachInput(request: ApiRequest): DaemonJobs['container.attach']['input'] {
   const { query } = request
   const choice = { stdin: flag(query, 'stdin'), stdout: flag(query, 'stdout'), stderr: flag(query, 'stderr') }
-  await engine.run(
-    'container.attach',
-    { ...key(request), choice, stream: flag(query, 'stream'), logs: flag(query, 'logs'), detachKeys: query.get('detachKeys') ?? '', apiVersion: request.apiVersion },
-    { stdio: { hijack: request.hijack } },
-  )
+  return { ...key(request), choice, stream: flag(query, 'stream'), logs: flag(query, 'logs'), detachKeys: query.get('detachKeys') ?? '', apiVersion: request.apiVersion }
+}
+
+const attach = (engine: DaemonEngine, request: ApiRequest): Promise<unknown> => engine.run('container.attach', attachInput(request), { stdio: { hijack: request.hijack } })
+
+/** The same over a web socket: binary messages, and output without frames. */
+async function attachSocket(engine: DaemonEngine, request: ApiRequest): Promise<void> {
+  const { Config } = (await engine.run('container.inspect', { ...key(request), size: false, apiVersion: request.apiVersion })) as { readonly Config: { readonly Tty: boolean } }
+  const client = await request.webSocket()
+  await engine.run('container.attach', attachInput(request), { stdio: { hijack: () => (Config.Tty ? client : withoutFrames(client)) } })
 }
 
 async function logs(engine: DaemonEngine, request: ApiRequest): Promise<void> {
@@ -257,6 +263,7 @@ export function containerRoutes(engine: DaemonEngine): readonly Route[] {
       },
     },
     { method: 'GET', path: '/containers/{id:}/logs', handle: (request) => logs(engine, request) },
+    { method: 'GET', path: '/containers/{id:}/attach/ws', handle: (request) => attachSocket(engine, request) },
     { method: 'POST', path: '/containers/{id:}/attach', handle: (request) => attachGuarded(engine, request) },
     { method: 'GET', path: '/containers/{id:}/checkpoints', handle: async (request) => sendJson(request.response, 200, await engine.run('container.checkpoints', { ...key(request), directory: request.query.get('dir') ?? '' })) },
     {

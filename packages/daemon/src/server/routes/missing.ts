@@ -3,7 +3,6 @@ import type { Route } from '../router.ts'
 
 /** Paths of the Engine API (1.51 and later) that this version does not serve. A client sees why, not that the page is unknown. */
 const MISSING: readonly (readonly [method: Route['method'], path: string, what: string])[] = [
-  ['GET', '/containers/{id:}/attach/ws', 'attach over a web socket'],
   ['GET', '/images/{name:}/attestations', 'attestations'],
   ['POST', '/build', 'build'],
   ['POST', '/build/prune', 'build'],
