@@ -41,6 +41,7 @@ it('the same steps against dockerd and Gantry', { skip }, async () => {
       drive(docker, [[`${peers}/run/${NAME}/root`, 'DATA'], [`${peers}/run/${NAME}/exec`, 'EXEC']], `${work}/theirs`, image),
       drive(daemon.host, [[`${daemon.home}/data`, 'DATA'], [`${daemon.home}/x`, 'EXEC']], `${work}/ours`, image),
     ])
+    if (process.env['SIDE_BY_SIDE_OUT'] !== undefined) writeFileSync(`${process.env['SIDE_BY_SIDE_OUT']}.steps`, JSON.stringify(STEPS.map((step, index) => [step, theirs[index], ours[index]])))
     const differences = STEPS.flatMap((step, index) => {
       const [a, b] = [theirs[index], ours[index]]
       if (a === undefined || b === undefined || (a.code === b.code && a.out === b.out && a.err === b.err)) return []
@@ -50,11 +51,14 @@ it('the same steps against dockerd and Gantry', { skip }, async () => {
     if (process.env['SIDE_BY_SIDE_OUT'] !== undefined) writeFileSync(process.env['SIDE_BY_SIDE_OUT'], JSON.stringify(differences, undefined, 1))
     assert.deepEqual(unjustified.map((one) => one.step), [], `${unjustified.length} of ${STEPS.length} steps differ:\n${JSON.stringify(unjustified, undefined, 1)}`)
   } finally {
+    await daemon.dispose()
     process.kill(pid, 'SIGTERM')
     for (let turn = 0; turn < 100 && existsSync(`/proc/${pid}`); turn++) await new Promise((resolve) => setTimeout(resolve, 100))
     execFileSync('ip', ['netns', 'del', `peer-${NAME}`])
+    // What dockerd leaves mounted.
+    const left = readFileSync('/proc/self/mountinfo', 'utf8').split('\n').map((line) => line.split(' ')[4] ?? '').filter((path) => path.startsWith(`${peers}/run/${NAME}/`))
+    for (const path of left.reverse()) execFileSync('umount', ['-l', path])
     rmSync(`${peers}/run/${NAME}`, { recursive: true, force: true })
-    await daemon.dispose()
     rmSync(work, { recursive: true })
   }
 })

@@ -33,14 +33,14 @@ export function capabilityMask(names: readonly string[]): bigint {
  * @param known what this kernel and this daemon have
  */
 export function tweakCapabilities(base: readonly string[], add: readonly string[], drop: readonly string[], known: readonly string[]): readonly string[] {
-  const normal = (name: string): string => {
+  const normal = (field: string) => (name: string): string => {
     const upper = name.toUpperCase()
     const full = upper === 'ALL' || upper.startsWith('CAP_') ? upper : `CAP_${upper}`
-    if (full !== 'ALL' && !CAPABILITIES.includes(full)) throw new EngineError('invalid', `invalid capability: "${name}"`)
+    if (full !== 'ALL' && !CAPABILITIES.includes(full)) throw new EngineError('invalid', `invalid ${field}: unknown capability: "${full}"`)
     return full
   }
-  const added = add.map(normal)
-  const dropped = drop.map(normal)
+  const added = add.map(normal('CapAdd'))
+  const dropped = drop.map(normal('CapDrop'))
   const start = added.includes('ALL') ? known : dropped.includes('ALL') ? [] : base
   const result = new Set(start)
   for (const name of added) if (name !== 'ALL') result.add(name)

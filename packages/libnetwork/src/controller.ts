@@ -117,6 +117,7 @@ export async function createController(options: ControllerOptions): Promise<Cont
   }
   const checkName = (name: string): void => {
     if (!NAME.test(name)) throw new EngineError('invalid', name === '' ? 'network name required' : `invalid network name: ${name}`)
+    if ([...infos.values()].some((info) => info.name === name && info.builtin)) throw new EngineError('forbidden', `operation is not permitted on predefined ${name} network`)
     if ([...infos.values()].some((info) => info.name === name)) throw new EngineError('conflict', `network with name ${name} already exists`)
   }
   const networkOf = (info: NetworkInfo): OpenNetwork => {

@@ -21,16 +21,16 @@ function wantedAddress(network: OpenNetwork, family: Family, text: string): Addr
   const field = family === 4 ? 'IPv4Address' : 'IPv6Address'
   const address = parseAddress(text, field)
   if (address.family !== family) throw new EngineError('invalid', `invalid IPv${family} address: ${text}`)
-  if (network.info.builtin) throw new EngineError('invalid', 'invalid endpoint settings:\nuser specified IP address is supported on user defined networks only')
+  if (network.info.builtin) throw new EngineError('invalid', `invalid config for network ${network.info.name}: invalid endpoint settings:\n* user specified IP address is supported on user defined networks only\n* user specified IP address is supported only when connecting to networks with user configured subnets`)
   const subnet = network.pools.get(family)?.pool.subnet
-  if (subnet === undefined || !contains(subnet, address)) throw new EngineError('invalid', `invalid endpoint settings:\nno configured subnet or ip-range contain the IP address ${text}`)
+  if (subnet === undefined || !contains(subnet, address)) throw new EngineError('invalid', `invalid config for network ${network.info.name}: invalid endpoint settings:\nno configured subnet or ip-range contain the IP address ${text}`)
   return address
 }
 
 /** Checks what is asked for against the kind of network. */
 function checkRequest(network: OpenNetwork, request: EndpointRequest): void {
   askedSettings(request.options[SETTINGS] ?? '')
-  if (network.info.builtin && request.aliases.length > 0) throw new EngineError('invalid', 'invalid endpoint settings:\nnetwork-scoped aliases are only supported for user-defined networks')
+  if (network.info.builtin && request.aliases.length > 0) throw new EngineError('invalid', `invalid config for network ${network.info.name}: invalid endpoint settings:\nnetwork-scoped aliases are only supported for user-defined networks`)
 }
 
 /** Takes addresses for a container on a network. What it has taken it gives back when it fails. */

@@ -19,7 +19,7 @@ it('addressPool() keeps to the range, gives what is asked for once, and leaves t
   assert.equal(formatAddress(pool.take()), '10.1.5.0')
   const wanted = parseAddress('10.1.9.9', 'test')
   assert.equal(formatAddress(pool.take(wanted)), '10.1.9.9')
-  assert.throws(() => pool.take(wanted), /Address already in use: 10\.1\.9\.9/)
+  assert.throws(() => pool.take(wanted), /^EngineError: Address already in use$/)
   assert.equal(formatAddress(addressPool(subnetOf('fd00:1::/64'), []).take()), 'fd00:1::1')
 })
 it('freeSubnet() leaves out what overlaps, of either family', () => {

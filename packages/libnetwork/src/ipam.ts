@@ -24,7 +24,7 @@ export function addressPool(subnet: Subnet, reserved: readonly Address[], range:
     subnet,
     take(wanted) {
       if (wanted !== undefined) {
-        if (taken.has(wanted.value)) throw new EngineError('conflict', `Address already in use: ${formatAddress(wanted)}`)
+        if (taken.has(wanted.value)) throw new EngineError('conflict', 'Address already in use')
         taken.add(wanted.value)
         return wanted
       }

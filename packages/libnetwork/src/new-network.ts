@@ -19,8 +19,8 @@ export interface Surroundings {
 export async function newNetwork(request: NetworkRequest, around: Surroundings): Promise<NetworkInfo> {
   const driver = request.driver === '' || request.driver === 'default' ? 'bridge' : request.driver
   if (driver === 'host' || driver === 'null' || driver === 'none') throw new EngineError('forbidden', `only one instance of "${driver === 'none' ? 'null' : driver}" network is allowed`)
-  if (!(DRIVERS as readonly string[]).includes(driver)) throw new EngineError('not-found', `could not find plugin ${driver} in v1 plugin registry: plugin not found`)
-  if (!['', 'default', 'null'].includes(request.ipam.driver)) throw new EngineError('not-found', `could not find plugin ${request.ipam.driver} in v1 plugin registry: plugin not found`)
+  if (!(DRIVERS as readonly string[]).includes(driver)) throw new EngineError('not-found', `plugin "${driver}" not found`)
+  if (!['', 'default', 'null'].includes(request.ipam.driver)) throw new EngineError('not-found', `plugin "${request.ipam.driver}" not found`)
   const asksV6 = request.ipam.pools.some((pool) => pool.subnet.includes(':'))
   const ipv6 = request.ipv6 ?? (asksV6 || (driver === 'bridge' && around.ipv6ByDefault))
   if (!request.ipv4 && !ipv6) throw new EngineError('invalid', 'IPv4 or IPv6 must be enabled')

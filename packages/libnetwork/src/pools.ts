@@ -4,9 +4,17 @@ import { type NetworkPool } from './drivers/driver.ts'
 import { addressPool, type DefaultPool, firstAddress, freeSubnet } from './ipam.ts'
 import type { NetworkRequest, PoolConfig } from './network.ts'
 
+function subnetOf(text: string): Subnet {
+  try {
+    return parseCidr(text, 'IPAM.Config.Subnet').subnet
+  } catch (cause) {
+    throw new EngineError('invalid', `invalid network config:\ninvalid subnet ${text}: invalid CIDR block notation`, { cause })
+  }
+}
+
 /** Reads what was asked for of one pool, and completes it: every pool has a gateway. */
 function completed(config: PoolConfig, family: Family, pools: readonly DefaultPool[], inUse: readonly Subnet[]): PoolConfig {
-  const subnet = config.subnet === '' ? freeSubnet(family, pools, inUse) : parseCidr(config.subnet, 'IPAM.Config.Subnet').subnet
+  const subnet = config.subnet === '' ? freeSubnet(family, pools, inUse) : subnetOf(config.subnet)
   const range = config.ipRange === '' ? undefined : parseCidr(config.ipRange, 'IPAM.Config.IPRange').subnet
   if (range !== undefined && (range.prefix < subnet.prefix || !overlaps(subnet, range))) throw new EngineError('invalid', `invalid network config:\ninvalid ip-range ${config.ipRange}: parent subnet is ${formatSubnet(subnet)}`)
   const aux = Object.entries(config.aux).map(([name, text]): readonly [string, Address] => [name, parseAddress(text, `IPAM.Config.AuxiliaryAddresses.${name}`)])

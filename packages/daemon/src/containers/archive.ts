@@ -54,7 +54,7 @@ const absolute = (path: string): string => {
 }
 
 function missing(error: unknown, container: Container, path: string): never {
-  if (error instanceof EngineError && error.kind === 'not-found') throw new EngineError('not-found', `Could not find the file ${path} in container ${container.id}`, { cause: error })
+  if (error instanceof EngineError && error.kind === 'not-found') throw new EngineError('not-found', `Could not find the file ${path} in container ${container.name}`, { cause: error })
   throw error
 }
 

@@ -31,7 +31,7 @@ it('checkHostConfig() refuses what cannot be honoured, by name', () => {
 it('decodeHostConfig() names the field of a wrong type', () => assert.throws(() => host({ Memory: '64m' }), /Memory: expected a whole number/))
 it('parseSignal() reads names and numbers', () => {
   assert.deepEqual(['SIGTERM', 'term', '9', 'RTMIN+1'].map(parseSignal), [15, 15, 9, 35])
-  assert.throws(() => parseSignal('SIGWHAT'), /Invalid signal: SIGWHAT/)
+  assert.throws(() => parseSignal('SIGWHAT'), /invalid signal: SIGWHAT/)
 })
 it('parseBind() refuses / and /proc, and tells binds from volumes', () => {
   assert.equal(parseBind('/a:/b:ro').readOnly, true)

@@ -105,13 +105,23 @@ function normalizeHostConfig(h: HostConfig, privateCgroup: boolean, defaultRunti
   }
 }
 
+/** Another container that the request names. That it is not there is no 404, which clients take for the image's. */
+function findOther(ports: CreatePorts, key: string, what = ''): Container {
+  try {
+    return ports.store.find(key)
+  } catch (cause) {
+    if (!(cause instanceof EngineError)) throw cause
+    throw new EngineError('invalid', `${what}${cause.message}`, { cause })
+  }
+}
+
 function checkRequest(ports: CreatePorts, config: ContainerConfig, hostConfig: HostConfig): void {
   checkHostConfig(hostConfig)
   if (!ports.runtimes.has(hostConfig.Runtime)) throw new EngineError('invalid', `unknown or invalid runtime name: ${hostConfig.Runtime}`)
   checkUsers(hostConfig, ports.remapped)
   const mode = hostConfig.NetworkMode
-  if (mode.startsWith('container:')) ports.store.find(mode.slice('container:'.length))
-  for (const join of [hostConfig.IpcMode, hostConfig.PidMode]) if (join.startsWith('container:')) ports.store.find(join.slice('container:'.length))
+  if (mode.startsWith('container:')) findOther(ports, mode.slice('container:'.length), 'joining network namespace of container: ')
+  for (const join of [hostConfig.IpcMode, hostConfig.PidMode]) if (join.startsWith('container:')) findOther(ports, join.slice('container:'.length))
   if (config.Hostname !== '' && !/^[a-zA-Z0-9]([a-zA-Z0-9.-]{0,62}[a-zA-Z0-9])?$/.test(config.Hostname)) throw new EngineError('invalid', `invalid hostname format: ${config.Hostname}`)
   if (config.WorkingDir !== '' && !config.WorkingDir.startsWith('/')) throw new EngineError('invalid', `the working directory '${config.WorkingDir}' is invalid, it needs to be an absolute path`)
   if (config.StopSignal !== undefined) parseSignal(config.StopSignal)
@@ -136,7 +146,7 @@ function volumesFrom(ports: CreatePorts, specs: readonly string[]): readonly Set
   return specs.flatMap((spec) => {
     const [name = '', mode = ''] = spec.split(':')
     if (!['', 'ro', 'rw', 'z', 'Z'].includes(mode)) throw new EngineError('invalid', `invalid volumes-from mode: ${mode}`)
-    return ports.store.find(name).document.mounts.filter((mount) => mount.type !== 'tmpfs').map((mount) => ({ ...mount, readOnly: mode === 'ro' ? true : mount.readOnly, noCopy: true }))
+    return findOther(ports, name).document.mounts.filter((mount) => mount.type !== 'tmpfs').map((mount) => ({ ...mount, readOnly: mode === 'ro' ? true : mount.readOnly, noCopy: true }))
   })
 }
 
@@ -168,7 +178,7 @@ export async function createContainer(ports: CreatePorts, request: CreateRequest
   const config = { ...merged, Hostname: merged.Hostname === '' ? (request.hostConfig.NetworkMode === 'host' ? hostName() : shortId(id)) : merged.Hostname }
   const { hostConfig, warnings } = withoutUnsupported(normalizeHostConfig(request.hostConfig, ports.limits.version === 2, ports.defaultRuntime), ports.limits)
   checkRequest(ports, config, hostConfig)
-  const links = requestedLinks(hostConfig.NetworkMode, hostConfig.Links ?? [], (key) => ports.store.find(key))
+  const links = requestedLinks(hostConfig.NetworkMode, hostConfig.Links ?? [], (key) => findOther(ports, key, `could not get container for ${key}: `))
   const endpoints = settleEndpoints(hostConfig.NetworkMode, request.endpoints, { mac: request.mac, links: hostConfig.Links ?? [] }, ports.findNetwork)
   const command = [...(config.Entrypoint ?? []), ...(config.Cmd ?? [])]
   const [path, ...args] = command

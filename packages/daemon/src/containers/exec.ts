@@ -27,7 +27,7 @@ const FILE_LIMIT = 1 << 20
 
 function checkRuns(container: Container): void {
   if (container.task === undefined) throw new EngineError('conflict', `container ${container.id} is not running`)
-  if (container.state.paused) throw new EngineError('conflict', `container ${container.id} is paused, unpause the container before exec`)
+  if (container.state.paused) throw new EngineError('conflict', `Container ${container.name} is paused, unpause the container before exec`)
 }
 
 /** Makes an instance; nothing runs yet. */
@@ -79,6 +79,11 @@ async function identityFor(ports: ExecPorts, container: Container, pid: number, 
   return resolveUser(wanted, files, container.document.hostConfig.GroupAdd ?? [])
 }
 
+/** A user that is not there is an error before the client's connection is taken over. */
+export async function checkExecUser(ports: ExecPorts, container: Container, user: string): Promise<void> {
+  if (user !== '' && container.task !== undefined) await identityFor(ports, container, container.task.pid, user)
+}
+
 /** How an exec is started. */
 export interface ExecStart {
   readonly tty: boolean
@@ -120,7 +125,7 @@ export async function startExec(ports: ExecPorts, id: string, start: ExecStart):
     stream?.expected.cancel('the process did not start')
     const code = described?.exitCode ?? 126
     ended(ports, container, instance, code)
-    const message = `OCI runtime exec failed: exec failed: unable to start container process: ${described?.message ?? messageOf(error)}: unknown`
+    const message = `OCI runtime exec failed: exec failed: unable to start container process: ${described?.message ?? messageOf(error)}`
     if (client === undefined) throw new EngineError(described === undefined ? 'internal' : 'invalid', message, { cause: error })
     const text = Buffer.from(`${message}\r\n`)
     client.end(instance.tty ? text : encodeStreamFrame('stdout', text))

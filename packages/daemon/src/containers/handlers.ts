@@ -9,7 +9,7 @@ import { type ArchivePorts, exportContainer, readArchive, statPath, writeArchive
 import { joinStreams, parseDetachKeys, prepareStream } from './attach.ts'
 import type { Container, WaitingStream } from './container.ts'
 import { createContainer, type CreatePorts } from './create.ts'
-import { createExec, type ExecPorts, findExec, startExec } from './exec.ts'
+import { checkExecUser, createExec, type ExecPorts, findExec, startExec } from './exec.ts'
 import { inspectContainer, inspectExec, sizesOf } from './inspect.ts'
 import type { Lifecycle } from './lifecycle.ts'
 import { listContainers, type ListPorts } from './list.ts'
@@ -97,7 +97,7 @@ function lifecycleHandlers(ports: ContainerHandlerPorts): Set<'container.start' 
       const name = input.name.replace(/^\//, '')
       if (name === '') throw new EngineError('invalid', 'Neither old nor new names may be empty')
       if (name === container.name) throw new EngineError('invalid', 'Renaming a container with the same name as its current name')
-      if (!/^[a-zA-Z0-9][a-zA-Z0-9_.-]+$/.test(name)) throw new EngineError('invalid', `Invalid container name (${name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed`)
+      if (!/^[a-zA-Z0-9][a-zA-Z0-9_.-]+$/.test(name)) throw new EngineError('invalid', `Error when allocating new name: Invalid container name (/${name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed`)
       const oldName = `/${container.name}`
       store.rename(container, name)
       ports.start.networks.rename(container.id, name)
@@ -192,7 +192,11 @@ function streamHandlers(ports: ContainerHandlerPorts): Set<'container.attach' | 
       await streamLogs(ports.list.logPath(container), container, input.query, input, stdio.write ?? (async () => undefined), signal)
       return undefined
     },
-    'exec.create': async ({ input }) => ({ id: createExec(ports.exec, store.find(input.key), input.request).id }),
+    'exec.create': async ({ input }) => {
+      const container = store.find(input.key)
+      await checkExecUser(ports.exec, container, input.request.user)
+      return { id: createExec(ports.exec, container, input.request).id }
+    },
     'exec.start': async ({ input, stdio }) => {
       const { instance } = findExec(store, input.id)
       const { hijack } = stdio
@@ -218,7 +222,8 @@ function fileHandlers(ports: ContainerHandlerPorts): Set<'container.changes' | '
   return {
     'container.changes': async ({ input }) => {
       const container = store.find(input.key)
-      return ports.archive.graph.changes(container.id, ports.archive.graph.images.get(container.document.imageId))
+      const found = await ports.archive.graph.changes(container.id, ports.archive.graph.images.get(container.document.imageId))
+      return found.toSorted((a, b) => (a.path < b.path ? -1 : 1))
     },
     'container.export': async ({ input, stdio }) => {
       const container = store.find(input.key)

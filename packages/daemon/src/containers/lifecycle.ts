@@ -65,6 +65,15 @@ async function exitWithin(task: Task, ms: number): Promise<TaskExit | undefined>
   return result
 }
 
+/** The signal of a kill. */
+function signalOf(container: Container, text: string): number {
+  try {
+    return parseSignal(text === '' ? 'SIGKILL' : text)
+  } catch (cause) {
+    throw new EngineError('invalid', `cannot kill container: ${container.name}: ${messageOf(cause)}`, { cause })
+  }
+}
+
 /** Makes the lifecycle. */
 export function createLifecycle(ports: LifecyclePorts): Lifecycle {
   const backoff = new Map<string, number>()
@@ -138,7 +147,7 @@ export function createLifecycle(ports: LifecyclePorts): Lifecycle {
     ports.supervisor.driver.forget(container.id)
     if (container.document.hostConfig.AutoRemove) await ports.remove(container)
     if (described === undefined) throw error
-    throw new EngineError('invalid', `failed to create task for container: failed to create shim task: OCI runtime create failed: unable to start container process: ${message}: unknown`, { cause: error })
+    throw new EngineError('invalid', `failed to create task for container: failed to create shim task: OCI runtime create failed: unable to start container process: ${message}`, { cause: error })
   }
 
   const start = (container: Container, restoreFrom?: string): Promise<boolean> =>
@@ -206,7 +215,7 @@ export function createLifecycle(ports: LifecyclePorts): Lifecycle {
     watch,
     recordExit: finish,
     async kill(container, signalText) {
-      const signal = parseSignal(signalText === '' ? 'SIGKILL' : signalText)
+      const signal = signalOf(container, signalText)
       const { task } = container
       if (task === undefined) throw new EngineError('conflict', `cannot kill container: ${container.name}: container ${container.id} is not running`)
       if (signal === SIGKILL || signal === parseSignal(container.document.config.StopSignal ?? 'SIGTERM')) container.state.manuallyStopped = true
@@ -234,7 +243,6 @@ export function createLifecycle(ports: LifecyclePorts): Lifecycle {
       ports.emit(container, 'pause')
     },
     async unpause(container) {
-      if (container.task === undefined) throw notRunning(container)
       if (!container.state.paused) throw new EngineError('internal', `Container ${container.id} is not paused`)
       await unpauseNow(container)
     },

@@ -2,9 +2,10 @@ import type { Graph } from '@gantry/graph'
 import { EngineError, humanDuration } from '@gantry/std'
 import type { Filters } from '../server/filters.ts'
 import type { Container } from './container.ts'
-import { namesOf, networksView, sizesOf, type ViewPorts } from './inspect.ts'
+import { namesOf, sizesOf, type ViewPorts } from './inspect.ts'
 import { healthStatus } from './health.ts'
 import { endpointsOf } from './network/networking.ts'
+import { networksView } from './network/view.ts'
 import { mountPoint } from './record.ts'
 
 /** Keys of the container list's filter (Engine API, ContainerList). */
@@ -55,9 +56,9 @@ function portsView(container: Container): readonly unknown[] {
 }
 
 function matcher(ports: ListPorts, filters: Filters, graph: Graph): (container: Container) => boolean {
-  for (const status of filters.values('status')) if (!STATUSES.has(status)) throw new EngineError('invalid', `invalid filter 'status=${status}'`)
+  for (const status of filters.values('status')) if (!STATUSES.has(status)) throw new EngineError('invalid', `invalid filter 'status=${status}': invalid value for state (${status}): must be one of ${[...STATUSES].join(', ')}`)
   const exited = filters.values('exited').map((value) => {
-    if (!/^-?\d+$/.test(value)) throw new EngineError('invalid', `invalid filter 'exited=${value}'`)
+    if (!/^-?\d+$/.test(value)) throw new EngineError('invalid', `invalid filter 'exited=${value}': strconv.Atoi: parsing "${value}": invalid syntax`)
     return Number(value)
   })
   const [before] = filters.values('before').map((key) => ports.find(key))

@@ -10,7 +10,7 @@ export async function processesOf(pids: readonly number[], args: string): Promis
   const output = await new Promise<string>((resolve, reject) => {
     execFile('ps', words, { maxBuffer: OUTPUT_LIMIT, timeout: TIMEOUT_MS, env: { PATH: '/usr/bin:/bin' } }, (error, stdout, stderr) => {
       if (error === null) resolve(stdout)
-      else reject(new EngineError('internal', `error running ps: ${stderr.trim() === '' ? error.message : stderr.trim()}`, { cause: error }))
+      else reject(new EngineError('internal', `ps: ${(stderr.trim() === '' ? error.message : stderr.trim()).split('\n', 1)[0]}`, { cause: error }))
     })
   })
   const [head = '', ...lines] = output.split('\n')

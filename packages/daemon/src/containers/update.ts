@@ -35,7 +35,7 @@ export function mergeResources(old: HostConfig, request: UpdateRequest): HostCon
   const wanted = request.resources
   const fields = Object.fromEntries(FIELDS.filter((field) => wanted[field] !== 0 && wanted[field] !== '' && wanted[field] !== null).map((field) => [field, wanted[field]]))
   if (wanted.NanoCpus > 0 && (old.CpuPeriod > 0 || old.CpuQuota > 0)) throw new EngineError('invalid', 'Conflicting options: Nano CPUs cannot be updated as CPU Period or Quota has already been set')
-  if ((wanted.CpuPeriod > 0 || wanted.CpuQuota > 0) && old.NanoCpus > 0) throw new EngineError('invalid', 'Conflicting options: CPU Period and Quota cannot be updated as NanoCPUs has already been set')
+  for (const [name, value] of [['Period', wanted.CpuPeriod], ['Quota', wanted.CpuQuota]] as const) if (value > 0 && old.NanoCpus > 0) throw new EngineError('invalid', `Conflicting options: CPU ${name} cannot be updated as NanoCPUs has already been set`)
   if (wanted.Memory > 0 && wanted.MemorySwap === 0 && old.MemorySwap > 0 && wanted.Memory > old.MemorySwap) throw new EngineError('invalid', 'Memory limit should be smaller than already set memoryswap limit, update the memoryswap at the same time')
   for (const list of LISTS) if (wanted[list].length > 0) throw new EngineError('unsupported', `update of ${list} is not supported`)
   if (wanted.MemorySwappiness !== null && wanted.MemorySwappiness >= 0) throw new EngineError('unsupported', 'update of MemorySwappiness is not supported')
@@ -52,8 +52,7 @@ function publishedPorts(old: HostConfig['PortBindings'], { add, remove }: Update
   return Object.fromEntries(bindings)
 }
 
-/** `POST /containers/{id}/update`: checks, then the kernel, then the record. */
-export async function updateContainer(ports: UpdatePorts, container: Container, request: UpdateRequest): Promise<readonly string[]> {
+async function update(ports: UpdatePorts, container: Container, request: UpdateRequest): Promise<readonly string[]> {
   if (container.removing) throw new EngineError('conflict', `Container is marked for removal and cannot be "update".`)
   const old = container.document.hostConfig
   if (request.restartPolicy !== undefined && !['', 'no'].includes(request.restartPolicy.Name) && old.AutoRemove) throw new EngineError('conflict', 'Restart policy cannot be updated because AutoRemove is enabled for the container')
@@ -68,4 +67,14 @@ export async function updateContainer(ports: UpdatePorts, container: Container, 
   if (request.mounts.add.length > 0 || request.mounts.remove.length > 0) await changeMounts(ports.mounts, container, request.mounts)
   ports.emit(container, 'update')
   return warnings
+}
+
+/** `POST /containers/{id}/update`: checks, then the kernel, then the record. */
+export async function updateContainer(ports: UpdatePorts, container: Container, request: UpdateRequest): Promise<readonly string[]> {
+  try {
+    return await update(ports, container, request)
+  } catch (cause) {
+    if (!(cause instanceof EngineError) || !cause.message.startsWith('Conflicting options')) throw cause
+    throw new EngineError(cause.kind, `Cannot update container ${container.id}: ${cause.message}`, { cause })
+  }
 }

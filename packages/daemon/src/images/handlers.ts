@@ -1,7 +1,7 @@
 import { versionNumber } from '@gantry/api'
 import { layerTar, plainManifest } from '@gantry/graph'
 import { EngineError, parseTimestamp } from '@gantry/std'
-import { familiarName, familiarString, parsePlatform, parseReference, platformFits, type Reference } from '@gantry/registry'
+import { canonicalName, familiarName, familiarString, parsePlatform, parseReference, platformFits, type Reference } from '@gantry/registry'
 import type { Handlers } from '../engine/job.ts'
 import type { ImageJobs } from '../jobs/images.ts'
 import { imageHistory, type ImagePorts, inspectImage, listImages, removeImage, resolveImage, savedNames, tagImage } from './images.ts'
@@ -42,7 +42,11 @@ function registryHandlers(ports: ImageHandlerPorts): Pick<Handlers<ImageJobs>, '
       if (reference.digest !== undefined) throw new EngineError('invalid', 'cannot push a digest reference')
       const repository = familiarName(reference)
       const tags = graph.tags.list().filter(({ reference: one }) => (reference.tag === undefined ? one.startsWith(`${repository}:`) && !one.slice(repository.length + 1).includes('/') : one === familiarString(reference)))
-      if (tags.length === 0) throw new EngineError('not-found', reference.tag === undefined ? `An image does not exist locally with the tag: ${repository}` : `tag does not exist: ${familiarString(reference)}`)
+      if (tags.length === 0) {
+        // The answer has begun with the name by then, so that the error comes in it.
+        input.tell({ status: `The push refers to repository [${canonicalName(reference)}]` })
+        throw new EngineError('not-found', `An image does not exist locally with the tag: ${repository}`)
+      }
       for (const { reference: name } of tags) {
         const image = resolveImage(graph, name)
         if (input.platform !== '' && !platformFits(parsePlatform(input.platform), image.config)) throw new EngineError('not-found', `image with reference ${name} was found but does not match the specified platform: wanted ${input.platform}, actual: ${image.config.os ?? 'linux'}/${image.config.architecture ?? ''}`)

@@ -14,8 +14,8 @@ export interface ImagePorts {
 /** Keys of the image list's filter. */
 export const IMAGE_FILTERS: ReadonlySet<string> = new Set(['before', 'since', 'dangling', 'label', 'reference', 'until'])
 
-/** By name, name@digest, id or unique id prefix. */
-export function resolveImage(graph: Graph, name: string): Image {
+/** By name, name@digest, id or unique id prefix. `asWritten`: an error shows the name as it is, without its tag. */
+export function resolveImage(graph: Graph, name: string, options: { readonly asWritten?: boolean } = {}): Image {
   const missing = (text: string): EngineError => new EngineError('not-found', `No such image: ${text}`)
   if (name === '') throw new EngineError('invalid', 'invalid reference format')
   const plain = name.replace(/^sha256:/, '')
@@ -27,8 +27,9 @@ export function resolveImage(graph: Graph, name: string): Image {
   let shown = name
   try {
     const reference = parseReference(name)
-    shown = familiarString(reference)
-    const tagged = graph.tags.get(shown)
+    const familiar = familiarString(reference)
+    if (options.asWritten !== true) shown = familiar
+    const tagged = graph.tags.get(familiar)
     const image = tagged === undefined ? undefined : graph.images.get(tagged)
     if (image !== undefined) return image
   } catch (error) {
@@ -208,7 +209,7 @@ function tryFamiliar(name: string): string {
 export function savedNames(graph: Graph, name: string): readonly { readonly image: Image; readonly names: readonly string[] }[] {
   const plain = name.replace(/^sha256:/, '')
   const direct = (): { readonly image: Image; readonly names: readonly string[] } => {
-    const image = resolveImage(graph, name)
+    const image = resolveImage(graph, name, { asWritten: true })
     const reference = tryFamiliar(name)
     return { image, names: graph.tags.get(reference) === image.id && !reference.includes('@') ? [reference] : [] }
   }

@@ -60,7 +60,7 @@ export function networkHandlers(ports: NetworkHandlerPorts): Handlers<NetworkJob
     'network.connect': async ({ input }) => {
       const network = find(input.key)
       const container = connecting.store.find(input.container)
-      if (network.driver === 'host' || network.driver === 'null') throw new EngineError('forbidden', `container cannot be connected to ${network.name} network`)
+      if (network.driver === 'host' || network.driver === 'null') throw new EngineError('forbidden', network.driver === 'host' ? 'cannot connect container to host network - container must be created in host network mode' : `container cannot be connected to ${network.name} network`)
       const mode = container.document.networkMode
       if (mode === 'host' || mode.startsWith('container:')) throw new EngineError('forbidden', mode === 'host' ? 'cannot connect container to multiple networks when it uses the host network' : 'container sharing network namespace with another container or host cannot be connected to any other network')
       if (endpointsOf(container.document).some((one) => one.network === network.name)) throw new EngineError('forbidden', `endpoint with name ${container.name} already exists in network ${network.name}`)

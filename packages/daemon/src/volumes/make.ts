@@ -1,3 +1,4 @@
+import { EngineError } from '@gantry/std'
 import { localOptions } from './local-options.ts'
 import type { Volume, Volumes } from './volumes.ts'
 
@@ -19,7 +20,16 @@ export interface VolumeRequest {
 }
 
 /** Makes a volume where there is none of that name. `made: false`: there was. */
-export async function makeVolume(ports: MakePorts, request: VolumeRequest): Promise<{ readonly volume: Volume; readonly made: boolean }> {
+export async function makeVolume(ports: MakePorts, request: VolumeRequest): ReturnType<typeof make> {
+  try {
+    return await make(ports, request)
+  } catch (cause) {
+    if (!(cause instanceof EngineError) || cause.message.startsWith('create ')) throw cause
+    throw new EngineError(cause.kind, `create ${request.name}: ${cause.message}`, { cause })
+  }
+}
+
+async function make(ports: MakePorts, request: VolumeRequest): Promise<{ readonly volume: Volume; readonly made: boolean }> {
   const { volumes } = ports
   const known = request.name === '' ? undefined : volumes.get(request.name)
   // A volume that is there keeps its driver where none is named.

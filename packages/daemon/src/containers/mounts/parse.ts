@@ -12,7 +12,7 @@ const MODES = new Set(['ro', 'rw', 'z', 'Z', 'nocopy', ...PROPAGATIONS])
 function checkDestination(destination: string, spec: string): string {
   if (!destination.startsWith('/')) throw new EngineError('invalid', `invalid volume specification: '${spec}': invalid mount path: '${destination}' mount path must be absolute`)
   const clean = posix.normalize(destination).replace(/(.)\/+$/, '$1')
-  if (clean === '/') throw new EngineError('invalid', `invalid volume specification: '${spec}': invalid specification: destination can't be '/'`)
+  if (clean === '/') throw new EngineError('invalid', `invalid volume specification: '${spec}': invalid mount config for type "bind": invalid specification: destination can't be '/'`)
   if (/^\/proc(\/|$)/.test(clean)) throw new EngineError('invalid', `invalid volume specification: '${spec}': destination can't be inside /proc`)
   return clean
 }

@@ -1,4 +1,5 @@
 import { type Controller, type EndpointRequest, NO_ATTACHMENT, plainEndpoint, type Sandbox } from '@gantry/libnetwork'
+import { EngineError } from '@gantry/std'
 import type { Container } from '../container.ts'
 import { type Link, linkedPorts, linksOf, liveLinks } from './links.ts'
 import type { ContainerDocument } from '../record.ts'
@@ -20,6 +21,14 @@ export function endpointsOf(document: ContainerDocument): readonly EndpointReque
   return document.endpoints ?? (document.networkMode.startsWith('container:') ? [] : [plainEndpoint(document.networkMode)])
 }
 
+/** Clients know a network that could not be joined by these words. */
+function inWordsOfDocker(container: Container, cause: unknown): never {
+  if (!(cause instanceof EngineError)) throw cause
+  if (cause.message.startsWith('invalid config for network')) throw cause
+  const endpoint = cause.message.startsWith('Bind for ') ? `driver failed programming external connectivity on endpoint ${container.name} (${container.id}): ` : ''
+  throw new EngineError(cause.kind, `failed to set up container networking: ${endpoint}${cause.message}`, { cause })
+}
+
 /** Joins the container's networks. */
 export async function joinNetwork(ports: NetworkingPorts, container: Container): Promise<{ readonly sandbox: Sandbox; readonly links: readonly Link[] }> {
   const { document } = container
@@ -29,7 +38,7 @@ export async function joinNetwork(ports: NetworkingPorts, container: Container):
   const servers = hostConfig.Dns.length > 0 ? hostConfig.Dns : ports.dns.servers.length > 0 ? ports.dns.servers : hostServers()
   const sandbox = await ports.networks.join({
     containerId: container.id, containerName: container.name, hostname: config.Hostname, endpoints: endpointsOf(document), ports: portRequests(config, hostConfig), dns: { servers }, links: linkedPorts(links),
-  })
+  }).catch((cause: unknown) => inWordsOfDocker(container, cause))
   return { sandbox, links }
 }
 

@@ -27,12 +27,6 @@ export function decodeEndpoints(body: JsonObject): readonly EndpointRequest[] {
 /** What settling needs to know of the networks. */
 export type FindNetwork = (nameOrId: string) => NetworkInfo | undefined
 
-function known(find: FindNetwork, name: string): NetworkInfo {
-  const info = find(name)
-  if (info === undefined) throw new EngineError('not-found', `network ${name} not found`)
-  return info
-}
-
 /** The networks that a container is in, that of its mode first; without a bridge, the default network is none. `mac` and `links` are of older fields and belong to the mode's network. */
 export function settleEndpoints(mode: string, requested: readonly EndpointRequest[], older: { readonly mac: string; readonly links: readonly string[] }, find: FindNetwork): readonly EndpointRequest[] {
   if (mode.startsWith('container:') || mode === 'host' || mode === 'none') {
@@ -43,10 +37,11 @@ export function settleEndpoints(mode: string, requested: readonly EndpointReques
   }
   const first = find(mode)
   if (first === undefined && mode === 'bridge') return [plainEndpoint('none')]
-  const info = known(find, mode)
+  // A network that is not there yet may be so when the container starts.
+  const info = first ?? { id: mode, name: mode, driver: 'bridge', builtin: false }
   const byNetwork = new Map<string, EndpointRequest>()
   for (const one of requested) {
-    const network = one.network === 'default' ? info : known(find, one.network)
+    const network = one.network === 'default' ? info : (find(one.network) ?? { id: one.network, name: one.network, driver: 'bridge', builtin: false })
     if (network.driver === 'host' || network.driver === 'null') throw new EngineError('invalid', 'conflicting options: cannot attach both user-defined and non-user-defined network-modes')
     byNetwork.set(network.id, { ...one, network: network.name })
   }

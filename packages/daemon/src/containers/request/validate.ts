@@ -16,7 +16,8 @@ export function parseSignal(text: string): number {
   const upper = text.toUpperCase().replace(/^SIG/, '')
   const match = /^RT(MIN|MAX)([+-]\d+)$/.exec(upper)
   const number = /^\d+$/.test(text) ? Number(text) : match === null ? SIGNALS[upper] : (SIGNALS[`RT${match[1]}`] ?? 0) + Number(match[2])
-  if (number === undefined || number < 1 || number > 64) throw new EngineError('invalid', `Invalid signal: ${text}`)
+  if (number !== undefined && (number < 1 || number > 64) && /^\d+$/.test(text)) throw new EngineError('invalid', `the linux daemon does not support signal ${text}`)
+  if (number === undefined || number < 1 || number > 64) throw new EngineError('invalid', `invalid signal: ${text}`)
   return number
 }
 
@@ -41,7 +42,7 @@ export function checkResources(r: Resources): void {
   if (r.Memory > 0 && r.MemoryReservation > r.Memory) refuse('Minimum memory limit can not be less than memory reservation limit, see usage')
   if (r.MemorySwappiness !== null && (r.MemorySwappiness < -1 || r.MemorySwappiness > 100)) refuse(`Invalid value: ${r.MemorySwappiness}, valid memory swappiness range is 0-100`)
   if (r.NanoCpus > 0 && (r.CpuPeriod > 0 || r.CpuQuota > 0)) refuse('Conflicting options: Nano CPUs and CPU Period cannot both be set')
-  if (r.NanoCpus < 0 || r.NanoCpus > CPUS * 1e9) refuse(`Range of CPUs is from 0.01 to ${CPUS}.00, as there are only ${CPUS} CPUs available`)
+  if (r.NanoCpus < 0 || r.NanoCpus > CPUS * 1e9) refuse(`range of CPUs is from 0.01 to ${CPUS}.00, as there are only ${CPUS} CPUs available`)
   if (r.CpuPeriod !== 0 && (r.CpuPeriod < 1000 || r.CpuPeriod > 1_000_000)) refuse('CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)')
   if (r.CpuQuota > 0 && r.CpuQuota < 1000) refuse('CPU cfs quota can not be less than 1ms (i.e. 1000)')
   if (r.BlkioWeight !== 0 && (r.BlkioWeight < 10 || r.BlkioWeight > 1000)) refuse('Range of blkio weight is from 10 to 1000')
@@ -74,7 +75,7 @@ function checkModes(h: HostConfig): void {
   check('UTS', h.UTSMode, ['', 'host'], false)
   check('cgroup namespace', h.CgroupnsMode, ['', 'host', 'private'], false)
   if (h.UsernsMode !== '' && h.UsernsMode !== 'host') refuse(`invalid user namespace mode: ${h.UsernsMode}`)
-  if (h.Isolation !== '' && h.Isolation !== 'default') refuse(`invalid isolation "${h.Isolation}": linux only supports 'default'`)
+  if (h.Isolation !== '' && h.Isolation !== 'default') refuse(`invalid isolation (${h.Isolation}): linux only supports 'default'`)
 }
 
 function checkUnsupported(h: HostConfig): void {
@@ -104,7 +105,7 @@ export function writableBytes(h: HostConfig, otherwise: number | undefined): num
 /** Reads log options; those that no driver of ours knows are refused by name. */
 export function logSettings(config: HostConfig['LogConfig']): { readonly type: 'json-file' | 'local' | 'none'; readonly maxBytes: number; readonly maxFiles: number } {
   const type = config.Type === '' ? 'json-file' : config.Type
-  if (type !== 'json-file' && type !== 'local' && type !== 'none') throw new EngineError('invalid', `logger: no log driver named '${type}' is registered`)
+  if (type !== 'json-file' && type !== 'local' && type !== 'none') throw new EngineError('invalid', `error looking up logging plugin ${type}: plugin "${type}" not found`)
   for (const key of Object.keys(config.Config)) if (!LOG_OPTIONS.has(key) || type === 'none') refuse(`unknown log opt '${key}' for ${type} log driver`)
   const maxSize = config.Config['max-size']
   const size = type === 'local' ? LOCAL_LOG_BYTES : DEFAULT_LOG_BYTES

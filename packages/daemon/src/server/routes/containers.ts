@@ -79,7 +79,6 @@ async function logs(engine: DaemonEngine, request: ApiRequest): Promise<void> {
     return value === null || value === '' || value === '0' ? undefined : parseTimestamp(value)
   }
   const tail = query.get('tail') ?? ''
-  if (tail !== '' && tail !== 'all' && !/^-?\d+$/.test(tail)) throw new EngineError('invalid', `invalid value for "tail": ${tail}`)
   const onReady = (tty: boolean): void => {
     response.writeHead(200, { 'Content-Type': tty || request.apiVersion < versionNumber('1.42') ? 'application/vnd.docker.raw-stream' : 'application/vnd.docker.multiplexed-stream' })
     response.flushHeaders()

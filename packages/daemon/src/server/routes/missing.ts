@@ -5,7 +5,6 @@ import type { Route } from '../router.ts'
 const MISSING: readonly (readonly [method: Route['method'], path: string, what: string])[] = [
   ['GET', '/images/{name:}/attestations', 'attestations'],
   ['POST', '/build', 'build'],
-  ['POST', '/build/prune', 'build'],
   ['POST', '/session', 'build'],
   ['POST', '/grpc', 'build'],
   ['PUT', '/volumes/{name}', 'update of a cluster volume'],

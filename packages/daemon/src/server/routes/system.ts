@@ -88,7 +88,10 @@ function swarmRoutes(): readonly Route[] {
   const handle = async (): Promise<void> => {
     throw new EngineError('unavailable', 'This node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to connect this node to swarm and try again.')
   }
-  return ['swarm', 'nodes', 'services', 'tasks', 'secrets', 'configs'].flatMap((word) => (['GET', 'POST', 'DELETE'] as const).flatMap((method): readonly Route[] => [{ method, path: `/${word}`, handle }, { method, path: `/${word}/{rest:}`, handle }]))
+  const leave = async (): Promise<void> => {
+    throw new EngineError('unavailable', 'This node is not part of a swarm')
+  }
+  return [{ method: 'POST' as const, path: '/swarm/leave', handle: leave }, ...['swarm', 'nodes', 'services', 'tasks', 'secrets', 'configs'].flatMap((word) => (['GET', 'POST', 'DELETE'] as const).flatMap((method): readonly Route[] => [{ method, path: `/${word}`, handle }, { method, path: `/${word}/{rest:}`, handle }]))]
 }
 
 /** Routes of volumes and the daemon itself. */
@@ -106,6 +109,8 @@ export function systemRoutes(engine: DaemonEngine): readonly Route[] {
     { method: 'GET', path: '/jobs', handle: async ({ response }) => sendJson(response, 200, await engine.run('system.jobs', {})) },
     { method: 'GET', path: '/plugins', handle: async ({ response }) => sendJson(response, 200, []) },
     ...volumeRoutes(engine),
+    // Nothing is built here yet, so that there is nothing to prune: `docker system prune` asks for it.
+    { method: 'POST', path: '/build/prune', handle: async ({ response }) => sendJson(response, 200, { CachesDeleted: null, SpaceReclaimed: 0 }) },
     ...swarmRoutes(),
   ]
 }
