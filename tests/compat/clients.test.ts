@@ -305,7 +305,7 @@ function steps([program = '', ...first]: readonly string[]): void {
     await fails(1, /Conflict\. The container name "\/twin" is already in use/, 'create', '--name', 'twin', 'busybox')
     await ok('rm', 'twin')
   })
-  it('an image that is not there says so', () => fails(125, /Unable to find image 'absent:latest' locally[^]*Error response from daemon: GET https:/, 'run', '--rm', 'absent', 'true'))
+  it('an image that is not there says so', () => fails(125, /Unable to find image 'absent:latest' locally[^]*Error response from daemon: Get "https:/, 'run', '--rm', 'absent', 'true'))
   it('--stop-signal, --stop-timeout', async () => {
     await ok('run', '-d', '--name', 'polite', '--stop-signal', 'USR1', '--stop-timeout', '20', 'busybox', 'sh', '-c', 'trap "exit 9" USR1; while true; do sleep 0.1; done')
     await sleep(300)

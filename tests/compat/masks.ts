@@ -6,7 +6,8 @@ const MASKS: readonly (readonly [RegExp, string])[] = [
   [/\b(?:About an?|Less than an?|\d+) (?:second|minute|hour|day|week|month)s?(?: ago)?/g, 'AGO'],
   [/\b\d+(?:\.\d+)?(?:e[+-]\d+)? ?[kMG]i?B\b|\b\d+B\b/g, 'SIZE'],
   [/(?:[0-9a-f]{2}:){5}[0-9a-f]{2}/g, 'MAC'],
-  [/\b[a-z]+_[a-z]+\d?\b(?=\s*$)/gm, 'NAME'],
+  [/\b[a-z]+_[a-z]+\d?\b(?=\s*$| \(ID\))/gm, 'NAME'],
+  [/^([\w-]+ +)?\d+( +\d+)?( +\d+)? +([\d:]+ +)?(\? +)?([\d:]+ +)?(?=sleep)/gm, 'PROCESS '],
 ]
 
 /** Replaces what may differ; `places` are folders of the engine and of the run. */

@@ -180,7 +180,7 @@ describe('networks of users', { skip }, () => {
     assert.equal(await ok('network', 'inspect', '-f', '{{(index .IPAM.Config 0).Subnet}} {{(index .IPAM.Config 0).Gateway}} {{(index .IPAM.Config 0).IPRange}} {{.EnableIPv6}} {{.Labels.a}}', 'made'), '10.9.0.0/16 10.9.0.254 10.9.5.0/24 true b')
     assert.match((await gantry('network', 'create', 'made')).err, /network with name made already exists/)
     assert.match((await gantry('network', 'create', '--subnet', '10.9.7.0/24', 'other')).err, /Pool overlaps with other one on this address space/)
-    assert.match((await gantry('network', 'create', '--subnet', '10.9.7.0', 'other')).err, /IPAM\.Config\.Subnet: invalid CIDR address/)
+    assert.match((await gantry('network', 'create', '--subnet', '10.9.7.0', 'other')).err, /invalid network config:\ninvalid subnet 10\.9\.7\.0: invalid CIDR block notation/)
     assert.match((await gantry('network', 'rm', 'bridge')).err, /bridge is a pre-defined network and cannot be removed/)
     assert.match((await gantry('network', 'rm', 'nowhere')).err, /network nowhere not found/)
     assert.equal(await ok('network', 'rm', '--force', 'nowhere'), '')

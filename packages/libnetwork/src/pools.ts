@@ -31,7 +31,7 @@ export function settlePools(request: NetworkRequest, families: readonly Family[]
   for (const config of request.ipam.pools) {
     if (config.subnet === '' && (config.ipRange !== '' || config.gateway !== '' || Object.keys(config.aux).length > 0)) throw new EngineError('invalid', 'invalid network config:\nno matching subnet for range, gateway or aux-address')
     if (config.subnet === '') continue
-    const { subnet } = parseCidr(config.subnet, 'IPAM.Config.Subnet')
+    const subnet = subnetOf(config.subnet)
     if (!families.includes(subnet.family)) throw new EngineError('invalid', `IPv${subnet.family} subnet ${config.subnet} of a network without IPv${subnet.family}`)
     if ([...inUse.networks, ...taken].some((one) => overlaps(one, subnet))) throw new EngineError('forbidden', 'invalid pool request: Pool overlaps with other one on this address space')
     taken.push(subnet)

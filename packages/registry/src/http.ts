@@ -3,6 +3,16 @@ import { Agent as HttpsAgent, request as httpsRequest } from 'node:https'
 import type { Readable } from 'node:stream'
 import { EngineError, messageOf } from '@gantry/std'
 
+/** Why a server was not reached, in the words that tools look for in Docker's messages (those of Go's net package). */
+function unreachable(method: string, url: URL, error: NodeJS.ErrnoException & { readonly address?: string; readonly port?: number }): string {
+  const { code = '', address = url.hostname, port = url.port } = error
+  const words: Readonly<Record<string, string>> = {
+    ENOTFOUND: `dial tcp: lookup ${url.hostname}: no such host`, EAI_AGAIN: `dial tcp: lookup ${url.hostname}: Temporary failure in name resolution`, ECONNREFUSED: `dial tcp ${address}:${port}: connect: connection refused`,
+    EHOSTUNREACH: `dial tcp ${address}:${port}: connect: no route to host`, ENETUNREACH: `dial tcp ${address}:${port}: connect: network is unreachable`, ETIMEDOUT: `dial tcp ${address}:${port}: i/o timeout`, ECONNRESET: 'read: connection reset by peer',
+  }
+  return `${method.charAt(0)}${method.slice(1).toLowerCase()} "${url.origin}${url.pathname}": ${words[code] ?? (messageOf(error) === '' ? code : messageOf(error))}`
+}
+
 /** How the other side proves who it is, and we to it. PEM texts. */
 export interface TlsSettings {
   readonly verify: boolean
@@ -52,7 +62,7 @@ export function createHttp(tls: TlsSettings, stallMs: number = STALL_MS): Http {
       request.setTimeout(stallMs, () => request.destroy(new EngineError('unavailable', `${url.host}: nothing came for ${stallMs / 1000} s`)))
       request.once('response', resolve)
       // A broken connection may tell of itself more than once; what comes after the head belongs to whoever reads the body.
-      request.on('error', (error) => reject(error instanceof EngineError || init.signal?.aborted === true ? error : new EngineError('unavailable', `${init.method ?? 'GET'} ${url.origin}${url.pathname}: ${messageOf(error) || String((error as NodeJS.ErrnoException).code)}`, { cause: error })))
+      request.on('error', (error) => reject(error instanceof EngineError || init.signal?.aborted === true ? error : new EngineError('unavailable', unreachable(init.method ?? 'GET', url, error as NodeJS.ErrnoException), { cause: error })))
       if (body === undefined || Buffer.isBuffer(body)) request.end(body)
       else body.once('error', (error) => request.destroy(error)).pipe(request)
     })

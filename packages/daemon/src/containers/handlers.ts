@@ -222,8 +222,7 @@ function fileHandlers(ports: ContainerHandlerPorts): Set<'container.changes' | '
   return {
     'container.changes': async ({ input }) => {
       const container = store.find(input.key)
-      const found = await ports.archive.graph.changes(container.id, ports.archive.graph.images.get(container.document.imageId))
-      return found.toSorted((a, b) => (a.path < b.path ? -1 : 1))
+      return ports.archive.graph.changes(container.id, ports.archive.graph.images.get(container.document.imageId))
     },
     'container.export': async ({ input, stdio }) => {
       const container = store.find(input.key)

@@ -83,7 +83,7 @@ export function networkHandlers(ports: NetworkHandlerPorts): Handlers<NetworkJob
       const network = find(input.key)
       const container = ports.containers().find((one) => one.id === input.container || one.name === input.container) ?? connecting.store.find(input.container)
       if (network.driver === 'host') throw new EngineError('forbidden', 'container cannot be disconnected from host network or connected to host network')
-      if (!endpointsOf(container.document).some((one) => one.network === network.name) && membersOf([container], network).length === 0) throw new EngineError('forbidden', `container ${container.id} is not connected to network ${network.name}`)
+      if (!endpointsOf(container.document).some((one) => one.network === network.name) && membersOf([container], network).length === 0) throw new EngineError('internal', `container ${container.id} is not connected to network ${network.name}`)
       await disconnectContainer(connecting, container, network)
       if (container.task !== undefined) ports.emit('disconnect', network, { container: container.id })
       return undefined

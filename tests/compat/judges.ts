@@ -1,0 +1,18 @@
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { exec, root } from '../harness.ts'
+
+/** Libraries of others that judge us; they are no part of the project, so that they have a folder of their own and their install scripts do not run. */
+const VERSIONS: Readonly<Record<string, string>> = { dockerode: '5.0.1', testcontainers: '12.2.0' }
+
+/** Fetches a library from npm, once; undefined where that cannot be done. */
+export async function judge<T>(name: string): Promise<T | undefined> {
+  const home = `${root}/build/judges/${name}`
+  if (!existsSync(`${home}/node_modules/${name}/package.json`)) {
+    mkdirSync(home, { recursive: true })
+    writeFileSync(`${home}/package.json`, '{"private":true}\n')
+    const ran = await exec('npm', ['install', '--prefix', home, '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error', `${name}@${VERSIONS[name]}`])
+    if (ran.code !== 0) return undefined
+  }
+  return createRequire(`${home}/`)(name) as T
+}
