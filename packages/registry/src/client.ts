@@ -1,7 +1,7 @@
 import type { IncomingMessage } from 'node:http'
 import type { Readable } from 'node:stream'
 import { setTimeout as delay } from 'node:timers/promises'
-import { asList, asObject, asString, collect, digestOf, EngineError, type ErrorKind, isDigest, isEngineError } from '@gantry/std'
+import { asList, asObject, asString, collect, digestOf, EngineError, type ErrorKind, hasCode, isDigest, isEngineError } from '@gantry/std'
 import { ANONYMOUS, createAuthorizer, type Credentials } from './auth.ts'
 import { createHttp, type HttpInit, type TlsSettings } from './http.ts'
 import { MANIFEST_LIMIT } from './manifest.ts'
@@ -132,7 +132,7 @@ export function createRegistryClient(endpoint: RegistryEndpoint, credentials: Cr
         if (!isPassing(answer.statusCode ?? 0) || attempt === ATTEMPTS - 1) return answer
         answer.resume()
       } catch (error) {
-        const passing = isEngineError(error) && error.kind === 'unavailable' && !/ECONNREFUSED|ENOTFOUND|EAI_AGAIN|wrong version number|EPROTO|certificate/i.test(error.message)
+        const passing = isEngineError(error) && error.kind === 'unavailable' && !hasCode(error.cause, 'ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN', 'EPROTO') && !/wrong version number|EPROTO|certificate/i.test(error.message)
         if (!passing || attempt === ATTEMPTS - 1) throw error
       }
       await delay(waitMs(attempt, answer), undefined, init.signal === undefined ? {} : { signal: init.signal })

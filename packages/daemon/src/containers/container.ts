@@ -52,6 +52,8 @@ export interface Container {
   waiting: WaitingStream[]
   readonly execs: Map<string, ExecInstance>
   readonly waiters: Waiters
+  /** Make those who read its log take hold of the file. */
+  readonly logReaders: Set<() => void>
   removing: boolean
   /** The running process's lack of memory has been told of. */
   oomHeard: boolean
@@ -78,6 +80,6 @@ export function imagesOf({ document }: Container): readonly string[] {
 /** Makes the live part of a record. */
 export function liveContainer(document: ContainerDocument, name: string, state: ContainerState): Container {
   return {
-    id: document.id, name, document, state, task: undefined, sandbox: undefined, health: undefined, waiting: [], execs: new Map(), waiters: { exit: new Set(), removal: new Set() }, removing: false, oomHeard: false, restarting: false, trace: () => [], tidy: Promise.resolve(), restartTimer: undefined,
+    id: document.id, name, document, state, task: undefined, sandbox: undefined, health: undefined, waiting: [], execs: new Map(), waiters: { exit: new Set(), removal: new Set() }, logReaders: new Set(), removing: false, oomHeard: false, restarting: false, trace: () => [], tidy: Promise.resolve(), restartTimer: undefined,
   }
 }

@@ -54,7 +54,7 @@ export async function streamLogs(path: string, container: Container, query: LogQ
     const bytes = out.take()
     if (bytes.length > 0) await write(bytes)
   }
-  for await (const lines of readLog(path, query, hostConfig.LogConfig.Type === 'local' ? JOURNAL : JSON_LINES, { ended: () => container.task === undefined, signal })) {
+  for await (const lines of readLog(path, query, hostConfig.LogConfig.Type === 'local' ? JOURNAL : JSON_LINES, { ended: () => container.task === undefined, signal, readers: container.logReaders })) {
     for (const line of lines) {
       if (!(line.stream === 'stdout' ? format.stdout : format.stderr)) continue
       out.add(line)

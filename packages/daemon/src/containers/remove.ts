@@ -22,6 +22,7 @@ export async function removeContainer(ports: RemovePorts, container: Container, 
   container.removing = true
   if (container.restartTimer !== undefined) clearTimeout(container.restartTimer)
   ports.graph.removeContainer(container.id)
+  for (const hold of container.logReaders) hold()
   ports.graph.discard(ports.containerDirectory(container.id))
   ports.store.remove(container)
   if (options.volumes) await removeAnonymous(ports, container)

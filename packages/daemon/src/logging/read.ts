@@ -1,4 +1,5 @@
 import { closeSync, existsSync, fstatSync, openSync, statSync, watch } from 'node:fs'
+import { dirname } from 'node:path'
 import { hasCode, parseTimestamp } from '@gantry/std'
 
 /** One line of a container's log. */
@@ -33,6 +34,14 @@ export interface LogFormat {
   linesOf(fd: number, from: number): Generator<readonly LogLine[], number>
 }
 
+/** The container whose log is read. */
+export interface LogState {
+  readonly ended: () => boolean
+  readonly signal: AbortSignal
+  /** Functions that make readers take hold of the file, whatever becomes of its name: whoever removes the log calls them first. */
+  readonly readers?: Set<() => void>
+}
+
 const POLL_MS = 200
 
 /** Waits until the file changes, a little time has passed, or it is over. */
@@ -45,7 +54,9 @@ function changed(path: string, signal: AbortSignal): Promise<void> {
       resolve()
     }
     const timer = setTimeout(done, POLL_MS)
-    const watcher = existsSync(path) ? watch(path, done) : undefined
+    // One that is not there yet is about to be made.
+    const place = existsSync(path) ? path : dirname(path)
+    const watcher = existsSync(place) ? watch(place, done) : undefined
     watcher?.on('error', done)
     signal.addEventListener('abort', done)
     if (signal.aborted) done()
@@ -68,11 +79,15 @@ function open(path: string): number | undefined {
 }
 
 /** Reads a log, many lines at once, and follows it until the container has ended and everything has been read. */
-export async function* readLog(path: string, query: LogQuery, { tailOffset, linesOf }: LogFormat, state: { readonly ended: () => boolean; readonly signal: AbortSignal }): AsyncGenerator<readonly LogLine[]> {
+export async function* readLog(path: string, query: LogQuery, { tailOffset, linesOf }: LogFormat, state: LogState): AsyncGenerator<readonly LogLine[]> {
   const wanted = (line: LogLine): boolean => (query.since === undefined || nanosOf(line) >= query.since) && (query.until === undefined || nanosOf(line) <= query.until)
   const current = open(path)
   let offset = 0
   let fd = current
+  const hold = (): void => {
+    fd ??= open(path)
+  }
+  state.readers?.add(hold)
   try {
     if (query.tail === undefined) yield* olderLines(path, 0, wanted, linesOf)
     else {
@@ -105,6 +120,7 @@ export async function* readLog(path: string, query: LogQuery, { tailOffset, line
       await changed(path, state.signal)
     }
   } finally {
+    state.readers?.delete(hold)
     if (fd !== undefined) closeSync(fd)
   }
 }
