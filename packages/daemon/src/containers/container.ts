@@ -27,6 +27,8 @@ export interface ExecInstance {
   status: 'created' | 'running' | 'exited'
   exitCode: number | undefined
   process: TaskProcess | undefined
+  /** Settles when its process runs, or has failed to. */
+  readonly begun: PromiseWithResolvers<void>
 }
 
 /** Who waits for what. */

@@ -36,7 +36,7 @@ export function createExec(ports: ExecPorts, container: Container, request: Exec
   checkRuns(container)
   if (request.workingDir !== '' && !request.workingDir.startsWith('/')) throw new EngineError('invalid', `the working directory '${request.workingDir}' is invalid, it needs to be an absolute path`)
   parseDetachKeys(request.detachKeys)
-  const instance: ExecInstance = { ...request, id: newId(), containerId: container.id, status: 'created', exitCode: undefined, process: undefined }
+  const instance: ExecInstance = { ...request, id: newId(), containerId: container.id, status: 'created', exitCode: undefined, process: undefined, begun: Promise.withResolvers<void>() }
   container.execs.set(instance.id, instance)
   ports.emit(container, `exec_create: ${request.command.join(' ')}`, { execID: instance.id })
   return instance
@@ -100,7 +100,10 @@ export async function startExec(ports: ExecPorts, id: string, start: ExecStart):
   const { task } = container
   if (task === undefined) throw new EngineError('conflict', `container ${container.id} is not running`)
   instance.status = 'running'
-  const identity = await identityFor(ports, container, task.pid, instance.user)
+  const identity = await identityFor(ports, container, task.pid, instance.user).catch((cause: unknown) => {
+    instance.status = 'created'
+    throw cause
+  })
   const input = ports.specInput(container, identity)
   const spec = toSpec(input)
   const { config } = container.document
@@ -119,6 +122,7 @@ export async function startExec(ports: ExecPorts, id: string, start: ExecStart):
   try {
     const exec = await task.exec(process, spec, { openStdin: instance.openStdin && stream !== undefined, stdinOnce: true, streams: stream === undefined ? [] : [stream.plan] })
     instance.process = exec
+    instance.begun.resolve()
     void exec.exited.then((exit) => ended(ports, container, instance, exit.code))
   } catch (error) {
     const described = describeStartFailure(error)
@@ -135,7 +139,17 @@ export async function startExec(ports: ExecPorts, id: string, start: ExecStart):
   await joinStreams(client, stream.expected, { choice, detachKeys: instance.tty ? parseDetachKeys(instance.detachKeys) : undefined, onDetach: () => ports.emit(container, 'exec_detach', { execID: id }) })
 }
 
+/** Sets the size of its terminal; clients ask for that as soon as they are connected, which may be before the process runs. */
+export async function resizeExec(instance: ExecInstance, rows: number, columns: number): Promise<void> {
+  const gone = (): EngineError => new EngineError('internal', `exec process ${instance.id} is not started or has ended`)
+  if (instance.status !== 'running') throw gone()
+  await instance.begun.promise
+  if (instance.process === undefined) throw gone()
+  await instance.process.resize(rows, columns)
+}
+
 function ended(ports: ExecPorts, container: Container, instance: ExecInstance, code: number): void {
+  instance.begun.resolve()
   instance.status = 'exited'
   instance.exitCode = code
   ports.emit(container, 'exec_die', { execID: instance.id, exitCode: String(code) })

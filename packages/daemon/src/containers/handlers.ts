@@ -9,7 +9,7 @@ import { type ArchivePorts, exportContainer, readArchive, statPath, writeArchive
 import { joinStreams, parseDetachKeys, prepareStream } from './attach.ts'
 import type { Container, WaitingStream } from './container.ts'
 import { createContainer, type CreatePorts } from './create.ts'
-import { checkExecUser, createExec, type ExecPorts, findExec, startExec } from './exec.ts'
+import { checkExecUser, createExec, type ExecPorts, findExec, resizeExec, startExec } from './exec.ts'
 import { inspectContainer, inspectExec, sizesOf } from './inspect.ts'
 import type { Lifecycle } from './lifecycle.ts'
 import { listContainers, type ListPorts } from './list.ts'
@@ -209,8 +209,7 @@ function streamHandlers(ports: ContainerHandlerPorts): Set<'container.attach' | 
     },
     'exec.resize': async ({ input }) => {
       const { instance } = findExec(store, input.id)
-      if (instance.process === undefined || instance.status !== 'running') throw new EngineError('internal', `exec process ${input.id} is not started or has ended`)
-      await instance.process.resize(input.rows, input.columns)
+      await resizeExec(instance, input.rows, input.columns)
       return undefined
     },
   }
