@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process'
-import { mkdirSync } from 'node:fs'
-import { asObject, asString, asStringMap, EngineError, hasCode, type JsonObject, readText, replaceFile } from '@gantry/std'
+import { asObject, asString, asStringMap, EngineError, hasCode, type JsonObject } from '@gantry/std'
+import { configDirectory, openConfig } from './config-file.ts'
 
 /** What the API takes as `AuthConfig`. */
 export interface AuthConfig {
@@ -57,21 +57,8 @@ function runHelper(name: string, verb: 'get' | 'store' | 'erase', input: string)
 
 /** Opens the configuration in a folder (`~/.docker`, or `DOCKER_CONFIG`). */
 export function openCredentials(directory: string): Credentials {
-  const path = `${directory}/config.json`
-  const read = (): JsonObject => {
-    const text = readText(path)
-    if (text === undefined || text.trim() === '') return {}
-    try {
-      return asObject(JSON.parse(text), path)
-    } catch (cause) {
-      throw new EngineError('invalid', `${path}: not JSON`, { cause })
-    }
-  }
+  const { path, read, write } = openConfig(directory)
   const helperOf = (config: JsonObject, server: string): string => asStringMap(config['credHelpers'], 'credHelpers')[server] ?? asString(config['credsStore'], 'credsStore')
-  const write = (config: JsonObject): void => {
-    mkdirSync(directory, { recursive: true, mode: 0o700 })
-    replaceFile(path, `${JSON.stringify(config, undefined, '\t')}\n`)
-  }
   return {
     async find(server) {
       const config = read()
@@ -114,11 +101,6 @@ export function openCredentials(directory: string): Credentials {
       return true
     },
   }
-}
-
-/** Where this user's configuration lies. */
-export function configDirectory(env: NodeJS.ProcessEnv): string {
-  return env['DOCKER_CONFIG'] ?? `${env['HOME'] ?? '/root'}/.docker`
 }
 
 /** The header that goes with a request on this image: whoever the user is to its registry, or nobody. */

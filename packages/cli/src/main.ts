@@ -2,6 +2,8 @@ import { createTransport, type Endpoint } from '@gantry/api'
 import { EngineError, messageOf } from '@gantry/std'
 import { type Command } from './command.ts'
 import { COMMANDS } from './commands/all.ts'
+import { configDirectory } from './config-file.ts'
+import { DEFAULT, openContexts } from './contexts.ts'
 import { answers, startDaemon } from './daemon.ts'
 import { type Flag, parseFlags } from './flags.ts'
 
@@ -10,6 +12,7 @@ const USAGE_CODE = 125
 
 const GLOBAL_FLAGS: readonly Flag[] = [
   { name: 'host', short: 'H', kind: 'text', help: 'Daemon socket to connect to' },
+  { name: 'context', short: 'c', kind: 'text', help: 'Name of the context to use to connect to the daemon' },
   { name: 'tls', kind: 'bool', help: 'Use TLS; implied by --tlsverify' },
   { name: 'tlsverify', kind: 'bool', help: 'Use TLS and verify the remote' },
   { name: 'tlscacert', kind: 'text', help: 'Trust certs signed only by this CA' },
@@ -32,9 +35,14 @@ function endpointOf(globals: ReturnType<typeof parseFlags>): Endpoint {
   const { env } = process
   const directory = env['DOCKER_CERT_PATH'] ?? `${env['HOME'] ?? '/root'}/.docker`
   const verify = globals.bool('tlsverify') || (env['DOCKER_TLS_VERIFY'] ?? '') !== ''
-  const host = globals.text('host') || env['DOCKER_HOST'] || DEFAULT_HOST
+  const given = globals.text('host') || (globals.text('context') === '' ? env['DOCKER_HOST'] : '')
+  if (globals.text('host') !== '' && globals.text('context') !== '') throw new EngineError('invalid', 'conflicting options: cannot specify both --host and --context')
+  const contexts = openContexts(configDirectory(env))
+  const context = given ? DEFAULT : globals.text('context') || env['DOCKER_CONTEXT'] || contexts.current()
+  const host = given || DEFAULT_HOST
   const asked = env['DOCKER_API_VERSION'] ?? ''
   const version = asked === '' ? {} : { version: asked.replace(/^v/, '') }
+  if (context !== DEFAULT) return { ...contexts.endpoint(context), ...version }
   if (!verify && !globals.bool('tls')) return { host, ...version }
   const file = (name: string, fallback: string): string => globals.text(name) || `${directory}/${fallback}`
   return { host, ...version, tls: { verify, ...(verify && { ca: file('tlscacert', 'ca.pem'), cert: file('tlscert', 'cert.pem'), key: file('tlskey', 'key.pem') }) } }

@@ -7,6 +7,7 @@ import type { Parsed } from '../flags.ts'
 import { listing, short, table } from '../output.ts'
 import { compileTemplate } from '../template.ts'
 import { copyIn, copyOut } from './copy.ts'
+import { confirm, FORCE } from './prune.ts'
 
 interface Row {
   readonly Id: string
@@ -239,8 +240,9 @@ export const CONTAINER_COMMANDS: readonly Command[] = [
   },
   { names: ['trace'], usage: 'trace [OPTIONS] CONTAINER', help: 'Show where the time of the last start went', minimum: 1, flags: [{ name: 'all', short: 'a', kind: 'bool', help: 'One line for every operation' }], run: trace },
   {
-    names: ['container prune'], usage: 'container prune [OPTIONS]', help: 'Remove all stopped containers', flags: [{ name: 'force', short: 'f', kind: 'bool', help: 'Do not prompt' }, { name: 'filter', kind: 'list', help: 'Provide filter values' }],
+    names: ['container prune'], usage: 'container prune [OPTIONS]', help: 'Remove all stopped containers', flags: [FORCE, { name: 'filter', kind: 'list', help: 'Provide filter values' }],
     run: async (context, parsed) => {
+      await confirm(parsed, 'This will remove all stopped containers.')
       const { ContainersDeleted, SpaceReclaimed } = await context.api.json<{ ContainersDeleted: readonly string[] | null; SpaceReclaimed: number }>('POST', '/containers/prune', { query: { filters: filterQuery(parsed.list('filter')) } })
       const ids = ContainersDeleted ?? []
       process.stdout.write(`${ids.length === 0 ? '' : `Deleted Containers:\n${ids.map((id) => `${id}\n`).join('')}\n`}Total reclaimed space: ${humanSize(SpaceReclaimed)}\n`)

@@ -2,6 +2,7 @@ import { humanSize } from '@gantry/std'
 import { type Command, type Context, filterQuery } from '../command.ts'
 import type { Parsed } from '../flags.ts'
 import { listing, short, table } from '../output.ts'
+import { confirm, FORCE } from './prune.ts'
 
 interface Usage {
   readonly LayersSize: number
@@ -79,6 +80,7 @@ interface Pruned {
 
 async function pruneImages(context: Context, parsed: Parsed): Promise<number> {
   const filters = [...parsed.list('filter'), ...(parsed.bool('all') ? ['dangling=false'] : [])]
+  await confirm(parsed, parsed.bool('all') ? 'This will remove all images without at least one container associated to them.' : 'This will remove all dangling images.')
   const { ImagesDeleted, SpaceReclaimed } = await context.api.json<Pruned>('POST', '/images/prune', { query: { filters: filterQuery(filters) } })
   if (ImagesDeleted !== null && ImagesDeleted !== undefined) process.stdout.write(`Deleted Images:\n${ImagesDeleted.map((one) => (one.Untagged === undefined ? `deleted: ${one.Deleted}` : `untagged: ${one.Untagged}`)).join('\n')}\n\n`)
   process.stdout.write(`Total reclaimed space: ${humanSize(SpaceReclaimed)}\n`)
@@ -88,5 +90,5 @@ async function pruneImages(context: Context, parsed: Parsed): Promise<number> {
 /** Commands on the disk. */
 export const DISK_COMMANDS: readonly Command[] = [
   { names: ['system df'], usage: 'system df [OPTIONS]', help: 'Show disk usage, to the last byte', run: df, flags: [{ name: 'verbose', short: 'v', kind: 'bool', help: 'Show detailed information on space usage' }, { name: 'format', kind: 'text', help: 'Format output using a custom template' }] },
-  { names: ['image prune'], usage: 'image prune [OPTIONS]', help: 'Remove unused images', run: pruneImages, flags: [{ name: 'all', short: 'a', kind: 'bool', help: 'Remove all unused images, not just dangling ones' }, { name: 'filter', kind: 'list', help: 'Provide filter values (such as "until=<timestamp>")' }, { name: 'force', short: 'f', kind: 'bool', help: 'Do not prompt for confirmation; never done' }] },
+  { names: ['image prune'], usage: 'image prune [OPTIONS]', help: 'Remove unused images', run: pruneImages, flags: [{ name: 'all', short: 'a', kind: 'bool', help: 'Remove all unused images, not just dangling ones' }, { name: 'filter', kind: 'list', help: 'Provide filter values (such as "until=<timestamp>")' }, FORCE] },
 ]

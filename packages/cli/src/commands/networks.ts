@@ -4,6 +4,7 @@ import type { Flag, Parsed } from '../flags.ts'
 import { listing, short } from '../output.ts'
 import { keyValues } from './create-body.ts'
 import { inspectAll } from './containers.ts'
+import { confirm, FORCE } from './prune.ts'
 
 interface NetworkRow {
   readonly Id: string
@@ -91,6 +92,7 @@ async function why(context: Context, parsed: Parsed): Promise<number> {
 }
 
 async function prune(context: Context, parsed: Parsed): Promise<number> {
+  await confirm(parsed, 'This will remove all custom networks not used by at least one container.')
   const { NetworksDeleted } = await context.api.json<{ NetworksDeleted: readonly string[] | null }>('POST', '/networks/prune', { query: { filters: filterQuery(parsed.list('filter')) } })
   if (NetworksDeleted !== null) process.stdout.write(`Deleted Networks:\n${NetworksDeleted.map((name) => `${name}\n`).join('')}\n`)
   return 0
@@ -123,5 +125,5 @@ export const NETWORK_COMMANDS: readonly Command[] = [
   { names: ['network disconnect'], usage: 'network disconnect [OPTIONS] NETWORK CONTAINER', help: 'Disconnect a container from a network', minimum: 2, flags: [bool('force', 'Force the container to disconnect from a network', 'f')], run: disconnect },
   { names: ['network rename'], usage: 'network rename NETWORK NEW_NAME', help: 'Give a network another name (ours)', minimum: 2, flags: [], run: rename },
   { names: ['network why'], usage: 'network why FROM CONTAINER:PORT[/PROTOCOL]', help: 'Say whether FROM (a container, host or outside) reaches a port, and which rule decides (ours)', minimum: 2, flags: [], run: why },
-  { names: ['network prune'], usage: 'network prune [OPTIONS]', help: 'Remove all unused networks', flags: [many('filter', 'Provide filter values (such as "until=<timestamp>")'), bool('force', 'Do not prompt for confirmation; never done', 'f')], run: prune },
+  { names: ['network prune'], usage: 'network prune [OPTIONS]', help: 'Remove all unused networks', flags: [many('filter', 'Provide filter values (such as "until=<timestamp>")'), FORCE], run: prune },
 ]
