@@ -16,11 +16,17 @@ const NAME = 'gtestside'
 /** What a client said, masked. */
 type Said = { readonly code: number; readonly out: string; readonly err: string }
 
-async function drive(host: string, places: readonly (readonly [string, string])[], scratch: string, image: string): Promise<readonly Said[]> {
+async function drive(host: string, places: readonly (readonly [string, string])[], scratch: string): Promise<readonly Said[]> {
   const said: Said[] = []
   mkdirSync(scratch)
+  let begun = ''
   for (const step of STEPS) {
-    const words = splitStep(step).map((word) => word.replace('$SCRATCH', scratch).replace('$IMAGE', image))
+    if (step === '!begin') {
+      begun = (Date.now() / 1000).toFixed(3)
+      said.push({ code: 0, out: '', err: '' })
+      continue
+    }
+    const words = splitStep(step).map((word) => word.replace('$SCRATCH', scratch).replace('$BEGIN', begun).replace('$NOW', String(Math.floor(Date.now() / 1000) + 1)))
     const ran = await exec(client ?? '', ['-H', host, ...words], { env: { ...process.env, DOCKER_CONFIG: `${scratch}/config` } })
     const all = [...places, [scratch, 'SCRATCH'] as const, [host, 'HOST'] as const]
     said.push({ code: ran.code, out: mask(ran.out, all), err: mask(ran.err, all) })
@@ -36,10 +42,9 @@ it('the same steps against dockerd and Gantry', { skip }, async () => {
   try {
     assert.equal((await exec(`${root}/build/node`, [`${root}/build/gantry.cjs`, '-H', daemon.host, 'save', '-o', `${work}/busybox.tar`, 'busybox'])).code, 0)
     assert.equal((await exec(client ?? '', ['-H', docker, 'load', '-i', `${work}/busybox.tar`])).code, 0)
-    const image = (await exec(client ?? '', ['-H', docker, 'images', '-q', '--no-trunc'])).out.trim()
     const [theirs, ours] = await Promise.all([
-      drive(docker, [[`${peers}/run/${NAME}/root`, 'DATA'], [`${peers}/run/${NAME}/exec`, 'EXEC']], `${work}/theirs`, image),
-      drive(daemon.host, [[`${daemon.home}/data`, 'DATA'], [`${daemon.home}/x`, 'EXEC']], `${work}/ours`, image),
+      drive(docker, [[`${peers}/run/${NAME}/root`, 'DATA'], [`${peers}/run/${NAME}/exec`, 'EXEC']], `${work}/theirs`),
+      drive(daemon.host, [[`${daemon.home}/data`, 'DATA'], [`${daemon.home}/x`, 'EXEC']], `${work}/ours`),
     ])
     if (process.env['SIDE_BY_SIDE_OUT'] !== undefined) writeFileSync(`${process.env['SIDE_BY_SIDE_OUT']}.steps`, JSON.stringify(STEPS.map((step, index) => [step, theirs[index], ours[index]])))
     const differences = STEPS.flatMap((step, index) => {

@@ -42,7 +42,7 @@ import { imageRoutes } from './server/routes/images.ts'
 import { networkRoutes } from './server/routes/networks.ts'
 import { missingRoutes } from './server/routes/missing.ts'
 import { systemRoutes } from './server/routes/system.ts'
-import { createEvents } from './system/events.ts'
+import { createEvents, volumeAttributes, withPruneEvents } from './system/events.ts'
 import { systemHandlers } from './system/handlers.ts'
 import { infoView, versionView } from './system/info.ts'
 import type { MakePorts } from './volumes/make.ts'
@@ -132,7 +132,7 @@ export async function startDaemon(config: DaemonConfig): Promise<Daemon> {
 
   const emit = (container: Container, action: string, attributes: Readonly<Record<string, string>> = {}): void =>
     events.emit('container', action, container.id, { ...container.document.config.Labels, image: container.document.config.Image, name: container.name, ...attributes })
-  const emitImage = (action: string, id: string, attributes: Readonly<Record<string, string>>): void => events.emit('image', action, id, attributes)
+  const emitImage = (action: string, id: string, attributes: Readonly<Record<string, string>>): void => events.emit('image', action, id, { ...graph.images.get(id)?.config.config?.Labels, ...attributes })
   const registries = createRegistries(config.registries)
   const images = {
     graph, containers: () => store.list(), emit: emitImage,
@@ -160,6 +160,9 @@ export async function startDaemon(config: DaemonConfig): Promise<Daemon> {
     emitNetworks: (container, action, sandbox) => {
       for (const endpoint of sandbox.endpoints) events.emit('network', action, endpoint.networkId, { name: endpoint.networkName, type: networks.network(endpoint.networkId)?.driver ?? 'bridge', container: container.id })
     },
+    emitVolumes: (container, action) => {
+      for (const mount of container.document.mounts) if (mount.type === 'volume') events.emit('volume', action, mount.name, volumeAttributes(container.id, mount, action))
+    },
     fillVolume: (container, mount, image) => fillVolume({ graph, trees: host.trees, volumes, execRoot: config.execRoot }, container, mount, image),
   }
   const exec: ExecPorts = {
@@ -171,7 +174,7 @@ export async function startDaemon(config: DaemonConfig): Promise<Daemon> {
   }
   const lifecycle: Lifecycle = createLifecycle({ start, onRunning: (container, task) => watchHealth(exec, container, task), store, supervisor, lock: keyedLock(), execRoot: config.execRoot, emit, remove, discard: (path) => host.discarder.discard(path) })
   const views = { graph, store, apparmor: apparmor.enabled, execRoot: config.execRoot, network: (name: string) => networks.network(name), logPath }
-  const engine: DaemonEngine = createEngine<DaemonJobs>({
+  const engine: DaemonEngine = createEngine<DaemonJobs>(withPruneEvents(events, {
     ...containerHandlers({
       store, streams: host.streams, lifecycle, start, remove: removePorts, images, emit,
       update: {
@@ -222,7 +225,7 @@ export async function startDaemon(config: DaemonConfig): Promise<Daemon> {
       ...making, events, bytesIn: (path) => graph.bytesIn(path), containers: () => store.list(), version: versionView, jobs: () => engine.jobs(),
       info: () => infoView({ graph, registryConfig: registryView(registries), apparmor: apparmor.enabled, config, events, limits, daemonId: ownId, quarantined: store.quarantined, containers: () => store.list(), jobs: () => engine.jobs().length }),
     }),
-  })
+  }))
 
   const accepted = Promise.withResolvers<void>()
   accepted.promise.catch(() => undefined)

@@ -30,6 +30,9 @@ function checkRuns(container: Container): void {
   if (container.state.paused) throw new EngineError('conflict', `Container ${container.name} is paused, unpause the container before exec`)
 }
 
+/** As Docker's events have it: the program, a blank, its arguments. */
+const eventCommand = ([program = '', ...rest]: readonly string[]): string => `${program} ${rest.join(' ')}`
+
 /** Makes an instance; nothing runs yet. */
 export function createExec(ports: ExecPorts, container: Container, request: ExecRequest): ExecInstance {
   if (request.command.length === 0) throw new EngineError('invalid', 'No exec command specified')
@@ -38,7 +41,7 @@ export function createExec(ports: ExecPorts, container: Container, request: Exec
   parseDetachKeys(request.detachKeys)
   const instance: ExecInstance = { ...request, id: newId(), containerId: container.id, status: 'created', exitCode: undefined, process: undefined, begun: Promise.withResolvers<void>() }
   container.execs.set(instance.id, instance)
-  ports.emit(container, `exec_create: ${request.command.join(' ')}`, { execID: instance.id })
+  ports.emit(container, `exec_create: ${eventCommand(request.command)}`, { execID: instance.id })
   return instance
 }
 
@@ -117,7 +120,7 @@ export async function startExec(ports: ExecPorts, id: string, start: ExecStart):
   })
   const choice = { stdin: instance.openStdin, stdout: instance.attachStdout, stderr: instance.attachStderr }
   const stream = start.connect === undefined ? undefined : prepareStream(ports.streams, choice)
-  ports.emit(container, `exec_start: ${instance.command.join(' ')}`, { execID: id })
+  ports.emit(container, `exec_start: ${eventCommand(instance.command)}`, { execID: id })
   const client = start.connect?.()
   try {
     const exec = await task.exec(process, spec, { openStdin: instance.openStdin && stream !== undefined, stdinOnce: true, streams: stream === undefined ? [] : [stream.plan] })

@@ -126,7 +126,9 @@ function viewHandlers(ports: ContainerHandlerPorts): Set<'container.list' | 'con
     'container.top': async ({ input }) => {
       const container = store.find(input.key)
       if (container.task === undefined) throw new EngineError('conflict', `container ${container.id} is not running`)
-      return processesOf(await ports.start.supervisor.driver.processes(container.id), input.arguments)
+      const shown = await processesOf(await ports.start.supervisor.driver.processes(container.id), input.arguments)
+      ports.emit(container, 'top')
+      return shown
     },
     'container.update': async ({ input }) => ({ warnings: await updateContainer(ports.update, store.find(input.key), input.request) }),
     'container.stats': async ({ input, stdio, signal }) => {
@@ -251,8 +253,9 @@ function fileHandlers(ports: ContainerHandlerPorts): Set<'container.changes' | '
       if (pause) await ports.lifecycle.pause(container)
       try {
         const image = await commitContainer(ports.archive.graph, container, input)
-        if (input.repository !== '') tagImage(ports.images, image, input.tag === '' ? input.repository : `${input.repository}:${input.tag}`)
-        ports.emit(container, 'commit', { comment: input.comment, imageID: image.id })
+        ports.images.emit('create', image.id, { name: image.id })
+        const name = input.repository === '' ? undefined : tagImage(ports.images, image, input.tag === '' ? input.repository : `${input.repository}:${input.tag}`)
+        ports.emit(container, 'commit', { comment: input.comment, imageID: image.id, ...(name !== undefined && { imageRef: name }) })
         return { id: image.id }
       } finally {
         if (pause) await ports.lifecycle.unpause(container)

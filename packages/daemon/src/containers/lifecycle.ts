@@ -89,12 +89,13 @@ export function createLifecycle(ports: LifecyclePorts): Lifecycle {
     const remove = container.document.hostConfig.AutoRemove && !again && !container.restarting
     if (!remove) ports.store.save(container)
     if (exit.oomKilled && !container.oomHeard) ports.emit(container, 'oom')
+    const { sandbox } = container
+    if (sandbox !== undefined) ports.start.emitNetworks(container, 'disconnect', sandbox)
+    ports.start.emitVolumes(container, 'unmount')
     ports.emit(container, 'die', { exitCode: String(exit.code), execDuration: String(Math.max(0, Math.floor(ranMs / 1000))) })
     for (const heard of [...container.waiters.exit]) heard(exit.code, '')
     container.waiters.exit.clear()
-    const { sandbox } = container
     container.sandbox = undefined
-    if (sandbox !== undefined) ports.start.emitNetworks(container, 'disconnect', sandbox)
     if (sandbox !== undefined) await sandbox.release().catch((cause: unknown) => log.error('cannot leave the network', { id: container.id, cause }))
     await ports.start.volumeUse.release(volumesOf(container)).catch((cause: unknown) => log.error('cannot unmount its volumes', { id: container.id, cause }))
     ports.discard(etcDirectory(ports.execRoot, container.id))

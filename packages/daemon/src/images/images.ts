@@ -166,7 +166,7 @@ export function removeImage(ports: ImagePorts, name: string, options: { readonly
   const deleted: Deleted[] = []
   const untag = (reference: string): void => {
     graph.tags.remove(reference)
-    ports.emit('untag', image.id, { name: reference })
+    ports.emit('untag', image.id, { name: image.id })
     deleted.push({ Untagged: reference })
   }
   if (byId) {

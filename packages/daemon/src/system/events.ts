@@ -63,3 +63,19 @@ export function eventMatches(filters: Filters, event: EventMessage): boolean {
     filters.labels('label', attributes)
   )
 }
+
+/** Attributes of a volume that a container has from now on, or has no more. */
+export function volumeAttributes(container: string, mount: { readonly destination: string; readonly driver?: string; readonly readOnly: boolean; readonly propagation: string }, action: 'mount' | 'unmount'): Readonly<Record<string, string>> {
+  const driver = mount.driver ?? 'local'
+  return action === 'unmount' ? { container, driver } : { container, destination: mount.destination, driver, propagation: mount.propagation, 'read/write': String(!mount.readOnly) }
+}
+
+/** What a prune has come to is told, too. */
+export function withPruneEvents<T extends Readonly<Record<'container.prune' | 'image.prune' | 'volume.prune' | 'network.prune', (job: never) => Promise<object>>>>(events: Events, handlers: T): T {
+  const told = <Job, Output extends object>(type: string, handle: (job: Job) => Promise<Output>) => async (job: Job): Promise<Output> => {
+    const output = await handle(job)
+    events.emit(type, 'prune', '', { reclaimed: String('bytes' in output ? output.bytes : 0) })
+    return output
+  }
+  return { ...handlers, 'container.prune': told('container', handlers['container.prune']), 'image.prune': told('image', handlers['image.prune']), 'volume.prune': told('volume', handlers['volume.prune']), 'network.prune': told('network', handlers['network.prune']) }
+}

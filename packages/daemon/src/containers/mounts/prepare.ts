@@ -9,6 +9,8 @@ import { checkPropagation } from './parse.ts'
 /** What mounts need of the rest of the house before a start. */
 export interface StartMountPorts {
   readonly volumeUse: VolumeUse
+  /** Tells that a container has its volumes, or has them no more. */
+  emitVolumes(container: Container, action: 'mount' | 'unmount'): void
   fillVolume(container: Container, mount: SettledMount, image: Image | undefined): Promise<void>
 }
 
@@ -33,5 +35,6 @@ export async function prepareMounts(ports: StartMountPorts, container: Container
   })
   const volumes = mounts.filter((mount) => mount.type === 'volume')
   for (const mount of volumes) await ports.volumeUse.take(mount.name)
+  ports.emitVolumes(container, 'mount')
   for (const mount of volumes) if (!mount.noCopy) await ports.fillVolume(container, mount, image)
 }
