@@ -1,8 +1,9 @@
 /** Our own client, where the genuine one is no judge: contexts of both in one store, questions before something is removed. */
 import assert from 'node:assert/strict'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { after, before, describe, it } from 'node:test'
 import { NOTHING, settledCensus } from '../census.ts'
-import { dockerClient, exec, ownClient, type Ran, root, type TestDaemon, testDaemon } from '../harness.ts'
+import { dockerClient, exec, ownClient, type Ran, root, type TestDaemon, testDaemon, until } from '../harness.ts'
 
 const skip = process.getuid?.() === 0 ? false : 'needs root'
 
@@ -54,5 +55,40 @@ describe('the client', { skip }, () => {
     assert.equal((await asked('', 'volume', 'prune', '-a')).code, 1)
     assert.match((await asked('', 'volume', 'prune', '-af')).out, /^Deleted Volumes:\nkept\n\nTotal reclaimed space: 0B\n$/)
     for (const what of ['container', 'image', 'network']) assert.equal((await asked('n\n', what, 'prune')).code, 1, what)
+  })
+})
+
+describe('the configuration', { skip }, () => {
+  it('is read again on SIGHUP: what may change does; a bad one changes nothing, and nothing stops', async () => {
+    let file = ''
+    const daemon = await testDaemon([], async ({ home }) => {
+      file = `${home}/daemon.json`
+      writeFileSync(file, JSON.stringify({ 'registry-mirrors': ['http://127.0.0.1:5001'] }))
+      return ['--config-file', file]
+    })
+    const { ok } = ownClient(() => daemon)
+    try {
+      const shown = (): Promise<string> => ok('info', '-f', '{{json .RegistryConfig.Mirrors}} {{json .RegistryConfig.InsecureRegistryCIDRs}}')
+      const log = (): string => readFileSync(`${daemon.home}/log`, 'utf8')
+      assert.match(await shown(), /^\["http:\/\/127\.0\.0\.1:5001\/"\]/)
+      await ok('run', '-d', '--name', 'stays', 'busybox', 'sleep', '1000')
+      writeFileSync(file, JSON.stringify({ 'registry-mirrors': ['http://127.0.0.1:5002'], 'insecure-registries': ['10.1.0.0/16'], debug: true, 'max-concurrent-downloads': 7 }))
+      process.kill(daemon.pid(), 'SIGHUP')
+      await until('it has been read', () => log().includes('configuration reloaded'))
+      assert.match(await shown(), /^\["http:\/\/127\.0\.0\.1:5002\/"\].*10\.1\.0\.0\/16/)
+      await until('it says more', () => log().includes('debug daemon.engine'))
+      for (const bad of ['{"registry-mirrors": ["ftp://x"]}', '{"colour": "red"}', '{', '{"default-runtime": "nosuch"}']) {
+        writeFileSync(file, bad)
+        const before = log().split('stays as it was').length
+        process.kill(daemon.pid(), 'SIGHUP')
+        await until(`${bad} is refused`, () => log().split('stays as it was').length > before)
+        assert.match(await shown(), /127\.0\.0\.1:5002/)
+      }
+      assert.match(await ok('events', '--since', '60s', '--until', '0s', '--filter', 'type=daemon', '--format', '{{.Action}} {{index .Actor.Attributes "max-concurrent-downloads"}}'), /^reload 7$/)
+      assert.equal(await ok('exec', 'stays', 'echo', 'here'), 'here')
+      await ok('rm', '-f', 'stays')
+    } finally {
+      await daemon.dispose()
+    }
   })
 })

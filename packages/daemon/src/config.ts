@@ -33,6 +33,8 @@ export interface DaemonConfig {
   readonly hostGateway: string
   readonly ipForward: boolean
   readonly firewall: boolean
+  /** `host:port`; empty: no metrics are served. */
+  readonly metricsAddress: string
   readonly ownFirewallTable: boolean
   readonly respectHostFirewall: boolean
   readonly dns: { readonly servers: readonly string[]; readonly search: readonly string[]; readonly options: readonly string[] }

@@ -1,6 +1,6 @@
 import { existsSync, mkdirSync, readFileSync, rmdirSync, rmSync, writeFileSync } from 'node:fs'
 import type { Server } from 'node:http'
-import { availableParallelism } from 'node:os'
+import { availableParallelism, hostname } from 'node:os'
 import { basename } from 'node:path'
 import { chooseDriver, decompressed, feedTar, openGraph, treeToTar } from '@gantry/graph'
 import { createController } from '@gantry/libnetwork'
@@ -44,7 +44,8 @@ import { missingRoutes } from './server/routes/missing.ts'
 import { systemRoutes } from './server/routes/system.ts'
 import { createEvents, volumeAttributes, withPruneEvents } from './system/events.ts'
 import { systemHandlers } from './system/handlers.ts'
-import { infoView, versionView } from './system/info.ts'
+import { GANTRY_VERSION, infoView, versionView } from './system/info.ts'
+import { serveMetrics } from './system/metrics.ts'
 import type { MakePorts } from './volumes/make.ts'
 import { createVolumeUse } from './volumes/use.ts'
 import { openVolumes } from './volumes/volumes.ts'
@@ -57,6 +58,8 @@ export interface Daemon {
   readonly engine: DaemonEngine
   readonly graphDriver: string
   stop(): Promise<void>
+  /** Takes over what may change while it runs: registries, transfers at a time, default runtime, patience of a stop. A bad setting is an error, and nothing has changed. */
+  reload(config: DaemonConfig): void
   /** Resolves with the reason when the daemon cannot go on. */
   readonly failed: Promise<string>
 }
@@ -105,6 +108,8 @@ export async function startDaemon(config: DaemonConfig): Promise<Daemon> {
   const db = openDatabase(`${config.dataRoot}/gantry.db`)
   const ownId = daemonId(config.dataRoot)
   const events = createEvents()
+  // What may be told anew while it runs is read from here.
+  let current = config
   const work = createImageProcess({ file: config.imageProcess, directory: config.execRoot })
   const driver = await chooseDriver({ root: config.dataRoot, trees: host.trees, asked: config.storageDriver, scratch: `${config.execRoot}/rootfs` })
   const graph = openGraph({ root: config.dataRoot, db, trees: host.trees, driver, write: writeLayerWith(work), spool: spoolArchiveWith(work) })
@@ -115,6 +120,7 @@ export async function startDaemon(config: DaemonConfig): Promise<Daemon> {
   }, host.mounts)
   const networks = await createController({ launcher: host.launcher, db, bridge: config.bridge, ipForward: config.ipForward, firewall: config.firewall, ownTable: config.ownFirewallTable, respectHost: config.respectHostFirewall, ipv6ByDefault: existsSync('/proc/net/if_inet6'), pools: config.addressPools, hostBinding: config.hostBinding, resolversAtStart: config.containerd === undefined })
   const external = [...config.runtimes.map((one) => externalDriver(host, one, `${config.execRoot}/runtimes`)), ...(config.lxcStart === undefined ? [] : [lxcDriver(host, config.lxcStart)])]
+  const runtimes: ReadonlySet<string> = new Set([NATIVE, ...external.map((one) => one.name)])
   const runtimeOf = (id: string): string | undefined => store.get(id)?.document.hostConfig.Runtime
   const cgroupsPath = (id: string): string | undefined => {
     const container = store.get(id)
@@ -136,8 +142,8 @@ export async function startDaemon(config: DaemonConfig): Promise<Daemon> {
   const registries = createRegistries(config.registries)
   const images = {
     graph, containers: () => store.list(), emit: emitImage,
-    pull: { graph, work, registries, emit: emitImage, transfers: createTransfers(config.downloads === 0 ? Math.max(3, availableParallelism()) : config.downloads) },
-    push: { graph, work, registries, emit: emitImage, uploads: createTransfers(Math.max(1, config.uploads)), compression: config.pushCompression },
+    pull: { graph, work, registries, emit: emitImage, transfers: createTransfers(() => (current.downloads === 0 ? Math.max(3, availableParallelism()) : current.downloads)) },
+    push: { graph, work, registries, emit: emitImage, uploads: createTransfers(() => Math.max(1, current.uploads)), compression: config.pushCompression },
   }
   const logPath = (container: Container): string => `${containerDirectory(container.id)}/${container.id}-${container.document.hostConfig.LogConfig.Type === 'local' ? 'journal' : 'json'}.log`
   const making: MakePorts = {
@@ -185,7 +191,9 @@ export async function startDaemon(config: DaemonConfig): Promise<Daemon> {
           if (container.task !== undefined) await networks.republish(container.id, wanted)
         },
       },
-      create: { ...making, store, graph, knownCapabilities, apparmor: apparmor.enabled, limits, runtimes: new Set([NATIVE, ...external.map((one) => one.name)]), defaultRuntime: config.defaultRuntime, containerBytes: config.containerBytes, remapped: config.users !== undefined, emit, resolveImage: (name) => resolveImage(graph, name), findNetwork: (name) => networks.network(name) },
+      create: { ...making, store, graph, knownCapabilities, apparmor: apparmor.enabled, limits, runtimes, get defaultRuntime() {
+        return current.defaultRuntime
+      }, containerBytes: config.containerBytes, remapped: config.users !== undefined, emit, resolveImage: (name) => resolveImage(graph, name), findNetwork: (name) => networks.network(name) },
       checkpoints: { start, containerDirectory },
       exec,
       list: { ...views, list: () => store.list(), find: (key) => store.find(key), imageName: (container) => shownImage(graph.tags, container) },
@@ -223,7 +231,7 @@ export async function startDaemon(config: DaemonConfig): Promise<Daemon> {
         }
       },
       ...making, events, bytesIn: (path) => graph.bytesIn(path), containers: () => store.list(), version: versionView, jobs: () => engine.jobs(),
-      info: () => infoView({ graph, registryConfig: registryView(registries), apparmor: apparmor.enabled, config, events, limits, daemonId: ownId, quarantined: store.quarantined, containers: () => store.list(), jobs: () => engine.jobs().length }),
+      info: () => infoView({ graph, registryConfig: registryView(registries), apparmor: apparmor.enabled, config: current, events, limits, daemonId: ownId, quarantined: store.quarantined, containers: () => store.list(), jobs: () => engine.jobs().length }),
     }),
   }))
 
@@ -237,6 +245,7 @@ export async function startDaemon(config: DaemonConfig): Promise<Daemon> {
     await volumeUse.sweep()
     await ensureBundledImage(graph, config.busybox)
     const servers = await listeners
+    const metrics = config.metricsAddress === '' ? [] : [await serveMetrics({ driver: supervisor.driver, events, version: GANTRY_VERSION, graphDriver: graph.driver.name, daemonId: ownId, containers: () => store.list() }, config.metricsAddress)]
     startPolicies(store.list(), lifecycle)
     const endWatch = watchImages(images, config.imageGcKeepBytes)
     engine.onShutdown('end the watch over images', async () => endWatch())
@@ -247,7 +256,7 @@ export async function startDaemon(config: DaemonConfig): Promise<Daemon> {
     engine.onShutdown('stop the image process', async () => work.close())
     engine.onShutdown('empty the trash', () => graph[Symbol.asyncDispose]())
     engine.onShutdown('take the network down', async () => (store.list().some((container) => container.task !== undefined) ? undefined : networks.destroy()))
-    engine.onShutdown('close the listeners', () => closeListeners(servers, config))
+    engine.onShutdown('close the listeners', () => closeListeners([...servers, ...metrics], config))
   } catch (error) {
     accepted.reject(error)
     throw error
@@ -257,8 +266,14 @@ export async function startDaemon(config: DaemonConfig): Promise<Daemon> {
     engine,
     graphDriver: graph.driver.name,
     failed: host.launcher.lost.then(() => 'the launcher has ended'),
+    reload(next) {
+      if (!runtimes.has(next.defaultRuntime)) throw new EngineError('invalid', `default-runtime: "${next.defaultRuntime}" is not known to the daemon that runs; restart it`)
+      registries.reload(next.registries)
+      current = next
+      events.emit('daemon', 'reload', ownId, { name: hostname(), 'default-runtime': next.defaultRuntime, 'registry-mirrors': JSON.stringify(next.registries.mirrors), 'insecure-registries': JSON.stringify(next.registries.insecure), 'max-concurrent-downloads': String(next.downloads), 'max-concurrent-uploads': String(next.uploads), 'shutdown-timeout': String(next.shutdownTimeoutSeconds) })
+    },
     async stop() {
-      await engine.shutdown(config.shutdownTimeoutSeconds * 1000)
+      await engine.shutdown(current.shutdownTimeoutSeconds * 1000)
       if (store.list().every((container) => container.task === undefined)) host.cgroups.release()
       rmSync(config.pidFile, { force: true })
       rmSync(`${config.execRoot}/launcher`, { force: true })

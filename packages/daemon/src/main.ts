@@ -18,13 +18,26 @@ function notifyReady(): void {
 async function main(argv: readonly string[]): Promise<number> {
   const root = process.env['GANTRY_ROOT'] ?? resolve(dirname(process.argv[1] ?? ''), '..')
   const config = readConfig(argv, root, process.env)
-  openLog(config.logLevel, (record) => process.stderr.write(`${formatRecord(record)}\n`))
+  const toStderr = (record: Parameters<typeof formatRecord>[0]): void => void process.stderr.write(`${formatRecord(record)}\n`)
+  openLog(config.logLevel, toStderr)
   if (process.getuid?.() !== 0) throw new Error('the daemon needs to run as root')
   const stopping = Promise.withResolvers<string>()
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGQUIT'] as const) process.on(signal, () => stopping.resolve(signal))
   process.on('SIGPIPE', () => undefined)
+  // Until there is something to reload.
+  process.on('SIGHUP', () => undefined)
   const daemon = await startDaemon(config)
   process.stderr.write(`gantry ${GANTRY_VERSION}, exec driver native, graph driver ${daemon.graphDriver}\n`)
+  process.on('SIGHUP', () => {
+    try {
+      const next = readConfig(argv, root, process.env)
+      daemon.reload(next)
+      openLog(next.logLevel, toStderr)
+      log.info('configuration reloaded')
+    } catch (cause) {
+      log.error('the configuration stays as it was', { cause })
+    }
+  })
   notifyReady()
   const reason = await Promise.race([stopping.promise, daemon.failed])
   log.info('stopping', { reason })

@@ -15,9 +15,21 @@ function systemCpu(): number {
   return columns.slice(0, 7).reduce((sum, value) => sum + Number(value), 0) * TICK_NANOS
 }
 
+/** Counters of one network interface, as the API has them. */
+export interface InterfaceCounters {
+  readonly rx_bytes: number
+  readonly rx_packets: number
+  readonly rx_errors: number
+  readonly rx_dropped: number
+  readonly tx_bytes: number
+  readonly tx_packets: number
+  readonly tx_errors: number
+  readonly tx_dropped: number
+}
+
 /** Counters of a process's network interfaces but loopback, by name. */
-export function parseNetDev(text: string): Readonly<Record<string, unknown>> {
-  const networks: Record<string, unknown> = {}
+export function parseNetDev(text: string): Readonly<Record<string, InterfaceCounters>> {
+  const networks: Record<string, InterfaceCounters> = {}
   for (const line of text.split('\n').slice(2)) {
     const [name = '', rest = ''] = line.split(':')
     const values = rest.trim().split(/\s+/).map(Number)
@@ -29,7 +41,12 @@ export function parseNetDev(text: string): Readonly<Record<string, unknown>> {
   return networks
 }
 
-function networksOf(container: Container): Readonly<Record<string, unknown>> | undefined {
+/** Counters of a container that has a network of its own. */
+export function networkCounters(container: Container): readonly (readonly [string, InterfaceCounters])[] {
+  return Object.entries(networksOf(container) ?? {})
+}
+
+function networksOf(container: Container): Readonly<Record<string, InterfaceCounters>> | undefined {
   const pid = container.task?.pid
   if (pid === undefined || container.document.networkMode === 'host' || container.document.networkMode.startsWith('container:')) return undefined
   try {

@@ -62,7 +62,7 @@ function parseMirror(text: string): readonly [domain: string, url: string] {
 }
 
 /** Checks the settings; a bad one is an error that names it. */
-export function createRegistries(settings: RegistrySettings): Registries {
+function registriesOf(settings: RegistrySettings): Registries {
   const mirrors = settings.mirrors.map(parseMirror)
   for (const one of settings.insecure) if (/^\w+:\/\//.test(one)) throw new EngineError('invalid', `insecure registry ${one} should not contain '://'`)
   const isInsecure = (domain: string): boolean => {
@@ -85,6 +85,24 @@ export function createRegistries(settings: RegistrySettings): Registries {
         return [{ mirror: true, endpoint: { base: url, tls: { ...certificates(`${settings.certificates}/${host}`), verify: !isInsecure(host) } } }]
       })
       return [...copies, ...endpoints(own, insecure, insecure ? ['https', 'http'] : ['https']).map((endpoint) => ({ mirror: false, endpoint }))]
+    },
+  }
+}
+
+/** The registries as the daemon was told of them, and may be told anew. */
+export function createRegistries(settings: RegistrySettings): Registries & { reload(settings: RegistrySettings): void } {
+  let current = registriesOf(settings)
+  return {
+    places: (domain) => current.places(domain),
+    isInsecure: (domain) => current.isInsecure(domain),
+    get mirrors() {
+      return current.mirrors
+    },
+    get insecure() {
+      return current.insecure
+    },
+    reload(next) {
+      current = registriesOf(next)
     },
   }
 }

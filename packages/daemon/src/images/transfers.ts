@@ -15,13 +15,13 @@ interface Transfer {
   last: OpProgress | undefined
 }
 
-/** At most `limit` transfers go on at a time. */
-export function createTransfers(limit: number): Transfers {
+/** At most `limit()` transfers go on at a time. */
+export function createTransfers(limit: () => number): Transfers {
   const running = new Map<string, Transfer>()
   const waiting: (() => void)[] = []
   let busy = 0
   const enter = async (): Promise<void> => {
-    if (busy >= limit) await new Promise<void>((resolve) => waiting.push(resolve))
+    if (busy >= limit()) await new Promise<void>((resolve) => waiting.push(resolve))
     else busy++
   }
   const leave = (): void => {

@@ -32,10 +32,10 @@ function parse(text: string): ReadonlyMap<string, readonly string[]> {
   return result
 }
 
-/** Reads filters; a key that is not known is an error. */
-export function parseFilters(text: string | undefined, known: ReadonlySet<string>): Filters {
+/** Reads filters; a key that is not known is an error, where it is said which are. */
+export function parseFilters(text: string | undefined, known?: ReadonlySet<string>): Filters {
   const found = parse(text ?? '')
-  for (const key of found.keys()) if (!known.has(key)) throw new EngineError('invalid', `invalid filter '${key}'`)
+  for (const key of found.keys()) if (known?.has(key) === false) throw new EngineError('invalid', `invalid filter '${key}'`)
   const values = (key: string): readonly string[] => found.get(key) ?? []
   return {
     none: (key) => values(key).length === 0,

@@ -44,13 +44,9 @@ export function createEvents(): Events {
   }
 }
 
-const FIELDS: ReadonlySet<string> = new Set(['config', 'container', 'daemon', 'event', 'image', 'label', 'network', 'node', 'plugin', 'scope', 'secret', 'service', 'type', 'volume'])
-/** Keys of the events filter. */
-export const EVENT_FILTERS = FIELDS
-
 const actionName = (action: string): string => action.split(':', 1)[0] ?? action
 
-/** True when an event passes the filters. */
+/** True when an event passes the filters; those that nobody knows pass everything, as with Docker. */
 export function eventMatches(filters: Filters, event: EventMessage): boolean {
   const attributes = event.Actor.Attributes
   const object = (type: string): boolean => filters.none(type) || (event.Type === type && filters.some(type, (value) => event.Actor.ID === value || event.Actor.ID.startsWith(value) || attributes['name'] === value.replace(/^\//, '')))

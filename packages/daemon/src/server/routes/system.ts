@@ -1,7 +1,6 @@
 import { asString, asStringMap, EngineError, parseTimestamp, writePaced } from '@gantry/std'
 import type { DaemonEngine } from '../../jobs/jobs.ts'
 import { USAGE_TYPES } from '../../system/disk-usage.ts'
-import { EVENT_FILTERS } from '../../system/events.ts'
 import { parseFilters } from '../filters.ts'
 import { type ApiRequest, flag, jsonBody, param } from '../request.ts'
 import { sendEmpty, sendJson } from '../respond.ts'
@@ -17,7 +16,7 @@ async function events(engine: DaemonEngine, request: ApiRequest): Promise<void> 
     const value = query.get(name)
     return value === null || value === '' ? undefined : parseTimestamp(value)
   }
-  const input = { since: time('since'), until: time('until'), filters: parseFilters(query.get('filters') ?? '', EVENT_FILTERS) }
+  const input = { since: time('since'), until: time('until'), filters: parseFilters(query.get('filters') ?? '') }
   response.writeHead(200, { 'Content-Type': 'application/json' })
   response.flushHeaders()
   await engine.run('system.events', { ...input, onEvent: (event) => void response.write(`${JSON.stringify(event)}\n`) }, { signal: request.signal })
