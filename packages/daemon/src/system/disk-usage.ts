@@ -56,7 +56,11 @@ export async function diskUsage(ports: DiskUsagePorts, types: readonly string[])
     return image === undefined ? 0 : graph.images.layers(image).reduce((total, layer) => total + (counted[`layer ${layer.chainId}`] ?? 0), 0)
   }
   const images = wants('image') ? ports.imageRows().map((row) => ({ ...(row as { readonly Id: string }), Size: diskOf((row as { readonly Id: string }).Id), SharedSize: shared.get((row as { readonly Id: string }).Id) ?? 0 })) : []
-  const containers = wants('container') ? (await ports.containerRows()).map((row) => ({ ...(row as { readonly Id: string }), SizeRw: counted[`container ${(row as { readonly Id: string }).Id}`] ?? 0 })) : []
+  const containers = wants('container') ? (await ports.containerRows()).map((one) => {
+    const row = one as { readonly Id: string; readonly ImageID: string }
+    const SizeRw = counted[`container ${row.Id}`] ?? 0
+    return { ...row, SizeRw, SizeRootFs: SizeRw + diskOf(row.ImageID) }
+  }) : []
   const volumes = wants('volume') ? ports.volumes.list().map(({ name }) => ({ ...ports.volumeView(name), UsageData: { Size: counted[`volume ${name}`] ?? 0, RefCount: ports.volumeUsers(name).length } })) : []
   const parts = [
     { Name: 'Images', Bytes: sum('layer ') }, { Name: 'Containers', Bytes: sum('container ') }, { Name: 'Volumes', Bytes: sum('volume ') }, { Name: 'Build cache', Bytes: 0 },
