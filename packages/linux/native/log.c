@@ -13,15 +13,19 @@ static u8 line[2][LINE];
 static u32 line_length[2];
 #define JOURNAL_MAGIC 0x314a5247u /* GRJ1 */
 /* One entry at its longest: six bytes of JSON for each of the line's, and what stands around them. */
-#define ENTRY (LINE * 6 + 256)
+#define ATTRIBUTES 4096
+#define ENTRY (LINE * 6 + 256 + ATTRIBUTES)
 #define FLUSH_AT 32768
 static char text[FLUSH_AT + ENTRY];
 static u32 text_length, text_written;
 static u64 log_format;
+/* A JSON object that stands in every line, or nothing. */
+static char log_attributes[ATTRIBUTES];
 int log_stuck;
 
-void log_open(const char *path, u64 max_bytes, u64 max_files, u64 format) {
+void log_open(const char *path, u64 max_bytes, u64 max_files, u64 format, const char *attributes) {
   log_format = format;
+  put_str(log_attributes, 0, sizeof log_attributes - 1, attributes);
   put_str(log_path, 0, sizeof log_path - 16, path);
   log_limit = max_bytes;
   log_files = max_files;
@@ -138,7 +142,12 @@ static void put_escaped(const u8 *s, u32 length) {
 static void put_json(int stream, u64 when) {
   text_length = put_str(text, text_length, sizeof text, "{\"log\":\"");
   put_escaped(line[stream], line_length[stream]);
-  text_length = put_str(text, text_length, sizeof text, stream ? "\",\"stream\":\"stderr\",\"time\":\"" : "\",\"stream\":\"stdout\",\"time\":\"");
+  text_length = put_str(text, text_length, sizeof text, stream ? "\",\"stream\":\"stderr\"" : "\",\"stream\":\"stdout\"");
+  if (log_attributes[0]) {
+    text_length = put_str(text, text_length, sizeof text, ",\"attrs\":");
+    text_length = put_str(text, text_length, sizeof text, log_attributes);
+  }
+  text_length = put_str(text, text_length, sizeof text, ",\"time\":\"");
   text_length = put_time(text, text_length, sizeof text, when);
   text_length = put_str(text, text_length, sizeof text, "\"}\n");
 }

@@ -255,7 +255,7 @@ i64 shim_enter(struct program *p, const u64 *table) {
   if (own.listener >> 63 && own.listener != ~0ull) own.listener = (u64)regs[own.listener & (REGISTERS - 1)];
   for (int n = 0; n < MAX_CONNECTIONS; n++) connections[n].fd = -1;
   for (int n = 0; n < MAX_CONTROLS; n++) controls[n].fd = -1;
-  if (own.log_path) log_open((char *)program_blob(p) + own.log_path, own.log_max_bytes, own.log_max_files, own.log_format);
+  if (own.log_path) log_open((char *)program_blob(p) + own.log_path, own.log_max_bytes, own.log_max_files, own.log_format, own.log_attributes ? (char *)program_blob(p) + own.log_attributes : "");
   process_add(&own.init);
   u64 child = 1ull << (SIGCHLD - 1), blocked = child | 1ull << (SIGPIPE - 1);
   sys4(__NR_rt_sigprocmask, SIG_BLOCK, &blocked, 0, 8);

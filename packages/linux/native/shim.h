@@ -17,7 +17,7 @@ struct process_table {
 
 struct shim_table {
   struct process_table init;
-  u64 listener, log_path, exit_path, on_exit, clean_up, oom_text, oom_capacity, log_max_bytes, log_max_files, lacking, log_format;
+  u64 listener, log_path, exit_path, on_exit, clean_up, oom_text, oom_capacity, log_max_bytes, log_max_files, lacking, log_format, log_attributes;
 };
 
 struct output {
@@ -61,7 +61,7 @@ extern struct process processes[MAX_PROCESSES];
 extern struct connection connections[MAX_CONNECTIONS];
 extern struct control controls[MAX_CONTROLS];
 
-void log_open(const char *path, u64 max_bytes, u64 max_files, u64 format);
+void log_open(const char *path, u64 max_bytes, u64 max_files, u64 format, const char *attributes);
 /* Adds output of stream 0 (stdout) or 1 (stderr) to the log and gives how much of it was taken; `end` writes what lacks its line feed. */
 u32 log_add(int stream, const u8 *bytes, u32 length);
 void log_end(int stream);

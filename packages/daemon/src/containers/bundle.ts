@@ -5,7 +5,7 @@ import { EngineError } from '@gantry/std'
 import type { UserMaps } from '../subordinate-ids.ts'
 import { withDevices } from './cdi/devices.ts'
 import type { Container } from './container.ts'
-import { logSettings } from './request/validate.ts'
+import { logPlan } from './log-plan.ts'
 import { etcDirectory } from './spec/etc-files.ts'
 import { readyMounts } from './mounts/ready.ts'
 import { toSpec, usersOf } from './spec/spec.ts'
@@ -59,7 +59,6 @@ export function ownerOf(ports: BundlePorts, container: Container): readonly [num
 export async function bundleOf(ports: BundlePorts, container: Container, image: Image | undefined, sandbox: Sandbox, environment: readonly string[] = []): Promise<Bundle> {
   const document = environment.length === 0 ? container.document : { ...container.document, config: { ...container.document.config, Env: [...environment, ...container.document.config.Env] } }
   const { hostConfig, config } = document
-  const log = logSettings(hostConfig.LogConfig)
   return {
     id: container.id,
     runtime: hostConfig.Runtime,
@@ -77,7 +76,7 @@ export async function bundleOf(ports: BundlePorts, container: Container, image: 
     root: ports.graph.driver.recipe(container.id, ports.graph.places(image), { volatile: hostConfig.AutoRemove }),
     network: sandbox.attachment,
     stdio: { openStdin: config.OpenStdin, stdinOnce: config.StdinOnce, streams: container.waiting.map((one) => one.plan) },
-    log: log.type === 'none' ? undefined : { path: ports.logPath(container), maxBytes: log.maxBytes, maxFiles: log.maxFiles, format: log.type === 'local' ? 'journal' : 'json' },
+    log: logPlan(container, () => ports.logPath(container)),
     init: hostConfig.Init === true,
   }
 }

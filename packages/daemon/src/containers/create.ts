@@ -5,6 +5,7 @@ import { EngineError, type ImageRunConfig, newId, readableName, shortId, undoSta
 import { type Container, liveContainer } from './container.ts'
 import type { EndpointRequest } from '@gantry/libnetwork'
 import { type FindNetwork, settleEndpoints } from './request/endpoints.ts'
+import { logAttributes } from '../logging/attributes.ts'
 import { checkHealth } from './health.ts'
 import { requestedLinks } from './network/links.ts'
 import { isExtraHost } from './spec/etc-files.ts'
@@ -188,6 +189,7 @@ export async function createContainer(ports: CreatePorts, request: CreateRequest
   const mounts = await settleMounts(ports, wanted, undo)
   const document: ContainerDocument = { id, createdAt: Date.now(), imageId: image.id, config, hostConfig, mounts, path, args, networkMode: endpoints.length === 1 && endpoints[0]?.network === 'none' ? 'none' : hostConfig.NetworkMode, endpoints }
   const container = liveContainer(document, name, freshState())
+  logAttributes(hostConfig.LogConfig.Config, { ...document, name })
   // The record comes first: a crash after this leaves something that names what it left behind.
   ports.store.add(container, { durable: !hostConfig.AutoRemove, links })
   undo.add('forget the container', () => ports.store.remove(container))

@@ -1,4 +1,5 @@
 import { STREAM } from '@gantry/api'
+import { detailsText, logAttributes } from '../logging/attributes.ts'
 import { JOURNAL } from '../logging/journal.ts'
 import { JSON_LINES } from '../logging/json-lines.ts'
 import { type LogLine, type LogQuery, readLog } from '../logging/read.ts'
@@ -12,13 +13,18 @@ export interface LogFormat {
   readonly details: boolean
 }
 
+/** What its log options tell of a container. */
+export function attributesOf(container: Container): Readonly<Record<string, string>> {
+  return logAttributes(container.document.hostConfig.LogConfig.Config, { ...container.document, name: container.name })
+}
+
 const ROOM = 1 << 18
 /** One entry at its longest: 16 KiB of which each byte has become three, a time and a frame's head. */
-const ENTRY_MAX = 1 << 16
+const ENTRY_MAX = (1 << 16) + (1 << 14)
 const HEAD = 8
 
 /** Fills one piece of memory again and again: a gigabyte of log must not become a gigabyte of buffers. */
-function page(tty: boolean, format: LogFormat): { add(line: LogLine): void; readonly full: boolean; take(): Buffer } {
+function page(tty: boolean, format: LogFormat, details: string): { add(line: LogLine): void; readonly full: boolean; take(): Buffer } {
   const room = Buffer.allocUnsafe(ROOM)
   let length = 0
   return {
@@ -27,7 +33,7 @@ function page(tty: boolean, format: LogFormat): { add(line: LogLine): void; read
       const begin = length + head
       let at = begin
       if (format.timestamps) at += room.write(`${line.time} `, at)
-      if (format.details) at += room.write(' ', at)
+      if (format.details) at += room.write(`${details} `, at)
       at += room.write(line.text, at)
       if (!tty) {
         room.writeUInt32BE(STREAM[line.stream] << 24, length)
@@ -49,7 +55,7 @@ function page(tty: boolean, format: LogFormat): { add(line: LogLine): void; read
 /** Writes a container's log as the API streams it: frames without a terminal, plain bytes with one. `write` has let go of its bytes when it resolves. */
 export async function streamLogs(path: string, container: Container, query: LogQuery, format: LogFormat, write: (chunk: Uint8Array) => Promise<void>, signal: AbortSignal): Promise<void> {
   const { config, hostConfig } = container.document
-  const out = page(config.Tty, format)
+  const out = page(config.Tty, format, format.details ? detailsText(attributesOf(container)) : '')
   const flush = async (): Promise<void> => {
     const bytes = out.take()
     if (bytes.length > 0) await write(bytes)

@@ -103,8 +103,8 @@ function afterExit(p: ProgramBuilder, plan: StartPlan, oom: { readonly blob: num
 
 const NAMED = 1n << 63n
 const NONE = (1n << 64n) - 1n
-/** Eleven words behind the table of the init. */
-const TAIL_BYTES = 88
+/** Twelve words behind the table of the init. */
+const TAIL_BYTES = 96
 
 /** What a shim needs to know of its container. */
 export interface ShimTail {
@@ -137,6 +137,7 @@ export function shimTail(p: ProgramBuilder, plan: StartPlan, tail: ShimTail, oth
     BigInt(plan.log?.maxFiles ?? 0),
     tail.lacking === undefined ? NONE : NAMED | BigInt(tail.lacking.register),
     plan.log?.format === 'journal' ? 1n : 0n,
+    BigInt(plan.log === undefined || plan.log.attributes === '' ? 0 : p.text(plan.log.attributes).blob),
   ]
   words.forEach((value, index) => {
     table.writeBigUInt64LE(value, table.length - TAIL_BYTES + index * 8)

@@ -2,6 +2,7 @@ import { SIGNALS } from '@gantry/runtime'
 import { type HostConfig, type Resources } from '@gantry/api'
 import { asObject, EngineError, type JsonObject, parseBytes } from '@gantry/std'
 import { cpus } from 'node:os'
+import { ATTRIBUTE_OPTIONS } from '../../logging/attributes.ts'
 
 const CPUS = cpus().length
 const MIN_MEMORY = 6 * 1024 * 1024
@@ -58,7 +59,7 @@ export function checkResources(r: Resources): void {
 }
 
 const RESTART = new Set(['', 'no', 'always', 'unless-stopped', 'on-failure'])
-const LOG_OPTIONS = new Set(['max-size', 'max-file'])
+const LOG_OPTIONS = new Set(['max-size', 'max-file', 'compress', 'mode', ...ATTRIBUTE_OPTIONS])
 /** A log never fills the disk unless it is asked to: 5 files of 100 MiB. `max-size=-1` keeps everything. */
 const DEFAULT_LOG_BYTES = 100 << 20
 const DEFAULT_LOG_FILES = 5
@@ -107,6 +108,8 @@ export function logSettings(config: HostConfig['LogConfig']): { readonly type: '
   const type = config.Type === '' ? 'json-file' : config.Type
   if (type !== 'json-file' && type !== 'local' && type !== 'none') throw new EngineError('invalid', `error looking up logging plugin ${type}: plugin "${type}" not found`)
   for (const key of Object.keys(config.Config)) if (!LOG_OPTIONS.has(key) || type === 'none') refuse(`unknown log opt '${key}' for ${type} log driver`)
+  if (config.Config['compress'] !== undefined && config.Config['compress'] !== 'false') throw new EngineError('unsupported', 'log-opt compress: rotated logs are not compressed; compress=false is what there is')
+  if (config.Config['mode'] !== undefined && config.Config['mode'] !== 'blocking') throw new EngineError('unsupported', `log-opt mode=${config.Config['mode']}: only blocking is there: nothing that a container says is thrown away`)
   const maxSize = config.Config['max-size']
   const size = type === 'local' ? LOCAL_LOG_BYTES : DEFAULT_LOG_BYTES
   const maxFile = config.Config['max-file']
