@@ -330,5 +330,5 @@ function steps([program = '', ...first]: readonly string[]): void {
     assert.match((await at('1.23')).err, /too old/)
     assert.match((await at('1.99')).err, /too new/)
   })
-  it('what is not built yet answers with a clear error', () => fails(1, /not supported|unknown command: gantry plugin/, 'plugin', 'inspect', 'own'))
+  it('a plugin that is not there says so', () => fails(1, /plugin "own" not found|unknown command: gantry plugin/, 'plugin', 'inspect', 'own'))
 }

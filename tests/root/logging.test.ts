@@ -33,6 +33,15 @@ describe('logs', { skip }, () => {
     return `${data}/containers/${id}/${file}`
   }
 
+  it('all that a container says comes after the time of its start', async () => {
+    for (let round = 0; round < 10; round++) {
+      await ok('run', '-d', '--name', 'early', 'busybox', 'sh', '-c', 'echo first; sleep 1000')
+      const started = await ok('inspect', '-f', '{{.State.StartedAt}}', 'early')
+      await until('it is in the log', async () => (await ok('logs', 'early')) === 'first')
+      assert.equal(await ok('logs', '--since', started, 'early'), 'first')
+      await ok('rm', '-f', 'early')
+    }
+  })
   for (const driver of ['json-file', 'local']) {
     it(`labels, variables and a tag stand beside each line (${driver})`, async () => {
       await ok('run', '-d', '--name', 'told', '--label', 'team=x', '--log-driver', driver, '--log-opt', 'labels=team', '--log-opt', 'env-regex=^AP', '--log-opt', 'tag={{.Name}}', '-e', 'APP=b c', 'busybox', 'sh', '-c', 'echo one; echo two >&2; sleep 1000')

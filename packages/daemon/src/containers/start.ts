@@ -56,6 +56,8 @@ export async function startContainer(ports: StartPorts, container: Container, re
   watch.lap('daemon', 'specification')
 
   const launchedAt = watch.elapsedUs()
+  // Before anything that it says: clients ask for its log since then.
+  const startedAt = String(nowNanos())
   const task = await ports.supervisor.start(bundle)
   container.waiting = []
   container.task = task
@@ -63,7 +65,7 @@ export async function startContainer(ports: StartPorts, container: Container, re
   await ports.networks.started(container.id, task.pid).catch((cause: unknown) => log.error('cannot open its resolver', { id: container.id, cause }))
   const reportedAt = watch.elapsedUs()
   container.trace = () => [...watch.steps, ...programSteps(task, launchedAt), { phase: 'daemon', what: 'start reported', side: 'daemon', from: launchedAt, to: reportedAt }]
-  Object.assign(state, { status: 'running', starting: false, paused: false, restarting: false, oomKilled: false, pid: task.pid, exitCode: 0, startedAt: String(nowNanos()), manuallyStopped: false, health: undefined })
+  Object.assign(state, { status: 'running', starting: false, paused: false, restarting: false, oomKilled: false, pid: task.pid, exitCode: 0, startedAt, manuallyStopped: false, health: undefined })
   ports.store.save(container)
   undo.commit()
   ports.watch(container, task)
