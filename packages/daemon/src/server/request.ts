@@ -18,6 +18,11 @@ export interface ApiRequest {
   readonly webSocket: () => Promise<Duplex>
 }
 
+/** The body as it comes. Whoever stops reading it does not end the connection: the answer has to go over it. */
+export function bodyOf(request: ApiRequest): AsyncIterable<Uint8Array> {
+  return request.message.iterator({ destroyOnReturn: false })
+}
+
 const BODY_LIMIT = 16 << 20
 const DEPTH_LIMIT = 100
 

@@ -6,7 +6,7 @@ import { LIST_FILTERS } from '../../containers/list.ts'
 import type { WaitCondition } from '../../jobs/containers.ts'
 import type { DaemonEngine, DaemonJobs } from '../../jobs/jobs.ts'
 import { parseFilters } from '../filters.ts'
-import { type ApiRequest, flag, jsonBody, numberOf, param } from '../request.ts'
+import { type ApiRequest, bodyOf, flag, jsonBody, numberOf, param } from '../request.ts'
 import { sendEmpty, sendJson } from '../respond.ts'
 import type { Route } from '../router.ts'
 import { withoutFrames } from '../web-socket.ts'
@@ -133,7 +133,7 @@ function archiveRoutes(engine: DaemonEngine): readonly Route[] {
     {
       method: 'PUT', path: '/containers/{id:}/archive',
       handle: async (request) => {
-        await engine.run('container.write-archive', { ...key(request), path: pathOf(request), strict: flag(request.query, 'noOverwriteDirNonDir'), copyOwner: flag(request.query, 'copyUIDGID') }, { stdio: { input: request.message }, signal: request.signal })
+        await engine.run('container.write-archive', { ...key(request), path: pathOf(request), strict: flag(request.query, 'noOverwriteDirNonDir'), copyOwner: flag(request.query, 'copyUIDGID') }, { stdio: { input: bodyOf(request) }, signal: request.signal })
         sendEmpty(request.response, 200)
       },
     },
