@@ -116,6 +116,15 @@ describe('who reaches whom', { skip: skip || (hasIp ? false : 'needs ip (Debian 
   })
 })
 
+/** Removes all that the tests made, and asserts that the daemon leaves nothing. */
+async function leaveNothing(daemon: TestDaemon, ok: ReturnType<typeof ownClient>['ok']): Promise<void> {
+  for (const name of (await ok('ps', '-aq')).split('\n').filter((one) => one !== '')) await ok('rm', '-f', name)
+  await ok('network', 'prune', '-f')
+  const left = await settledCensus(daemon)
+  await daemon.dispose()
+  assert.deepEqual(left, NOTHING)
+}
+
 describe('rules that somebody takes away', { skip: skip !== false ? skip : hasNft ? false : 'needs nft' }, () => {
   let daemon: TestDaemon
   const { ok } = ownClient(() => daemon)
@@ -123,13 +132,7 @@ describe('rules that somebody takes away', { skip: skip !== false ? skip : hasNf
   before(async () => {
     daemon = await testDaemon(['--bridge', 'none', '--own-firewall-table=false'])
   })
-  after(async () => {
-    for (const name of (await ok('ps', '-aq')).split('\n').filter((one) => one !== '')) await ok('rm', '-f', name)
-    await ok('network', 'prune', '-f')
-    const left = await settledCensus(daemon)
-    await daemon.dispose()
-    assert.deepEqual(left, NOTHING)
-  })
+  after(() => leaveNothing(daemon, ok))
   it('come back at once, with all networks and ports', async () => {
     // The first network of a daemon that has no bridge of its own.
     await ok('network', 'create', 'one')
@@ -166,13 +169,7 @@ describe('networks of users', { skip }, () => {
   before(async () => {
     daemon = await testDaemon(['--default-address-pool', 'base=10.200.0.0/16,size=24'])
   })
-  after(async () => {
-    for (const name of (await ok('ps', '-aq')).split('\n').filter((one) => one !== '')) await ok('rm', '-f', name)
-    await ok('network', 'prune', '-f')
-    const left = await settledCensus(daemon)
-    await daemon.dispose()
-    assert.deepEqual(left, NOTHING)
-  })
+  after(() => leaveNothing(daemon, ok))
   const lookUp = (name: string, what: string): Promise<string> => gantry('exec', name, 'nslookup', what).then((ran) => [...ran.out.matchAll(/^(?:Address: |Name:\s|.*name = )(.*)$/gm)].map((match) => match[1] ?? '').join(' '))
 
   it('create, inspect, list by filters, remove; names and subnets are taken once', async () => {

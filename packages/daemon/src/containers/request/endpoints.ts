@@ -37,11 +37,10 @@ export function settleEndpoints(mode: string, requested: readonly EndpointReques
   }
   const first = find(mode)
   if (first === undefined && mode === 'bridge') return [plainEndpoint('none')]
-  // A network that is not there yet may be so when the container starts.
-  const info = first ?? { id: mode, name: mode, driver: 'bridge', builtin: false }
+  const info = first ?? notYetThere(mode)
   const byNetwork = new Map<string, EndpointRequest>()
   for (const one of requested) {
-    const network = one.network === 'default' ? info : (find(one.network) ?? { id: one.network, name: one.network, driver: 'bridge', builtin: false })
+    const network = one.network === 'default' ? info : (find(one.network) ?? notYetThere(one.network))
     if (network.driver === 'host' || network.driver === 'null') throw new EngineError('invalid', 'conflicting options: cannot attach both user-defined and non-user-defined network-modes')
     byNetwork.set(network.id, { ...one, network: network.name })
   }
@@ -50,6 +49,11 @@ export function settleEndpoints(mode: string, requested: readonly EndpointReques
   byNetwork.delete(info.id)
   const others = [...byNetwork.values()].sort((a, b) => (a.network < b.network ? -1 : 1))
   return [{ ...main, mac: main.mac === '' ? older.mac : main.mac, links: info.builtin ? main.links : [...main.links, ...older.links.map(withAlias)] }, ...others]
+}
+
+/** Stands for a network that is unknown now: it may be there when the container starts. */
+function notYetThere(name: string): Pick<NetworkInfo, 'id' | 'name' | 'driver' | 'builtin'> {
+  return { id: name, name, driver: 'bridge', builtin: false }
 }
 
 /** `name` is `name:name`. */
