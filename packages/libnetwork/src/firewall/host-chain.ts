@@ -1,5 +1,5 @@
 import { type Launcher, nftables as nft, parseAnswers, ProgramError } from '@gantry/linux'
-import { logger } from '@gantry/std'
+import { keyedLock, logger } from '@gantry/std'
 import { netfilter } from '../host.ts'
 
 const log = logger('libnetwork.host-chain')
@@ -61,9 +61,12 @@ export function createHostChain(launcher: Launcher, owner: string): HostChain {
     const missing = wanted.filter((bridge) => !rules.some((rule) => rule.comment === commentOf(bridge)))
     await change(place, 'let bridges pass', missing.flatMap((bridge) => (['iifname', 'oifname'] as const).map((side) => nft.insertRule(family, table, chain, [nft.meta(side), nft.compare(nft.interfaceKey(bridge)), nft.verdict('accept')], commentOf(bridge)))))
   }
-  const look = async (): Promise<void> => {
-    for (const place of PLACES) await openIn(place, [...bridges])
-  }
+  // A pass reads a chain, then adds what it lacks: two passes at once would add it twice.
+  const inTurn = keyedLock()
+  const look = (): Promise<void> =>
+    inTurn.run('chains', async () => {
+      for (const place of PLACES) await openIn(place, [...bridges])
+    })
   return {
     async open(bridge) {
       bridges.add(bridge)
@@ -71,10 +74,12 @@ export function createHostChain(launcher: Launcher, owner: string): HostChain {
     },
     async close(bridge) {
       bridges.delete(bridge)
-      for (const place of PLACES) {
-        const rules = (await rulesOf(place)) ?? []
-        await change(place, 'take a bridge out', rules.filter((rule) => rule.comment === commentOf(bridge)).map((rule) => nft.deleteRule(place.family, place.table, place.chain, rule.handle)))
-      }
+      await inTurn.run('chains', async () => {
+        for (const place of PLACES) {
+          const rules = (await rulesOf(place)) ?? []
+          await change(place, 'take a bridge out', rules.filter((rule) => rule.comment === commentOf(bridge)).map((rule) => nft.deleteRule(place.family, place.table, place.chain, rule.handle)))
+        }
+      })
     },
     look,
   }
