@@ -72,7 +72,7 @@ export async function importArchive(daemon: Pick<TestDaemon, 'api'>, query: Read
 
 /** Our own client on a daemon: `gantry` gives what it printed and its exit code, `ok` asserts success and gives the output without its last line feed. */
 export function ownClient(daemon: () => Pick<TestDaemon, 'host'>): { gantry(...args: readonly string[]): Promise<Ran>; ok(...args: readonly string[]): Promise<string> } {
-  const gantry = (...args: readonly string[]): Promise<Ran> => exec(`${root}/build/node`, [`${root}/build/gantry.cjs`, '-H', daemon().host, ...args])
+  const gantry = (...args: readonly string[]): Promise<Ran> => exec(`${root}/build/node`, ['--', `${root}/build/gantry.cjs`, '-H', daemon().host, ...args])
   const ok = async (...args: readonly string[]): Promise<string> => {
     const ran = await gantry(...args)
     assert.equal(ran.code, 0, `gantry ${args.join(' ')}: ${ran.err}`)

@@ -23,7 +23,7 @@ it('parseFlags() names what it does not know', () => {
 it('parsePublish() reads addresses, ranges and protocols', () => {
   assert.deepEqual(parsePublish(['127.0.0.1:8080:80', '53:53/udp', '90']), { '80/tcp': [{ HostIp: '127.0.0.1', HostPort: '8080' }], '53/udp': [{ HostIp: '', HostPort: '53' }], '90/tcp': [{ HostIp: '', HostPort: '' }] })
   assert.deepEqual(Object.keys(parsePublish(['8000-8002:80-82'])), ['80/tcp', '81/tcp', '82/tcp'])
-  assert.throws(() => parsePublish(['nonsense']), /invalid publish/)
+  assert.throws(() => parsePublish(['nonsense']), /invalid containerPort: nonsense/)
 })
 it('startFailureCode() follows the daemon’s words', () => assert.deepEqual(['exec: "x": executable file not found in $PATH', 'permission denied', 'no such image'].map(startFailureCode), [127, 126, 125]))
 it('parseMountFlag() reads --mount, and names what it does not know', () => {

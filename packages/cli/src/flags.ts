@@ -1,12 +1,25 @@
 import { EngineError } from '@gantry/std'
 
+/** What was typed cannot be: the message says what was expected, and how to learn more. */
+export class UsageError extends EngineError {
+  readonly exitCode: number
+  constructor(message: string, exitCode = 125) {
+    super('invalid', message)
+    this.exitCode = exitCode
+  }
+}
+
 /** One flag of a command: pflag's grammar. */
 export interface Flag {
   readonly name: string
   readonly short?: string
   readonly kind: 'bool' | 'text' | 'list' | 'number'
   readonly help: string
+  /** Why a value cannot be, or undefined. */
+  readonly check?: (value: string) => string | undefined
 }
+
+const labelOf = (flag: Flag): string => `${flag.short === undefined ? '' : `-${flag.short}, `}--${flag.name}`
 
 /** What was given. */
 export interface Parsed {
@@ -20,14 +33,14 @@ export interface Parsed {
 
 const TRUTHS: Readonly<Record<string, boolean>> = { true: true, '1': true, t: true, TRUE: true, True: true, false: false, '0': false, f: false, FALSE: false, False: false }
 
-/** Parses words; with `stop`, the first word that is no flag ends the flags (as for `run IMAGE COMMAND`). */
-export function parseFlags(words: readonly string[], flags: readonly Flag[], command: string, stop: boolean): Parsed {
+/** Parses words; with `stop`, the first word that is no flag ends the flags (as for `run IMAGE COMMAND`). `usage` is told when a flag is wrong. */
+export function parseFlags(words: readonly string[], flags: readonly Flag[], usage: string, stop: boolean): Parsed {
   const found = new Map<string, string[]>()
   const rest: string[] = []
-  const fail = (reason: string): EngineError => new EngineError('invalid', `${reason}\n\nUsage:  gantry ${command} --help`)
+  const fail = (reason: string): EngineError => new UsageError(`${reason}\n\n${usage}`)
   const put = (flag: Flag, value: string): void => {
-    if (flag.kind === 'bool' && TRUTHS[value] === undefined) throw fail(`invalid argument "${value}" for "--${flag.name}" flag: expected true or false`)
-    if (flag.kind === 'number' && !/^-?\d+$/.test(value)) throw fail(`invalid argument "${value}" for "--${flag.name}" flag: expected a number`)
+    const reason = flag.kind === 'bool' && TRUTHS[value] === undefined ? `strconv.ParseBool: parsing "${value}": invalid syntax` : flag.kind === 'number' && !/^[+-]?\d+$/.test(value) ? `strconv.ParseInt: parsing "${value}": invalid syntax` : flag.check?.(value)
+    if (reason !== undefined) throw fail(`invalid argument "${value}" for "${labelOf(flag)}" flag: ${reason}`)
     found.set(flag.name, flag.kind === 'list' ? [...(found.get(flag.name) ?? []), value] : [value])
   }
   for (let at = 0; at < words.length; at++) {

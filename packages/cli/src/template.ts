@@ -40,8 +40,15 @@ function printf(format: unknown, ...values: readonly unknown[]): string {
   })
 }
 
+/** Go writes the keys of a map in their order. */
+export function sortKeys(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(sortKeys)
+  if (value === null || typeof value !== 'object') return value
+  return Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)).map(([key, one]) => [key, sortKeys(one)]))
+}
+
 const FUNCTIONS: Readonly<Record<string, (...values: readonly unknown[]) => unknown>> = {
-  json: (value) => JSON.stringify(value === undefined ? null : value),
+  json: (value) => JSON.stringify(value === undefined ? null : sortKeys(value)),
   join: (values, separator) => list(values).map(show).join(String(separator)),
   split: (text, separator) => String(text).split(String(separator)),
   upper: (text) => String(text).toUpperCase(),

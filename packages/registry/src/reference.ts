@@ -41,10 +41,11 @@ export function parseReference(text: string): Reference {
   const domain = named ? first : DEFAULT_DOMAIN
   const rest = named ? name.slice(slash + 1) : name
   if (!DOMAIN.test(domain)) throw invalid(text)
-  if (rest !== rest.toLowerCase()) throw new EngineError('invalid', `invalid reference format: repository name (${rest}) must be lowercase`)
-  if (name.length > NAME_LIMIT || !rest.split('/').every((part) => COMPONENT.test(part))) throw invalid(text)
   const isDefault = domain === DEFAULT_DOMAIN || domain === INDEX_OF_DEFAULT
-  return { domain: isDefault ? DEFAULT_DOMAIN : domain, path: isDefault && !rest.includes('/') ? `library/${rest}` : rest, tag, digest }
+  const path = isDefault && !rest.includes('/') ? `library/${rest}` : rest
+  if (rest !== rest.toLowerCase()) throw new EngineError('invalid', `invalid reference format: repository name (${path}) must be lowercase`)
+  if (name.length > NAME_LIMIT || !rest.split('/').every((part) => COMPONENT.test(part))) throw invalid(text)
+  return { domain: isDefault ? DEFAULT_DOMAIN : domain, path, tag, digest }
 }
 
 function splitOnce(text: string, separator: string): readonly [string, string | undefined] {

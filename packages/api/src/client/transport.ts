@@ -11,6 +11,8 @@ export interface Endpoint {
   readonly tls?: { readonly ca?: string; readonly cert?: string; readonly key?: string; readonly verify: boolean }
   /** API version to ask for, such as `1.44`; the daemon's own when left out. */
   readonly version?: string
+  /** Go with every request. */
+  readonly headers?: Readonly<Record<string, string>>
 }
 
 /** What goes out. */
@@ -25,9 +27,19 @@ export interface CallOptions {
   readonly signal?: AbortSignal
 }
 
+/** What the daemon answered instead of what was asked for. */
+export class DaemonError extends EngineError {
+  readonly status: number
+  constructor(kind: ErrorKind, message: string, status: number) {
+    super(kind, message)
+    this.name = 'DaemonError'
+    this.status = status
+  }
+}
+
 /** Talks to one daemon. */
 export interface Transport {
-  /** Resolves once the head is there; an error status becomes an EngineError with the daemon's words. */
+  /** Resolves once the head is there; an error status becomes a DaemonError with the daemon's words. */
   send(method: string, path: string, options?: CallOptions): Promise<IncomingMessage>
   json<T>(method: string, path: string, options?: CallOptions): Promise<T>
   /** Takes the connection over. */
@@ -56,7 +68,7 @@ function pathWith(path: string, query: CallOptions['query']): string {
   return text === '' ? path : `${path}?${text}`
 }
 
-async function failure(response: IncomingMessage): Promise<EngineError> {
+async function failure(response: IncomingMessage): Promise<DaemonError> {
   const text = (await collect(response, BODY_LIMIT)).toString('utf8')
   let message = text.trim()
   try {
@@ -64,7 +76,8 @@ async function failure(response: IncomingMessage): Promise<EngineError> {
   } catch (error) {
     if (!(error instanceof SyntaxError)) throw error
   }
-  return new EngineError(KINDS[response.statusCode ?? 500] ?? 'internal', message === '' ? `status ${response.statusCode}` : message)
+  const status = response.statusCode ?? 500
+  return new DaemonError(KINDS[status] ?? 'internal', message === '' ? `status ${status}` : message, status)
 }
 
 /** Makes a transport; nothing is sent before the first call. */
@@ -76,7 +89,7 @@ export function createTransport(endpoint: Endpoint): Transport {
     const fixed = json ?? (options.body instanceof Uint8Array ? options.body : undefined)
     const request = (secure ? httpsRequest : httpRequest)({
       ...base, method, path: `${prefix}${pathWith(path, options.query)}`, agent: false,
-      headers: { ...(base.socketPath && { Host: 'gantry' }), ...options.headers, ...headers, ...(json && { 'Content-Type': 'application/json' }), ...(options.contentType && { 'Content-Type': options.contentType }), ...(fixed ? { 'Content-Length': String(fixed.length) } : options.body === undefined && method !== 'GET' ? { 'Content-Length': '0' } : {}) },
+      headers: { ...(base.socketPath && { Host: 'gantry' }), ...endpoint.headers, ...options.headers, ...headers, ...(json && { 'Content-Type': 'application/json' }), ...(options.contentType && { 'Content-Type': options.contentType }), ...(fixed ? { 'Content-Length': String(fixed.length) } : options.body === undefined && method !== 'GET' ? { 'Content-Length': '0' } : {}) },
       ...(options.signal && { signal: options.signal }),
     })
     if (fixed !== undefined || options.body === undefined) request.end(fixed)

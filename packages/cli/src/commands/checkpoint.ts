@@ -6,7 +6,7 @@ const DIRECTORY = { name: 'checkpoint-dir', kind: 'text', help: 'Use a custom ch
 /** Commands about frozen containers (CRIU). */
 export const CHECKPOINT_COMMANDS: readonly Command[] = [
   {
-    names: ['checkpoint create'], usage: 'checkpoint create [OPTIONS] CONTAINER CHECKPOINT', help: 'Create a checkpoint from a running container', minimum: 2,
+    names: ['checkpoint create'], usage: 'checkpoint create [OPTIONS] CONTAINER CHECKPOINT', help: 'Create a checkpoint from a running container',
     flags: [{ name: 'leave-running', kind: 'bool', help: 'Leave the container running after checkpoint' }, DIRECTORY],
     async run(context, parsed) {
       const [container = '', name = ''] = parsed.rest
@@ -16,7 +16,7 @@ export const CHECKPOINT_COMMANDS: readonly Command[] = [
     },
   },
   {
-    names: ['checkpoint ls', 'checkpoint list'], usage: 'checkpoint ls [OPTIONS] CONTAINER', help: 'List checkpoints for a container', minimum: 1, flags: [DIRECTORY],
+    names: ['checkpoint ls', 'checkpoint list'], usage: 'checkpoint ls [OPTIONS] CONTAINER', help: 'List checkpoints for a container', flags: [DIRECTORY],
     async run(context, parsed) {
       const found = await context.api.json<readonly { readonly Name: string }[]>('GET', `/containers/${parsed.rest[0]}/checkpoints`, { query: { dir: parsed.text('checkpoint-dir') } })
       process.stdout.write(table([['CHECKPOINT NAME'], ...found.map((one) => [one.Name])]))
@@ -24,7 +24,7 @@ export const CHECKPOINT_COMMANDS: readonly Command[] = [
     },
   },
   {
-    names: ['checkpoint rm', 'checkpoint remove'], usage: 'checkpoint rm [OPTIONS] CONTAINER CHECKPOINT', help: 'Remove a checkpoint', minimum: 2, flags: [DIRECTORY],
+    names: ['checkpoint rm', 'checkpoint remove'], usage: 'checkpoint rm [OPTIONS] CONTAINER CHECKPOINT', help: 'Remove a checkpoint', flags: [DIRECTORY],
     async run(context, parsed) {
       await context.api.send('DELETE', `/containers/${parsed.rest[0]}/checkpoints/${parsed.rest[1]}`, { query: { dir: parsed.text('checkpoint-dir') } })
       return 0

@@ -46,7 +46,7 @@ function inspect(context: Context, names: readonly string[]): number {
 export const CONTEXT_COMMANDS: readonly Command[] = [
   { names: ['context ls', 'context list'], usage: 'context ls [OPTIONS]', help: 'List contexts', offline: true, flags: [FORMAT, { name: 'quiet', short: 'q', kind: 'bool', help: 'Only show context names' }], run: async (context, parsed) => list(context, parsed) },
   {
-    names: ['context create'], usage: 'context create [OPTIONS] CONTEXT', help: 'Create a context', offline: true, minimum: 1, flags: ENDPOINT,
+    names: ['context create'], usage: 'context create [OPTIONS] CONTEXT', help: 'Create a context', offline: true, flags: ENDPOINT,
     run: async (context, parsed) => {
       const [name = ''] = parsed.rest
       open().put(requestOf(name, parsed, { ...own(context), description: '' }), false)
@@ -56,7 +56,7 @@ export const CONTEXT_COMMANDS: readonly Command[] = [
     },
   },
   {
-    names: ['context update'], usage: 'context update [OPTIONS] CONTEXT', help: 'Update a context', offline: true, minimum: 1, flags: ENDPOINT,
+    names: ['context update'], usage: 'context update [OPTIONS] CONTEXT', help: 'Update a context', offline: true, flags: ENDPOINT,
     run: async (_, parsed) => {
       const [name = ''] = parsed.rest
       const contexts = open()
@@ -67,7 +67,7 @@ export const CONTEXT_COMMANDS: readonly Command[] = [
     },
   },
   {
-    names: ['context use'], usage: 'context use CONTEXT', help: 'Set the default context', offline: true, minimum: 1, flags: [],
+    names: ['context use'], usage: 'context use CONTEXT', help: 'Set the default context', offline: true, flags: [],
     run: async (_, parsed) => {
       const [name = ''] = parsed.rest
       open().use(name)
@@ -86,7 +86,7 @@ export const CONTEXT_COMMANDS: readonly Command[] = [
   },
   { names: ['context inspect'], usage: 'context inspect [CONTEXT...]', help: 'Display detailed information on one or more contexts', offline: true, flags: [], run: async (context, parsed) => inspect(context, parsed.rest) },
   {
-    names: ['context rm', 'context remove'], usage: 'context rm [OPTIONS] CONTEXT [CONTEXT...]', help: 'Remove one or more contexts', offline: true, minimum: 1, flags: [{ name: 'force', short: 'f', kind: 'bool', help: 'Force the removal of a context in use' }],
+    names: ['context rm', 'context remove'], usage: 'context rm [OPTIONS] CONTEXT [CONTEXT...]', help: 'Remove one or more contexts', offline: true, flags: [{ name: 'force', short: 'f', kind: 'bool', help: 'Force the removal of a context in use' }],
     run: async (_, parsed) => {
       const contexts = open()
       for (const name of parsed.rest) {

@@ -1,9 +1,10 @@
 import { spawn } from 'node:child_process'
 import { lstatSync, mkdirSync, statSync } from 'node:fs'
 import { basename, dirname, resolve } from 'node:path'
+import { Transform } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import type { Transport } from '@gantry/api'
-import { EngineError } from '@gantry/std'
+import { EngineError, humanSize } from '@gantry/std'
 
 interface PathStat {
   readonly name: string
@@ -38,11 +39,39 @@ function tar(args: readonly string[]): { readonly input: NodeJS.WritableStream; 
   return { input: child.stdin, output: child.stdout, done }
 }
 
+const TELL_MS = 100
+
+/** Lets bytes pass; on a terminal it says how many. */
+function counted(words: string, showing: boolean): Transform {
+  let bytes = 0
+  let last = 0
+  const tell = (): void => void process.stderr.write(`\r\u001b[2K${words}${humanSize(bytes)}`)
+  return new Transform({
+    transform(chunk: Buffer, _, done) {
+      bytes += chunk.length
+      if (showing && Date.now() - last > TELL_MS) {
+        last = Date.now()
+        tell()
+      }
+      done(undefined, chunk)
+    },
+    flush(done) {
+      if (showing) process.stderr.write(`\r\u001b[2KSuccessfully copied ${humanSize(bytes)}\n`)
+      done()
+    },
+  })
+}
+
 /** Container to host: `-` gives the archive itself. */
-export async function copyOut(api: Transport, container: string, path: string, to: string): Promise<void> {
+export async function copyOut(api: Transport, container: string, given: string, to: string, options: { readonly follow: boolean; readonly showing: boolean }): Promise<void> {
+  const source = await stat(api, container, given)
+  const path = options.follow && source?.linkTarget ? source.linkTarget : given
   const response = await api.send('GET', `/containers/${container}/archive`, { query: { path } })
   if (to === '-') return pipeline(response, process.stdout, { end: false })
+  const isDirectory = source !== undefined && source.mode >= DIRECTORY_BIT
   const there = statSync(to, { throwIfNoEntry: false })
+  if (isDirectory && there?.isDirectory() === false) throw new EngineError('invalid', 'cannot copy directory')
+  if (there === undefined && to.endsWith('/') && !isDirectory) throw new EngineError('invalid', `invalid output path: directory ${JSON.stringify(to)} does not exist`)
   const into = there?.isDirectory() === true
   const from = basename(path.replace(/\/\.?$/, '')) || '/'
   const target = resolve(to)
@@ -50,11 +79,11 @@ export async function copyOut(api: Transport, container: string, path: string, t
   if (content && there === undefined) mkdirSync(target)
   const rename = into || content ? [] : [`--transform=s,^${from.replace(/[.*[\]^$\\,]/g, '\\$&')},${basename(target).replace(/[&\\,]/g, '\\$&')},`]
   const unpack = tar(['-x', '-C', into || content ? target : dirname(target), '--no-same-owner', ...rename])
-  await Promise.all([pipeline(response, unpack.input), unpack.done])
+  await Promise.all([pipeline(response, counted(`Copying from container - `, options.showing), unpack.input), unpack.done])
 }
 
 /** Host to container: `-` takes an archive from here. */
-export async function copyIn(api: Transport, from: string, container: string, path: string, withOwners: boolean): Promise<void> {
+export async function copyIn(api: Transport, from: string, container: string, path: string, { withOwners, follow, showing }: { readonly withOwners: boolean; readonly follow: boolean; readonly showing: boolean }): Promise<void> {
   const query = (directory: string) => ({ path: directory, noOverwriteDirNonDir: 'true', ...(withOwners && { copyUIDGID: '1' }) })
   if (from === '-') {
     const response = await api.send('PUT', `/containers/${container}/archive`, { query: query(path), body: process.stdin, contentType: 'application/x-tar' })
@@ -71,8 +100,8 @@ export async function copyIn(api: Transport, from: string, container: string, pa
   const inside = from.endsWith('/.')
   const name = isDirectory ? basename(source) : basename(resolved)
   const rename = inside || name === basename(source) ? [] : [`--transform=s,^${basename(source).replace(/[.*[\]^$\\,]/g, '\\$&')},${name.replace(/[&\\,]/g, '\\$&')},`]
-  const pack = tar(['-c', '-C', inside ? source : dirname(source), '--numeric-owner', ...(withOwners ? [] : ['--owner=0', '--group=0']), ...rename, inside ? '.' : basename(source)])
-  const response = await api.send('PUT', `/containers/${container}/archive`, { query: query(isDirectory ? resolved : dirname(resolved)), body: pack.output as NodeJS.ReadableStream & AsyncIterable<Uint8Array>, contentType: 'application/x-tar' })
+  const pack = tar(['-c', ...(follow ? ['-h'] : []), '-C', inside ? source : dirname(source), '--numeric-owner', ...(withOwners ? [] : ['--owner=0', '--group=0']), ...rename, inside ? '.' : basename(source)])
+  const response = await api.send('PUT', `/containers/${container}/archive`, { query: query(isDirectory ? resolved : dirname(resolved)), body: pack.output.pipe(counted(`Copying to container - `, showing)), contentType: 'application/x-tar' })
   response.resume()
   await pack.done
 }

@@ -1,12 +1,14 @@
-import { readFileSync } from 'node:fs'
+import { readFileSync, statSync } from 'node:fs'
 import { resolve } from 'node:path'
-import { EngineError, parseBytes, parseDuration } from '@gantry/std'
+import { asObject, asString, EngineError, type JsonObject, parseBytes, parseDuration } from '@gantry/std'
+import { clientMessage } from '../command.ts'
 import type { Parsed } from '../flags.ts'
 import { networking } from './network-flag.ts'
 import { parseMountFlag } from './mount-flag.ts'
 
 /** `.env` lines: NAME=value, or NAME to take it from here; comments begin with #. */
-function envFile(path: string): readonly string[] {
+export function envFile(path: string): readonly string[] {
+  if (statSync(path, { throwIfNoEntry: false })?.isDirectory() === true) throw new EngineError('invalid', `invalid env file (${path}): read ${path}: is a directory`)
   return readFileSync(path, 'utf8')
     .split('\n')
     .map((line) => line.replace(/\r$/, '').trimStart())
@@ -20,7 +22,8 @@ function envFile(path: string): readonly string[] {
 
 const labelFile = (path: string): readonly string[] => readFileSync(path, 'utf8').split('\n').map((line) => line.trim()).filter((line) => line !== '' && !line.startsWith('#'))
 
-const fromHere = (entry: string): readonly string[] => (entry.includes('=') ? [entry] : process.env[entry] === undefined ? [] : [`${entry}=${process.env[entry]}`])
+/** `NAME=value`, or the value that NAME has here. */
+export const fromHere = (entry: string): readonly string[] => (entry.includes('=') ? [entry] : process.env[entry] === undefined ? [] : [`${entry}=${process.env[entry]}`])
 
 /** A name like `vendor.com/class=device`, of a device that is described on the host (CDI). */
 function isQualified(name: string): boolean {
@@ -58,9 +61,9 @@ export function keyValues(words: readonly string[]): Readonly<Record<string, str
   return Object.fromEntries(words.map((word) => (word.includes('=') ? [word.slice(0, word.indexOf('=')), word.slice(word.indexOf('=') + 1)] : [word, ''])))
 }
 
-const range = (text: string): readonly number[] => {
+const range = (text: string, what: string): readonly number[] => {
   const [from = 0, to = from] = text.split('-').map(Number)
-  if (!Number.isInteger(from) || !Number.isInteger(to) || to < from || to - from > 65535) throw new EngineError('invalid', `invalid containerPort: ${text}`)
+  if (!/^\d+(-\d+)?$/.test(text) || to < from || to > 65535) throw new EngineError('invalid', `invalid ${what}: ${text}`)
   return Array.from({ length: to - from + 1 }, (_, n) => from + n)
 }
 
@@ -68,11 +71,13 @@ const range = (text: string): readonly number[] => {
 export function parsePublish(specs: readonly string[]): Readonly<Record<string, readonly { readonly HostIp: string; readonly HostPort: string }[]>> {
   const bindings: Record<string, { HostIp: string; HostPort: string }[]> = {}
   for (const spec of specs) {
-    const match = /^(?:(?:(\[[^\]]+\]|[\d.]+):)?([\d-]*):)?([\d-]+)(?:\/(tcp|udp|sctp))?$/.exec(spec)
+    const match = /^(?:(?:(\[[^\]]+\]|[\d.]+):)?([^:/]*):)?([^:/]+)(?:\/(\w+))?$/.exec(spec)
     if (match === null) throw new EngineError('invalid', `invalid publish opts format (should be name=value but got '${spec}')`)
-    const [, ip = '', host = '', container = '', protocol = 'tcp'] = match
-    const inside = range(container)
-    const outside = host === '' ? [] : range(host)
+    const [, ip = '', host = '', container = '', given = 'tcp'] = match
+    const protocol = given.toLowerCase()
+    const inside = range(container, 'containerPort')
+    const outside = host === '' ? [] : range(host, 'hostPort')
+    if (!['tcp', 'udp', 'sctp'].includes(protocol)) throw new EngineError('invalid', `invalid proto: ${given}`)
     if (outside.length > 1 && inside.length > 1 && outside.length !== inside.length) throw new EngineError('invalid', `invalid ranges specified for container and host Ports: ${container} and ${host}`)
     inside.forEach((port, index) => {
       const key = `${port}/${protocol}`
@@ -104,6 +109,7 @@ function devices(specs: readonly string[]): readonly unknown[] {
 /** `on-failure:3` */
 export function restartPolicy(text: string): unknown {
   const [Name = '', count] = text.split(':')
+  if (count !== undefined && !/^\d+$/.test(count)) throw new EngineError('invalid', 'invalid restart policy format: maximum retry count must be an integer')
   return { Name: Name === '' ? 'no' : Name, MaximumRetryCount: count === undefined ? 0 : Number(count) }
 }
 
@@ -118,6 +124,8 @@ function perDevice<T>(specs: readonly string[], value: (text: string) => number,
 }
 
 const throttles = (specs: readonly string[], value: (text: string) => number): readonly unknown[] => perDevice(specs, value, (Path, Rate) => ({ Path, Rate }))
+
+const orNull = <T>(list: readonly T[]): readonly T[] | null => (list.length === 0 ? null : list)
 
 /** Relative sources count from here. */
 const bind = (spec: string): string => (/^\.{1,2}(\/|:)/.test(spec) ? resolve(spec.split(':')[0] ?? '') + spec.slice(spec.indexOf(':')) : spec)
@@ -134,10 +142,30 @@ export function resourcesBody(parsed: Parsed): Readonly<Record<string, unknown>>
   }
 }
 
-function hostConfig(parsed: Parsed, networkMode: string): unknown {
+/** Namespaces that a flag can name; the rest is the daemon's to judge. */
+const MODES: readonly (readonly [flag: string, kind: string, valid: RegExp])[] = [['pid', 'PID', /^(host|container:.+)?$/], ['uts', 'UTS', /^(host)?$/], ['userns', 'USER', /^(host)?$/], ['cgroupns', 'CGROUP', /^(host|private)?$/]]
+
+/** What cannot go together, or cannot be, whatever the daemon is. */
+function checkConflicts(parsed: Parsed): void {
+  for (const [flag, kind, valid] of MODES) if (!valid.test(parsed.text(flag))) throw new EngineError('invalid', `--${flag}: invalid ${kind} mode`)
+  if (parsed.bool('rm') && !['', 'no'].includes(parsed.text('restart'))) throw new EngineError('invalid', 'conflicting options: cannot specify both --restart and --rm')
+  if (parsed.bool('detach') && parsed.has('attach')) throw new EngineError('invalid', 'conflicting options: cannot specify both --attach and --detach')
+  const swappiness = parsed.number('memory-swappiness') ?? -1
+  if (swappiness !== -1 && (swappiness < 0 || swappiness > 100)) throw new EngineError('invalid', `invalid value: ${swappiness}. Valid memory swappiness range is 0-100`)
+}
+
+/** The socket of this daemon, for `--use-api-socket`. */
+function apiSocket(parsed: Parsed, host: string): readonly unknown[] {
+  if (!parsed.bool('use-api-socket')) return []
+  if (!host.startsWith('unix://')) throw new EngineError('invalid', `--use-api-socket can only be used with unix sockets: the host ${host} is none`)
+  return [{ Type: 'bind', Source: host.slice('unix://'.length), Target: '/var/run/docker.sock', BindOptions: {} }]
+}
+
+function hostConfig(parsed: Parsed, networkMode: string, host: string): unknown {
+  const binds = parsed.list('volume').filter((spec) => spec.includes(':')).map(bind)
   return {
     ...resourcesBody(parsed),
-    Binds: parsed.list('volume').filter((spec) => spec.includes(':')).map(bind),
+    Binds: orNull(binds),
     NetworkMode: networkMode,
     PortBindings: parsePublish(parsed.list('publish')),
     PublishAllPorts: parsed.bool('publish-all'),
@@ -146,15 +174,16 @@ function hostConfig(parsed: Parsed, networkMode: string): unknown {
     ReadonlyRootfs: parsed.bool('read-only'),
     ShmSize: bytes(parsed.text('shm-size')), Ulimits: ulimits(parsed.list('ulimit')),
     ...(parsed.has('init') && { Init: parsed.bool('init') }),
-    CapAdd: parsed.list('cap-add'), CapDrop: parsed.list('cap-drop'), Privileged: parsed.bool('privileged'), SecurityOpt: parsed.list('security-opt').map(securityOption),
-    Devices: devices(parsed.list('device').filter((one) => !isQualified(one))), DeviceRequests: deviceRequests(parsed.list('device').filter(isQualified), parsed.text('gpus')), GroupAdd: parsed.list('group-add'), ExtraHosts: parsed.list('add-host'), Dns: parsed.list('dns'), DnsSearch: parsed.list('dns-search'), DnsOptions: parsed.list('dns-option'),
+    CapAdd: orNull(parsed.list('cap-add')), CapDrop: orNull(parsed.list('cap-drop')), Privileged: parsed.bool('privileged'), SecurityOpt: orNull(parsed.list('security-opt').map(securityOption)),
+    Devices: devices(parsed.list('device').filter((one) => !isQualified(one))), DeviceRequests: deviceRequests(parsed.list('device').filter(isQualified), parsed.text('gpus')), GroupAdd: orNull(parsed.list('group-add')), ExtraHosts: orNull(parsed.list('add-host')), Dns: parsed.list('dns'), DnsSearch: parsed.list('dns-search'), DnsOptions: parsed.list('dns-option'),
     Sysctls: keyValues(parsed.list('sysctl')), Tmpfs: Object.fromEntries(parsed.list('tmpfs').map((spec) => [spec.split(':')[0], spec.split(':').slice(1).join(':')])),
     PidMode: parsed.text('pid'), IpcMode: parsed.text('ipc'), UTSMode: parsed.text('uts'), CgroupnsMode: parsed.text('cgroupns'),
-    UsernsMode: parsed.text('userns'), Runtime: parsed.text('runtime'), VolumeDriver: parsed.text('volume-driver'), VolumesFrom: parsed.list('volumes-from'), Links: parsed.list('link'), CgroupParent: parsed.text('cgroup-parent'),
-    MemorySwappiness: parsed.number('memory-swappiness') ?? null, ...(parsed.has('oom-kill-disable') && { OomKillDisable: parsed.bool('oom-kill-disable') }), OomScoreAdj: parsed.number('oom-score-adj') ?? 0,
-    BlkioWeightDevice: perDevice(parsed.list('blkio-weight-device'), Number, (Path, Weight) => ({ Path, Weight })), DeviceCgroupRules: parsed.list('device-cgroup-rule'),
+    ...(parsed.has('isolation') && { Isolation: parsed.text('isolation') }),
+    UsernsMode: parsed.text('userns'), Runtime: parsed.text('runtime'), VolumeDriver: parsed.text('volume-driver'), VolumesFrom: orNull(parsed.list('volumes-from')), Links: orNull(parsed.list('link')), CgroupParent: parsed.text('cgroup-parent'),
+    MemorySwappiness: parsed.number('memory-swappiness') ?? null, OomKillDisable: parsed.bool('oom-kill-disable'), OomScoreAdj: parsed.number('oom-score-adj') ?? 0,
+    BlkioWeightDevice: perDevice(parsed.list('blkio-weight-device'), Number, (Path, Weight) => ({ Path, Weight })), DeviceCgroupRules: orNull(parsed.list('device-cgroup-rule')),
     BlkioDeviceReadBps: throttles(parsed.list('device-read-bps'), bytes), BlkioDeviceWriteBps: throttles(parsed.list('device-write-bps'), bytes), BlkioDeviceReadIOps: throttles(parsed.list('device-read-iops'), Number), BlkioDeviceWriteIOps: throttles(parsed.list('device-write-iops'), Number),
-    Annotations: keyValues(parsed.list('annotation')), Mounts: parsed.list('mount').map(parseMountFlag), ...(parsed.has('storage-opt') && { StorageOpt: keyValues(parsed.list('storage-opt')) }),
+    Annotations: keyValues(parsed.list('annotation')), Mounts: [...parsed.list('mount').map(parseMountFlag), ...apiSocket(parsed, host)], ...(parsed.has('storage-opt') && { StorageOpt: keyValues(parsed.list('storage-opt')) }),
     LogConfig: { Type: parsed.text('log-driver'), Config: keyValues(parsed.list('log-opt')) },
     ConsoleSize: [process.stdout.rows ?? 0, process.stdout.columns ?? 0],
   }
@@ -162,9 +191,14 @@ function hostConfig(parsed: Parsed, networkMode: string): unknown {
 
 /** A profile's file is read here: the daemon may be elsewhere. */
 function securityOption(option: string): string {
+  if (!/[=:]/.test(option) && option !== 'no-new-privileges') throw new EngineError('invalid', `Invalid --security-opt: ${JSON.stringify(option)}`)
   const match = /^seccomp[=:](.+)$/.exec(option)
   if (match?.[1] === undefined || match[1] === 'unconfined' || match[1] === 'builtin') return option
-  return `seccomp=${readFileSync(match[1], 'utf8')}`
+  try {
+    return `seccomp=${JSON.stringify(JSON.parse(readFileSync(match[1], 'utf8')))}`
+  } catch (cause) {
+    throw new EngineError('invalid', `opening seccomp profile (${match[1]}) failed: ${clientMessage(cause)}`, { cause })
+  }
 }
 
 /** `Healthcheck`, where one is asked for or switched off. */
@@ -176,9 +210,11 @@ function healthcheck(parsed: Parsed): object {
     return { Healthcheck: { Test: ['NONE'] } }
   }
   if (!given) return {}
+  if ((parsed.number('health-retries') ?? 0) < 0) throw new EngineError('invalid', '--health-retries cannot be negative')
   const nanos = (name: string): number => {
     const ms = parsed.text(name) === '' ? 0 : parseDuration(parsed.text(name))
-    if (ms === undefined || ms < 0) throw new EngineError('invalid', `--${name}: expected a duration (30s), got "${parsed.text(name)}"`)
+    if (parsed.text(name).startsWith('-')) throw new EngineError('invalid', `--${name} cannot be negative`)
+    if (ms === undefined) throw new EngineError('invalid', `--${name}: expected a duration (30s), got "${parsed.text(name)}"`)
     return ms * 1_000_000
   }
   return {
@@ -189,27 +225,50 @@ function healthcheck(parsed: Parsed): object {
   }
 }
 
-/** The body of a create request. */
-export function createBody(parsed: Parsed, attach: boolean): Readonly<Record<string, unknown>> {
+/** Variables for proxies, as the user's configuration has them for this daemon (`proxies` in config.json), but for those that are given. */
+function proxyVariables(config: JsonObject, host: string, given: readonly string[]): readonly string[] {
+  const all = asObject(config['proxies'] ?? {}, 'proxies')
+  const one = asObject(all[host] ?? all['default'] ?? {}, 'proxies.default')
+  const has = (name: string): boolean => given.some((entry) => entry.split('=')[0] === name)
+  return Object.entries({ httpProxy: 'HTTP_PROXY', httpsProxy: 'HTTPS_PROXY', noProxy: 'NO_PROXY', ftpProxy: 'FTP_PROXY', allProxy: 'ALL_PROXY' }).flatMap(([key, name]) => {
+    const value = asString(one[key], `proxies.default.${key}`)
+    return value === '' ? [] : [name, name.toLowerCase()].filter((variable) => !has(variable)).map((variable) => `${variable}=${value}`)
+  })
+}
+
+/** What a create request is made from, beside its flags. */
+export interface CreateSurroundings {
+  /** The daemon. */
+  readonly host: string
+  /** The user's `config.json`. */
+  readonly config: JsonObject
+}
+
+/** The body of a create request. `attach`: somebody is going to look at the output. */
+export function createBody(parsed: Parsed, attach: boolean, around: CreateSurroundings): Readonly<Record<string, unknown>> {
+  checkConflicts(parsed)
   const [image = '', ...command] = parsed.rest
   const exposed = Object.fromEntries([...Object.keys(parsePublish(parsed.list('publish'))), ...parsed.list('expose').map((port) => (port.includes('/') ? port : `${port}/tcp`))].map((port) => [port, {}]))
   const volumes = parsed.list('volume').filter((spec) => !spec.includes(':'))
   const stdin = parsed.bool('interactive')
+  const streams = parsed.list('attach').map((one) => one.toLowerCase())
+  const attaches = (name: string): boolean => (streams.length > 0 ? streams.includes(name) : attach && (name !== 'stdin' || stdin))
+  const given = [...parsed.list('env-file').flatMap(envFile), ...parsed.list('env').flatMap(fromHere)]
   const network = networking(parsed)
   return {
     Image: image,
     Cmd: command.length === 0 ? null : command,
     Hostname: parsed.text('hostname'), Domainname: parsed.text('domainname'), User: parsed.text('user'), WorkingDir: parsed.text('workdir'),
-    Env: [...parsed.list('env-file').flatMap(envFile), ...parsed.list('env').flatMap(fromHere)],
+    Env: [...proxyVariables(around.config, around.host, given), ...given],
     Labels: { ...keyValues(parsed.list('label-file').flatMap(labelFile)), ...keyValues(parsed.list('label')) },
-    Tty: parsed.bool('tty'), OpenStdin: stdin, StdinOnce: stdin && attach, AttachStdin: stdin && attach, AttachStdout: attach, AttachStderr: attach,
+    Tty: parsed.bool('tty'), OpenStdin: stdin, StdinOnce: stdin && attaches('stdin'), AttachStdin: attaches('stdin'), AttachStdout: attaches('stdout'), AttachStderr: attaches('stderr'),
     ...(Object.keys(exposed).length > 0 && { ExposedPorts: exposed }),
     ...(volumes.length > 0 && { Volumes: Object.fromEntries(volumes.map((path) => [path, {}])) }),
     ...(parsed.has('entrypoint') && { Entrypoint: [parsed.text('entrypoint')] }),
     ...(parsed.has('stop-signal') && { StopSignal: parsed.text('stop-signal') }),
     ...(parsed.has('stop-timeout') && { StopTimeout: parsed.number('stop-timeout') }),
     ...healthcheck(parsed),
-    HostConfig: hostConfig(parsed, network.mode),
+    HostConfig: hostConfig(parsed, network.mode, around.host),
     ...(network.config !== undefined && { NetworkingConfig: network.config }),
     ...(network.mac !== '' && { MacAddress: network.mac }),
   }

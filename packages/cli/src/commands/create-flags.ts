@@ -1,8 +1,8 @@
 import type { Flag } from '../flags.ts'
+import { FLAG_CHECKS } from './flag-checks.ts'
 import { NETWORK_FLAGS } from './network-flag.ts'
 
-/** Flags of `run` and `create`. */
-export const CREATE_FLAGS: readonly Flag[] = [
+const TABLE: readonly Flag[] = [
   { name: 'name', kind: 'text', help: 'Assign a name to the container' },
   { name: 'pull', kind: 'text', help: 'Pull image before running ("always", "missing", "never")' },
   { name: 'platform', kind: 'text', help: 'Set platform if server is multi-platform capable' },
@@ -88,4 +88,19 @@ export const CREATE_FLAGS: readonly Flag[] = [
   { name: 'no-healthcheck', kind: 'bool', help: 'Disable any container-specified HEALTHCHECK' },
   { name: 'runtime', kind: 'text', help: 'Runtime to use for this container' },
   { name: 'userns', kind: 'text', help: 'User namespace to use' },
+  { name: 'attach', short: 'a', kind: 'list', help: 'Attach to STDIN, STDOUT or STDERR' },
+  { name: 'isolation', kind: 'text', help: 'Container isolation technology: default, the only one on Linux' },
+  { name: 'kernel-memory', kind: 'text', help: 'Kernel memory limit (deprecated: kernels have none of their own any more)' },
+  { name: 'use-api-socket', kind: 'bool', help: "Bind mount the daemon's socket and bring the user's credentials for registries" },
+  { name: 'disable-content-trust', kind: 'bool', help: 'Skip image verification (taken for the sake of scripts; signatures are not verified)' },
+  { name: 'cpu-count', kind: 'number', help: 'CPU count (Windows only)' },
+  { name: 'cpu-percent', kind: 'number', help: 'CPU percent (Windows only)' },
+  { name: 'io-maxbandwidth', kind: 'text', help: 'Maximum IO bandwidth limit for the system drive (Windows only)' },
+  { name: 'io-maxiops', kind: 'number', help: 'Maximum IOps limit for the system drive (Windows only)' },
 ]
+
+/** Flags of `run` and `create`. */
+export const CREATE_FLAGS: readonly Flag[] = TABLE.map((flag) => {
+  const check = FLAG_CHECKS[flag.name]
+  return check === undefined ? flag : { ...flag, check }
+})

@@ -2,6 +2,7 @@ import { humanSize } from '@gantry/std'
 import { type Command, type Context, filterQuery } from '../command.ts'
 import type { Parsed } from '../flags.ts'
 import { listing, short, table } from '../output.ts'
+import { compileTemplate } from '../template.ts'
 import { confirm, FORCE } from './prune.ts'
 
 interface Usage {
@@ -65,7 +66,10 @@ function verbose(usage: Usage): string {
 async function df(context: Context, parsed: Parsed): Promise<number> {
   const usage = await context.api.json<Usage>('GET', '/system/df')
   const format = parsed.text('format')
-  if (parsed.bool('verbose')) process.stdout.write(format === 'json' ? `${JSON.stringify(usage)}\n` : verbose(usage) + rest(usage))
+  if (parsed.bool('verbose')) {
+    const view = { Images: usage.Images, Containers: usage.Containers, Volumes: usage.Volumes, BuildCache: [] }
+    process.stdout.write(format === '' ? verbose(usage) + rest(usage) : format === 'json' ? `${JSON.stringify(view)}\n` : compileTemplate(format)(view))
+  }
   else {
     process.stdout.write(listing(rowsOf(usage), format, [['TYPE', (i) => i.Type], ['TOTAL', (i) => i.TotalCount], ['ACTIVE', (i) => i.Active], ['SIZE', (i) => i.Size], ['RECLAIMABLE', (i) => i.Reclaimable]], { Type: 'TYPE', TotalCount: 'TOTAL', Active: 'ACTIVE', Size: 'SIZE', Reclaimable: 'RECLAIMABLE' }))
     if (format === '') process.stdout.write(rest(usage))

@@ -57,6 +57,7 @@ export function networking(parsed: Parsed): { readonly mode: string; readonly co
   first.ip ||= parsed.text('ip')
   first.ip6 ||= parsed.text('ip6')
   first.mac ||= parsed.text('mac-address')
+  if (aliases.length > 0 && ['default', 'bridge', 'host', 'none'].includes(first.name)) throw new EngineError('invalid', 'network-scoped aliases are only supported for user-defined networks')
   const isPlain = first.name === 'host' || first.name === 'none' || first.name.startsWith('container:')
   const entries = [first, ...networks.slice(1)].map((one) => [
     one.name,

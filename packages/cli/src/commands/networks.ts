@@ -23,7 +23,7 @@ async function list(context: Context, parsed: Parsed): Promise<number> {
   const networks = await context.api.json<readonly NetworkRow[]>('GET', '/networks', { query: { filters: filterQuery(parsed.list('filter')) } })
   const items = networks.map((network) => ({ ID: short(network.Id, parsed.bool('no-trunc')), Name: network.Name, Driver: network.Driver, Scope: network.Scope, IPv6: String(network.EnableIPv6), Internal: String(network.Internal), Labels: Object.entries(network.Labels).map(([key, value]) => `${key}=${value}`).join(',') }))
   const head = { ID: 'NETWORK ID', Name: 'NAME', Driver: 'DRIVER', Scope: 'SCOPE', IPv6: 'IPV6', Internal: 'INTERNAL', Labels: 'LABELS' }
-  process.stdout.write(parsed.bool('quiet') ? items.map((item) => `${item.ID}\n`).join('') : listing(items, parsed.text('format'), [['NETWORK ID', (n) => n.ID], ['NAME', (n) => n.Name], ['DRIVER', (n) => n.Driver], ['SCOPE', (n) => n.Scope]], head))
+  process.stdout.write(parsed.bool('quiet') ? items.map((item) => `${item.ID}\n`).join('') : listing(items, parsed.text('format') || context.setting('networksFormat'), [['NETWORK ID', (n) => n.ID], ['NAME', (n) => n.Name], ['DRIVER', (n) => n.Driver], ['SCOPE', (n) => n.Scope]], head))
   return 0
 }
 
@@ -40,7 +40,7 @@ function pools(parsed: Parsed): readonly unknown[] {
 async function create(context: Context, parsed: Parsed): Promise<number> {
   const [Name = ''] = parsed.rest
   const body = {
-    Name, Driver: parsed.text('driver') || 'bridge', Internal: parsed.bool('internal'), Attachable: parsed.bool('attachable'), Labels: keyValues(parsed.list('label')), Options: keyValues(parsed.list('opt')),
+    Name, Driver: parsed.text('driver') || 'bridge', Internal: parsed.bool('internal'), Attachable: parsed.bool('attachable'), Ingress: parsed.bool('ingress'), Scope: parsed.text('scope'), ConfigOnly: parsed.bool('config-only'), ...(parsed.has('config-from') && { ConfigFrom: { Network: parsed.text('config-from') } }), Labels: keyValues(parsed.list('label')), Options: keyValues(parsed.list('opt')),
     ...(parsed.has('ipv4') && { EnableIPv4: parsed.bool('ipv4') }), ...(parsed.has('ipv6') && { EnableIPv6: parsed.bool('ipv6') }),
     IPAM: { Driver: parsed.text('ipam-driver') || 'default', Options: keyValues(parsed.list('ipam-opt')), Config: pools(parsed) },
   }
@@ -65,7 +65,7 @@ async function disconnect(context: Context, parsed: Parsed): Promise<number> {
 }
 
 async function remove(context: Context, parsed: Parsed): Promise<number> {
-  return each(parsed.rest, async (name) => {
+  const code = await each(parsed.rest, async (name) => {
     try {
       await context.api.send('DELETE', `/networks/${name}`)
       return name
@@ -74,6 +74,8 @@ async function remove(context: Context, parsed: Parsed): Promise<number> {
       throw error
     }
   })
+  if (code !== 0) process.stderr.write(`exit status ${code}\n`)
+  return code
 }
 
 async function rename(context: Context, parsed: Parsed): Promise<number> {
@@ -105,25 +107,25 @@ const text = (name: string, help: string, letter?: string): Flag => ({ name, kin
 /** Commands on networks. */
 export const NETWORK_COMMANDS: readonly Command[] = [
   {
-    names: ['network create'], usage: 'network create [OPTIONS] NETWORK', help: 'Create a network', minimum: 1, run: create,
+    names: ['network create'], usage: 'network create [OPTIONS] NETWORK', help: 'Create a network', run: create,
     flags: [
       text('driver', 'Driver to manage the network: bridge, macvlan', 'd'), many('subnet', 'Subnet in CIDR format that represents a network segment'), many('gateway', 'IPv4 or IPv6 gateway for the subnet'), many('ip-range', 'Allocate container ip from a sub-range'),
       many('aux-address', 'Auxiliary IPv4 or IPv6 addresses used by the network driver'), bool('ipv4', 'Enable IPv4 address assignment'), bool('ipv6', 'Enable IPv6 address assignment'), bool('internal', 'Restrict external access to the network'),
-      bool('attachable', 'Enable manual container attachment'), many('label', 'Set metadata on a network'), many('opt', 'Set driver specific options', 'o'), text('ipam-driver', 'IP Address Management Driver'), many('ipam-opt', 'Set IPAM driver specific options'),
+      bool('attachable', 'Enable manual container attachment'), text('scope', "Control the network's scope"), bool('ingress', 'Create swarm routing-mesh network'), bool('config-only', 'Create a configuration only network'), text('config-from', 'The network from which to copy the configuration'), many('label', 'Set metadata on a network'), many('opt', 'Set driver specific options', 'o'), text('ipam-driver', 'IP Address Management Driver'), many('ipam-opt', 'Set IPAM driver specific options'),
     ],
   },
   { names: ['network ls', 'network list'], usage: 'network ls [OPTIONS]', help: 'List networks', flags: [FILTER, bool('quiet', 'Only display network IDs', 'q'), text('format', 'Format output using a custom template'), bool('no-trunc', 'Do not truncate the output')], run: list },
-  { names: ['network inspect'], usage: 'network inspect [OPTIONS] NETWORK [NETWORK...]', help: 'Display detailed information on one or more networks', minimum: 1, flags: [FORMAT], run: (context, parsed) => inspectAll(parsed.rest, parsed.text('format'), (name) => context.api.json('GET', `/networks/${name}`), (name) => `Error response from daemon: network ${name} not found`) },
+  { names: ['network inspect'], usage: 'network inspect [OPTIONS] NETWORK [NETWORK...]', help: 'Display detailed information on one or more networks', flags: [FORMAT, bool('verbose', 'Verbose output for diagnostics', 'v')], run: (context, parsed) => inspectAll(parsed.rest, parsed.text('format'), (name) => context.api.json('GET', `/networks/${name}`, { query: { verbose: parsed.bool('verbose') } })) },
   {
-    names: ['network rm', 'network remove'], usage: 'network rm NETWORK [NETWORK...]', help: 'Remove one or more networks', minimum: 1, flags: [bool('force', 'Do not error if the network does not exist', 'f')],
+    names: ['network rm', 'network remove'], usage: 'network rm NETWORK [NETWORK...]', help: 'Remove one or more networks', flags: [bool('force', 'Do not error if the network does not exist', 'f')],
     run: remove,
   },
   {
-    names: ['network connect'], usage: 'network connect [OPTIONS] NETWORK CONTAINER', help: 'Connect a container to a network', minimum: 2, run: connect,
+    names: ['network connect'], usage: 'network connect [OPTIONS] NETWORK CONTAINER', help: 'Connect a container to a network', run: connect,
     flags: [text('ip', 'IPv4 address'), text('ip6', 'IPv6 address'), many('alias', 'Add network-scoped alias for the container'), many('link', 'Add link to another container'), many('link-local-ip', 'Add a link-local address for the container'), many('driver-opt', 'driver options for the network'), { name: 'gw-priority', kind: 'number', help: 'Highest gw-priority provides the default gateway' }],
   },
-  { names: ['network disconnect'], usage: 'network disconnect [OPTIONS] NETWORK CONTAINER', help: 'Disconnect a container from a network', minimum: 2, flags: [bool('force', 'Force the container to disconnect from a network', 'f')], run: disconnect },
-  { names: ['network rename'], usage: 'network rename NETWORK NEW_NAME', help: 'Give a network another name (ours)', minimum: 2, flags: [], run: rename },
-  { names: ['network why'], usage: 'network why FROM CONTAINER:PORT[/PROTOCOL]', help: 'Say whether FROM (a container, host or outside) reaches a port, and which rule decides (ours)', minimum: 2, flags: [], run: why },
+  { names: ['network disconnect'], usage: 'network disconnect [OPTIONS] NETWORK CONTAINER', help: 'Disconnect a container from a network', flags: [bool('force', 'Force the container to disconnect from a network', 'f')], run: disconnect },
+  { names: ['network rename'], usage: 'network rename NETWORK NEW_NAME', help: 'Give a network another name (ours)', flags: [], run: rename },
+  { names: ['network why'], usage: 'network why FROM CONTAINER:PORT[/PROTOCOL]', help: 'Say whether FROM (a container, host or outside) reaches a port, and which rule decides (ours)', flags: [], run: why },
   { names: ['network prune'], usage: 'network prune [OPTIONS]', help: 'Remove all unused networks', flags: [many('filter', 'Provide filter values (such as "until=<timestamp>")'), FORCE], run: prune },
 ]

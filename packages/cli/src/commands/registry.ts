@@ -5,6 +5,7 @@ import { configDirectory } from '../config-file.ts'
 import { authHeader, openCredentials, serverNamed } from '../credentials.ts'
 import type { Parsed } from '../flags.ts'
 import { listing } from '../output.ts'
+import { platformQuery } from './images.ts'
 import { showProgress } from '../progress.ts'
 
 /** `name` and `tag` or digest, as the API wants them. */
@@ -39,7 +40,7 @@ async function push(context: Context, parsed: Parsed): Promise<number> {
   const { name, tag } = splitImage(image)
   if (parsed.bool('all-tags') && tag !== '') throw new EngineError('invalid', 'tag can\'t be used with --all-tags/-a')
   if (tag === '' && !parsed.bool('all-tags')) process.stdout.write('Using default tag: latest\n')
-  const response = await context.api.send('POST', `/images/${name}/push`, { query: { tag: tag === '' && !parsed.bool('all-tags') ? 'latest' : tag }, headers: await authHeader(image) })
+  const response = await context.api.send('POST', `/images/${name}/push`, { query: { tag: tag === '' && !parsed.bool('all-tags') ? 'latest' : tag, platform: platformQuery(parsed.text('platform')) }, headers: await authHeader(image) })
   await showProgress(response, { quiet: parsed.bool('quiet') })
   if (parsed.bool('quiet')) process.stdout.write(`${image}\n`)
   return 0
@@ -95,13 +96,14 @@ async function search(context: Context, parsed: Parsed): Promise<number> {
 }
 
 const ALL_TAGS = { name: 'all-tags', short: 'a', kind: 'bool', help: 'All tagged images of the repository' } as const
+const CONTENT_TRUST = { name: 'disable-content-trust', kind: 'bool', help: 'Skip image verification (taken for the sake of scripts; signatures are not verified)' } as const
 const QUIET = { name: 'quiet', short: 'q', kind: 'bool', help: 'Suppress verbose output' } as const
 
 /** Commands that talk to registries. */
 export const REGISTRY_COMMANDS: readonly Command[] = [
-  { names: ['pull', 'image pull'], usage: 'pull [OPTIONS] NAME[:TAG|@DIGEST]', help: 'Download an image from a registry', minimum: 1, flags: [ALL_TAGS, QUIET, { name: 'platform', kind: 'text', help: 'Set platform if server is multi-platform capable' }], run: pull },
-  { names: ['push', 'image push'], usage: 'push [OPTIONS] NAME[:TAG]', help: 'Upload an image to a registry', minimum: 1, flags: [ALL_TAGS, QUIET], run: push },
+  { names: ['pull', 'image pull'], usage: 'pull [OPTIONS] NAME[:TAG|@DIGEST]', help: 'Download an image from a registry', flags: [ALL_TAGS, QUIET, { name: 'platform', kind: 'text', help: 'Set platform if server is multi-platform capable' }, CONTENT_TRUST], run: pull },
+  { names: ['push', 'image push'], usage: 'push [OPTIONS] NAME[:TAG]', help: 'Upload an image to a registry', flags: [ALL_TAGS, QUIET, { name: 'platform', kind: 'text', help: 'Push only this platform of an image (os/architecture[/variant])' }, CONTENT_TRUST], run: push },
   { names: ['login'], usage: 'login [OPTIONS] [SERVER]', help: 'Authenticate to a registry', flags: [{ name: 'username', short: 'u', kind: 'text', help: 'Username' }, { name: 'password', short: 'p', kind: 'text', help: 'Password or token' }, { name: 'password-stdin', kind: 'bool', help: 'Take the password from stdin' }], run: login },
   { names: ['logout'], usage: 'logout [SERVER]', help: 'Log out from a registry', flags: [], run: logout },
-  { names: ['search'], usage: 'search [OPTIONS] TERM', help: 'Search a registry for images', minimum: 1, flags: [{ name: 'filter', short: 'f', kind: 'list', help: 'Filter output based on conditions provided' }, { name: 'limit', kind: 'text', help: 'Max number of search results' }, { name: 'no-trunc', kind: 'bool', help: "Don't truncate output" }, { name: 'format', kind: 'text', help: 'Format output using a custom template' }], run: search },
+  { names: ['search'], usage: 'search [OPTIONS] TERM', help: 'Search a registry for images', flags: [{ name: 'filter', short: 'f', kind: 'list', help: 'Filter output based on conditions provided' }, { name: 'limit', kind: 'text', help: 'Max number of search results' }, { name: 'no-trunc', kind: 'bool', help: "Don't truncate output" }, { name: 'format', kind: 'text', help: 'Format output using a custom template' }], run: search },
 ]

@@ -1,13 +1,13 @@
 import { createInterface } from 'node:readline'
-import { humanSize } from '@gantry/std'
+import { EngineError, humanSize } from '@gantry/std'
 import { type Command, type Context, each } from '../command.ts'
-import type { Parsed } from '../flags.ts'
+import type { Flag, Parsed } from '../flags.ts'
 import { listing, short } from '../output.ts'
 import { resourcesBody, restartPolicy, parsePublish } from './create-body.ts'
 import { CREATE_FLAGS } from './create-flags.ts'
 import { parseMountOrBind } from './mount-flag.ts'
 
-const UPDATABLE: ReadonlySet<string> = new Set(['blkio-weight', 'cpu-period', 'cpu-quota', 'cpu-rt-period', 'cpu-rt-runtime', 'cpu-shares', 'cpus', 'cpuset-cpus', 'cpuset-mems', 'memory', 'memory-reservation', 'memory-swap', 'pids-limit', 'restart'])
+const UPDATABLE: ReadonlySet<string> = new Set(['blkio-weight', 'cpu-period', 'cpu-quota', 'cpu-rt-period', 'cpu-rt-runtime', 'cpu-shares', 'cpus', 'cpuset-cpus', 'cpuset-mems', 'memory', 'memory-reservation', 'memory-swap', 'pids-limit', 'restart', 'kernel-memory'])
 
 /** One line of `GET /containers/{id}/stats`, as far as it is shown. */
 interface Stats {
@@ -27,7 +27,7 @@ interface Cpu {
 }
 
 /** One container as `--format` sees it; the formulas are those of the Engine API's ContainerStats. */
-function view(stats: Stats) {
+function view(stats: Stats, full: boolean) {
   const cpu = stats.cpu_stats.cpu_usage.total_usage - stats.precpu_stats.cpu_usage.total_usage
   const system = (stats.cpu_stats.system_cpu_usage ?? 0) - (stats.precpu_stats.system_cpu_usage ?? 0)
   const details = stats.memory_stats.stats ?? {}
@@ -38,7 +38,7 @@ function view(stats: Stats) {
   const block = stats.blkio_stats.io_service_bytes_recursive ?? []
   const bytes = (op: string): string => sum(block.filter((one) => one.op.toLowerCase() === op).map((one) => one.value))
   return {
-    ID: short(stats.id, false), Container: short(stats.id, false), Name: stats.name.slice(1),
+    ID: short(stats.id, full), Container: short(stats.id, full), Name: stats.name.slice(1),
     CPUPerc: `${(system > 0 && cpu > 0 ? (cpu / system) * (stats.cpu_stats.online_cpus ?? 1) * 100 : 0).toFixed(2)}%`,
     MemUsage: `${(used / 2 ** 20).toFixed(2)}MiB / ${(limit / 2 ** 20).toFixed(2)}MiB`,
     MemPerc: `${(limit > 0 ? (used / limit) * 100 : 0).toFixed(2)}%`,
@@ -61,10 +61,11 @@ async function names(context: Context, parsed: Parsed): Promise<readonly string[
 }
 
 async function stats(context: Context, parsed: Parsed): Promise<number> {
-  const format = parsed.text('format')
+  const format = parsed.text('format') || context.setting('statsFormat')
+  const full = parsed.bool('no-trunc')
   const all = await names(context, parsed)
   if (parsed.bool('no-stream')) {
-    const views = await Promise.all(all.map(async (name) => view(await context.api.json<Stats>('GET', `/containers/${name}/stats`, { query: { stream: '0' } }))))
+    const views = await Promise.all(all.map(async (name) => view(await context.api.json<Stats>('GET', `/containers/${name}/stats`, { query: { stream: '0' } }), full)))
     process.stdout.write(print(views, format))
     return 0
   }
@@ -73,25 +74,30 @@ async function stats(context: Context, parsed: Parsed): Promise<number> {
   const timer = setInterval(show, 1000)
   await Promise.all(all.map(async (name) => {
     const response = await context.api.send('GET', `/containers/${name}/stats`)
-    for await (const line of createInterface({ input: response })) if (line !== '') latest.set(name, view(JSON.parse(line) as Stats))
+    for await (const line of createInterface({ input: response })) if (line !== '') latest.set(name, view(JSON.parse(line) as Stats, full))
     latest.delete(name)
   }))
   clearInterval(timer)
   return 0
 }
 
+const UPDATE_FLAGS: readonly Flag[] = [...CREATE_FLAGS.filter((flag) => UPDATABLE.has(flag.name)), { name: 'publish-add', kind: 'list', help: 'Publish another port, also while it runs (ours)' }, { name: 'publish-rm', kind: 'list', help: 'Publish a port (80/tcp) no more (ours)' }, { name: 'mount-add', kind: 'list', help: 'Mount a bind or a volume, also while it runs; as --mount or -v take it (ours)' }, { name: 'mount-rm', kind: 'list', help: 'Unmount what is mounted on a path inside (ours)' }]
+
 /** What containers use, and what they may. */
 export const RESOURCE_COMMANDS: readonly Command[] = [
   {
     names: ['stats', 'container stats'], usage: 'stats [OPTIONS] [CONTAINER...]', help: 'Display a live stream of container(s) resource usage statistics', run: stats,
-    flags: [{ name: 'all', short: 'a', kind: 'bool', help: 'Show all containers (default shows just running)' }, { name: 'no-stream', kind: 'bool', help: 'Disable streaming stats and only pull the first result' }, { name: 'format', kind: 'text', help: 'Format output using a custom template' }],
+    flags: [{ name: 'all', short: 'a', kind: 'bool', help: 'Show all containers (default shows just running)' }, { name: 'no-stream', kind: 'bool', help: 'Disable streaming stats and only pull the first result' }, { name: 'no-trunc', kind: 'bool', help: "Don't truncate output" }, { name: 'format', kind: 'text', help: 'Format output using a custom template' }],
   },
   {
-    names: ['update', 'container update'], usage: 'update [OPTIONS] CONTAINER [CONTAINER...]', help: 'Update configuration of one or more containers', minimum: 1, flags: [...CREATE_FLAGS.filter((flag) => UPDATABLE.has(flag.name)), { name: 'publish-add', kind: 'list', help: 'Publish another port, also while it runs (ours)' }, { name: 'publish-rm', kind: 'list', help: 'Publish a port (80/tcp) no more (ours)' }, { name: 'mount-add', kind: 'list', help: 'Mount a bind or a volume, also while it runs; as --mount or -v take it (ours)' }, { name: 'mount-rm', kind: 'list', help: 'Unmount what is mounted on a path inside (ours)' }],
-    run: (context, parsed) => each(parsed.rest, async (one) => {
-      const { Warnings } = await context.api.json<{ Warnings: readonly string[] | null }>('POST', `/containers/${one}/update`, { json: { ...resourcesBody(parsed), ...(parsed.has('restart') && { RestartPolicy: restartPolicy(parsed.text('restart')) }), ...((parsed.has('publish-add') || parsed.has('publish-rm')) && { GantryPublish: { Add: parsePublish(parsed.list('publish-add')), Remove: parsed.list('publish-rm') } }), ...((parsed.has('mount-add') || parsed.has('mount-rm')) && { GantryMounts: { Add: parsed.list('mount-add').map(parseMountOrBind), Remove: parsed.list('mount-rm') } }) } })
-      for (const warning of Warnings ?? []) process.stderr.write(`WARNING: ${warning}\n`)
-      return one
-    }),
+    names: ['update', 'container update'], usage: 'update [OPTIONS] CONTAINER [CONTAINER...]', help: 'Update configuration of one or more containers', flags: UPDATE_FLAGS,
+    run: (context, parsed) => {
+      if (!UPDATE_FLAGS.some((flag) => parsed.has(flag.name))) throw new EngineError('invalid', 'you must provide one or more flags when using this command')
+      return each(parsed.rest, async (one) => {
+        const { Warnings } = await context.api.json<{ Warnings: readonly string[] | null }>('POST', `/containers/${one}/update`, { json: { ...resourcesBody(parsed), ...(parsed.has('restart') && { RestartPolicy: restartPolicy(parsed.text('restart')) }), ...((parsed.has('publish-add') || parsed.has('publish-rm')) && { GantryPublish: { Add: parsePublish(parsed.list('publish-add')), Remove: parsed.list('publish-rm') } }), ...((parsed.has('mount-add') || parsed.has('mount-rm')) && { GantryMounts: { Add: parsed.list('mount-add').map(parseMountOrBind), Remove: parsed.list('mount-rm') } }) } })
+        for (const warning of Warnings ?? []) process.stderr.write(`WARNING: ${warning}\n`)
+        return one
+      })
+    },
   },
 ]

@@ -1,10 +1,11 @@
 import { existsSync, writeFileSync } from 'node:fs'
 import { text } from 'node:stream/consumers'
-import { EngineError, isEngineError, messageOf } from '@gantry/std'
-import { type Command, type Context, each } from '../command.ts'
-import type { Parsed } from '../flags.ts'
+import { DaemonError } from '@gantry/api'
+import { EngineError, isEngineError } from '@gantry/std'
+import { type Command, type Context, each, told } from '../command.ts'
+import { type Parsed, UsageError } from '../flags.ts'
 import { connect, followSize } from '../terminal.ts'
-import { createBody } from './create-body.ts'
+import { createBody, envFile, fromHere } from './create-body.ts'
 import { CREATE_FLAGS } from './create-flags.ts'
 import { pullImage } from './registry.ts'
 
@@ -27,7 +28,8 @@ async function create(context: Context, parsed: Parsed, attach: boolean): Promis
   const policy = parsed.text('pull') || 'missing'
   if (!['always', 'missing', 'never'].includes(policy)) throw new EngineError('invalid', `invalid pull option: '${policy}': must be one of "always", "missing" or "never"`)
   if (policy === 'always') await pull()
-  const send = (): Promise<{ Id: string; Warnings: readonly string[] }> => context.api.json('POST', '/containers/create', { query: { name: parsed.text('name'), platform }, json: createBody(parsed, attach) })
+  const body = createBody(parsed, attach, { host: context.host, config: context.config() })
+  const send = (): Promise<{ Id: string; Warnings: readonly string[] }> => context.api.json('POST', '/containers/create', { query: { name: parsed.text('name'), platform }, json: body })
   const result = await send().catch(async (error: unknown) => {
     if (policy !== 'missing' || !isEngineError(error) || !/^No such image/.test(error.message)) throw error
     if (!parsed.bool('quiet')) process.stderr.write(`Unable to find image '${error.message.replace('No such image: ', '')}' locally\n`)
@@ -62,11 +64,24 @@ function forwardSignals(context: Context, id: string): () => void {
 type StartQuery = Readonly<Record<string, string>>
 
 /** Attach, then start (where `start` is given), then wait: nothing of the output can be missed. */
-async function attached(context: Context, id: string, options: { readonly tty: boolean; readonly stdin: boolean; readonly condition: string; readonly detachKeys: string; readonly start: StartQuery | undefined }): Promise<number> {
-  const stream = await context.api.hijack(`/containers/${id}/attach`, { query: { stream: true, stdout: true, stderr: true, stdin: options.stdin, detachKeys: options.detachKeys } })
+interface AttachOptions {
+  readonly tty: boolean
+  readonly stdin: boolean
+  /** Streams to show; both, where it is left out. */
+  readonly show?: readonly string[]
+  readonly condition: string
+  readonly detachKeys: string
+  readonly start: StartQuery | undefined
+  /** Signals are not passed on. */
+  readonly deaf?: boolean
+}
+
+async function attached(context: Context, id: string, options: AttachOptions): Promise<number> {
+  const shows = (name: string): boolean => options.show === undefined || options.show.includes(name)
+  const stream = await context.api.hijack(`/containers/${id}/attach`, { query: { stream: true, stdout: shows('stdout'), stderr: shows('stderr'), stdin: options.stdin, detachKeys: options.detachKeys || context.setting('detachKeys') } })
   const ended = await waiting(context, id, options.condition)
   const done = connect(stream, options)
-  const stopSignals = options.tty ? () => undefined : forwardSignals(context, id)
+  const stopSignals = options.tty || options.deaf === true ? () => undefined : forwardSignals(context, id)
   try {
     if (options.start !== undefined) await context.api.send('POST', `/containers/${id}/start`, { query: options.start })
   } catch (error) {
@@ -86,6 +101,8 @@ async function attached(context: Context, id: string, options: { readonly tty: b
   return ended()
 }
 
+const withHelp = (error: unknown, name: string): string => `gantry: ${told(error)}\n\nRun 'gantry ${name} --help' for more information`
+
 async function run(context: Context, parsed: Parsed): Promise<number> {
   const detach = parsed.bool('detach')
   try {
@@ -101,10 +118,10 @@ async function run(context: Context, parsed: Parsed): Promise<number> {
       process.stdout.write(`${id}\n`)
       return 0
     }
-    return await attached(context, id, { tty: parsed.bool('tty'), stdin: parsed.bool('interactive'), condition: parsed.bool('rm') ? 'removed' : 'next-exit', detachKeys: parsed.text('detach-keys'), start: {} })
+    const streams = parsed.list('attach').map((one) => one.toLowerCase())
+    return await attached(context, id, { tty: parsed.bool('tty'), stdin: parsed.bool('interactive') && (streams.length === 0 || streams.includes('stdin')), ...(streams.length > 0 && { show: streams }), condition: parsed.bool('rm') ? 'removed' : 'next-exit', detachKeys: parsed.text('detach-keys'), start: {}, deaf: parsed.has('sig-proxy') && !parsed.bool('sig-proxy') })
   } catch (error) {
-    process.stderr.write(`gantry: Error response from daemon: ${messageOf(error)}\n\nRun 'gantry run --help' for more information\n`)
-    return startFailureCode(error instanceof EngineError && error.kind === 'invalid' ? error.message : '')
+    throw new UsageError(withHelp(error, 'run'), startFailureCode(error instanceof DaemonError && error.kind === 'invalid' ? error.message : ''))
   }
 }
 
@@ -113,7 +130,7 @@ async function exec(context: Context, parsed: Parsed): Promise<number> {
   const [tty, stdin, detach] = [parsed.bool('tty'), parsed.bool('interactive'), parsed.bool('detach')]
   const size = [process.stdout.rows ?? 0, process.stdout.columns ?? 0]
   const { Id } = await context.api.json<{ Id: string }>('POST', `/containers/${name}/exec`, {
-    json: { Cmd: command, Tty: tty, AttachStdin: stdin && !detach, AttachStdout: !detach, AttachStderr: !detach, Env: parsed.list('env'), User: parsed.text('user'), WorkingDir: parsed.text('workdir'), Privileged: parsed.bool('privileged'), DetachKeys: parsed.text('detach-keys'), ConsoleSize: size },
+    json: { Cmd: command, Tty: tty, AttachStdin: stdin && !detach, AttachStdout: !detach, AttachStderr: !detach, Env: [...parsed.list('env-file').flatMap(envFile), ...parsed.list('env').flatMap(fromHere)], User: parsed.text('user'), WorkingDir: parsed.text('workdir'), Privileged: parsed.bool('privileged'), DetachKeys: parsed.text('detach-keys') || context.setting('detachKeys'), ConsoleSize: size },
   })
   if (detach) {
     await context.api.send('POST', `/exec/${Id}/start`, { json: { Detach: true, Tty: tty } })
@@ -128,54 +145,67 @@ async function exec(context: Context, parsed: Parsed): Promise<number> {
 
 interface Inspected {
   readonly Config: { readonly Tty: boolean; readonly OpenStdin: boolean }
-  readonly State: { readonly Running: boolean }
+  readonly State: { readonly Running: boolean; readonly Paused: boolean }
 }
 
 async function start(context: Context, parsed: Parsed): Promise<number> {
   const [name = ''] = parsed.rest
+  if ((parsed.bool('attach') || parsed.bool('interactive')) && parsed.rest.length > 1) throw new EngineError('invalid', 'you cannot start and attach multiple containers at once')
   const query = { checkpoint: parsed.text('checkpoint'), 'checkpoint-dir': parsed.text('checkpoint-dir') }
   if (parsed.bool('attach') || parsed.bool('interactive')) {
     const { Config } = await context.api.json<Inspected>('GET', `/containers/${name}/json`)
-    return attached(context, name, { tty: Config.Tty, stdin: parsed.bool('interactive') && Config.OpenStdin, condition: 'next-exit', detachKeys: parsed.text('detach-keys'), start: query })
+    return attached(context, name, { tty: Config.Tty, stdin: parsed.bool('interactive') && Config.OpenStdin, condition: 'next-exit', detachKeys: parsed.text('detach-keys'), start: query, deaf: parsed.has('sig-proxy') && !parsed.bool('sig-proxy') })
   }
-  return each(parsed.rest, async (one) => {
+  const failed: string[] = []
+  const code = await each(parsed.rest, async (one) => {
+    failed.push(one)
     await context.api.send('POST', `/containers/${one}/start`, { query })
+    failed.pop()
     return one
   })
+  if (failed.length > 0) process.stderr.write(`Error: failed to start containers: ${failed.join(', ')}\n`)
+  return code
 }
 
 async function attach(context: Context, parsed: Parsed): Promise<number> {
   const [name = ''] = parsed.rest
   const { Config, State } = await context.api.json<Inspected>('GET', `/containers/${name}/json`)
-  if (!State.Running) throw new EngineError('conflict', 'cannot attach to a stopped container, start it first')
-  return attached(context, name, { tty: Config.Tty, stdin: !parsed.bool('no-stdin') && Config.OpenStdin, condition: 'not-running', detachKeys: parsed.text('detach-keys'), start: undefined })
+  if (!State.Running) throw new EngineError('conflict', 'You cannot attach to a stopped container, start it first')
+  if (State.Paused) throw new EngineError('conflict', 'You cannot attach to a paused container, unpause it first')
+  return attached(context, name, { tty: Config.Tty, stdin: !parsed.bool('no-stdin') && Config.OpenStdin, condition: 'not-running', detachKeys: parsed.text('detach-keys'), start: undefined, deaf: parsed.has('sig-proxy') && !parsed.bool('sig-proxy') })
 }
 
+const SIG_PROXY = { name: 'sig-proxy', kind: 'bool', help: 'Proxy received signals to the process (default true)' } as const
 const DETACH_KEYS = { name: 'detach-keys', kind: 'text', help: 'Override the key sequence for detaching a container' } as const
 
 /** Commands that start something. */
 export const RUN_COMMANDS: readonly Command[] = [
   {
-    names: ['run', 'container run'], usage: 'run [OPTIONS] IMAGE [COMMAND] [ARG...]', help: 'Create and run a new container from an image', stop: true, minimum: 1,
-    flags: [...CREATE_FLAGS, { name: 'detach', short: 'd', kind: 'bool', help: 'Run container in background and print container ID' }, DETACH_KEYS, { name: 'explain', kind: 'bool', help: 'Print the kernel operations of the start; run nothing' }], run,
+    names: ['run', 'container run'], usage: 'run [OPTIONS] IMAGE [COMMAND] [ARG...]', help: 'Create and run a new container from an image', stop: true,
+    flags: [...CREATE_FLAGS, { name: 'detach', short: 'd', kind: 'bool', help: 'Run container in background and print container ID' }, DETACH_KEYS, SIG_PROXY, { name: 'explain', kind: 'bool', help: 'Print the kernel operations of the start; run nothing' }], run,
   },
   {
-    names: ['create', 'container create'], usage: 'create [OPTIONS] IMAGE [COMMAND] [ARG...]', help: 'Create a new container', stop: true, minimum: 1, flags: CREATE_FLAGS,
+    names: ['create', 'container create'], usage: 'create [OPTIONS] IMAGE [COMMAND] [ARG...]', help: 'Create a new container', stop: true, flags: CREATE_FLAGS,
     run: async (context, parsed) => {
-      process.stdout.write(`${await create(context, parsed, true)}\n`)
-      return 0
+      try {
+        process.stdout.write(`${await create(context, parsed, true)}\n`)
+        return 0
+      } catch (error) {
+        if (error instanceof DaemonError) throw error
+        throw new UsageError(withHelp(error, 'create'))
+      }
     },
   },
   {
-    names: ['start', 'container start'], usage: 'start [OPTIONS] CONTAINER [CONTAINER...]', help: 'Start one or more stopped containers', minimum: 1,
-    flags: [{ name: 'attach', short: 'a', kind: 'bool', help: 'Attach STDOUT/STDERR and forward signals' }, { name: 'interactive', short: 'i', kind: 'bool', help: "Attach container's STDIN" }, { name: 'checkpoint', kind: 'text', help: 'Restore from this checkpoint' }, { name: 'checkpoint-dir', kind: 'text', help: 'Use a custom checkpoint storage directory' }, DETACH_KEYS], run: start,
+    names: ['start', 'container start'], usage: 'start [OPTIONS] CONTAINER [CONTAINER...]', help: 'Start one or more stopped containers',
+    flags: [{ name: 'attach', short: 'a', kind: 'bool', help: 'Attach STDOUT/STDERR and forward signals' }, { name: 'interactive', short: 'i', kind: 'bool', help: "Attach container's STDIN" }, { name: 'checkpoint', kind: 'text', help: 'Restore from this checkpoint' }, { name: 'checkpoint-dir', kind: 'text', help: 'Use a custom checkpoint storage directory' }, DETACH_KEYS, SIG_PROXY], run: start,
   },
-  { names: ['attach', 'container attach'], usage: 'attach [OPTIONS] CONTAINER', help: 'Attach to a running container', minimum: 1, flags: [{ name: 'no-stdin', kind: 'bool', help: 'Do not attach STDIN' }, DETACH_KEYS], run: attach },
+  { names: ['attach', 'container attach'], usage: 'attach [OPTIONS] CONTAINER', help: 'Attach to a running container', flags: [{ name: 'no-stdin', kind: 'bool', help: 'Do not attach STDIN' }, DETACH_KEYS, SIG_PROXY], run: attach },
   {
-    names: ['exec', 'container exec'], usage: 'exec [OPTIONS] CONTAINER COMMAND [ARG...]', help: 'Execute a command in a running container', stop: true, minimum: 2, run: exec,
+    names: ['exec', 'container exec'], usage: 'exec [OPTIONS] CONTAINER COMMAND [ARG...]', help: 'Execute a command in a running container', stop: true, run: exec,
     flags: [
       { name: 'detach', short: 'd', kind: 'bool', help: 'Detached mode: run command in the background' }, { name: 'interactive', short: 'i', kind: 'bool', help: 'Keep STDIN open even if not attached' }, { name: 'tty', short: 't', kind: 'bool', help: 'Allocate a pseudo-TTY' },
-      { name: 'env', short: 'e', kind: 'list', help: 'Set environment variables' }, { name: 'user', short: 'u', kind: 'text', help: 'Username or UID' }, { name: 'workdir', short: 'w', kind: 'text', help: 'Working directory inside the container' }, { name: 'privileged', kind: 'bool', help: 'Give extended privileges to the command' }, DETACH_KEYS,
+      { name: 'env', short: 'e', kind: 'list', help: 'Set environment variables' }, { name: 'env-file', kind: 'list', help: 'Read in a file of environment variables' }, { name: 'user', short: 'u', kind: 'text', help: 'Username or UID' }, { name: 'workdir', short: 'w', kind: 'text', help: 'Working directory inside the container' }, { name: 'privileged', kind: 'bool', help: 'Give extended privileges to the command' }, DETACH_KEYS,
     ],
   },
 ]

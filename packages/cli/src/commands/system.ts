@@ -3,7 +3,7 @@ import { createInterface } from 'node:readline'
 import { pipeline } from 'node:stream/promises'
 import { type Command, each, filterQuery } from '../command.ts'
 import { listing, short, table } from '../output.ts'
-import { compileTemplate } from '../template.ts'
+import { compileTemplate, sortKeys } from '../template.ts'
 import { inspectAll } from './containers.ts'
 import { keyValues } from './create-body.ts'
 import { stopDaemon } from '../daemon.ts'
@@ -33,7 +33,7 @@ interface Event {
 }
 
 function eventLine(event: Event): string {
-  const attributes = Object.entries(event.Actor.Attributes).map(([key, value]) => `${key}=${value}`).join(', ')
+  const attributes = Object.entries(event.Actor.Attributes).sort(([a], [b]) => (a < b ? -1 : 1)).map(([key, value]) => `${key}=${value}`).join(', ')
   return `${new Date(event.timeNano / 1e6).toISOString()} ${event.Type} ${event.Action} ${event.Actor.ID}${attributes === '' ? '' : ` (${attributes})`}`
 }
 
@@ -100,21 +100,21 @@ export const SYSTEM_COMMANDS: readonly Command[] = [
     names: ['volume ls', 'volume list'], usage: 'volume ls [OPTIONS]', help: 'List volumes', flags: [FILTER, QUIET, { name: 'format', kind: 'text', help: 'Format output using a custom template' }],
     run: async (context, parsed) => {
       const { Volumes } = await context.api.json<{ Volumes: readonly VolumeRow[] }>('GET', '/volumes', { query: { filters: filterQuery(parsed.list('filter')) } })
-      process.stdout.write(parsed.bool('quiet') ? Volumes.map((volume) => `${volume.Name}\n`).join('') : listing(Volumes, parsed.text('format'), [['DRIVER', (v) => v.Driver], ['VOLUME NAME', (v) => v.Name]], { Driver: 'DRIVER', Name: 'VOLUME NAME', Mountpoint: 'MOUNTPOINT' }))
+      process.stdout.write(parsed.bool('quiet') ? Volumes.map((volume) => `${volume.Name}\n`).join('') : listing(Volumes, parsed.text('format') || context.setting('volumesFormat'), [['DRIVER', (v) => v.Driver], ['VOLUME NAME', (v) => v.Name]], { Driver: 'DRIVER', Name: 'VOLUME NAME', Mountpoint: 'MOUNTPOINT' }))
       return 0
     },
   },
-  { names: ['volume inspect'], usage: 'volume inspect [OPTIONS] VOLUME [VOLUME...]', help: 'Display detailed information on one or more volumes', minimum: 1, flags: [FORMAT], run: (context, parsed) => inspectAll(parsed.rest, parsed.text('format'), (name) => context.api.json('GET', `/volumes/${name}`), (name) => `Error response from daemon: get ${name}: no such volume`) },
-  { names: ['volume rename'], usage: 'volume rename VOLUME NEW_NAME', help: 'Give a volume another name (ours)', minimum: 2, flags: [], run: async (context, parsed) => ((await context.api.send('POST', `/volumes/${parsed.rest[0]}/rename`, { query: { name: parsed.rest[1] } })).resume(), 0) },
+  { names: ['volume inspect'], usage: 'volume inspect [OPTIONS] VOLUME [VOLUME...]', help: 'Display detailed information on one or more volumes', flags: [FORMAT], run: (context, parsed) => inspectAll(parsed.rest, parsed.text('format'), (name) => context.api.json('GET', `/volumes/${name}`), sortKeys) },
+  { names: ['volume rename'], usage: 'volume rename VOLUME NEW_NAME', help: 'Give a volume another name (ours)', flags: [], run: async (context, parsed) => ((await context.api.send('POST', `/volumes/${parsed.rest[0]}/rename`, { query: { name: parsed.rest[1] } })).resume(), 0) },
   {
-    names: ['volume export'], usage: 'volume export [OPTIONS] VOLUME', help: "Write a volume's files as a tar archive (ours)", minimum: 1, flags: [{ name: 'output', short: 'o', kind: 'text', help: 'Write to a file, instead of STDOUT' }],
+    names: ['volume export'], usage: 'volume export [OPTIONS] VOLUME', help: "Write a volume's files as a tar archive (ours)", flags: [{ name: 'output', short: 'o', kind: 'text', help: 'Write to a file, instead of STDOUT' }],
     run: async (context, parsed) => (await pipeline(await context.api.send('GET', `/volumes/${parsed.rest[0]}/archive`), parsed.text('output') === '' ? process.stdout : createWriteStream(parsed.text('output'))), 0),
   },
   {
-    names: ['volume import'], usage: 'volume import VOLUME [FILE]', help: 'Put the files of a tar archive into a volume (ours)', minimum: 1, flags: [],
+    names: ['volume import'], usage: 'volume import VOLUME [FILE]', help: 'Put the files of a tar archive into a volume (ours)', flags: [],
     run: async (context, parsed) => ((await context.api.send('PUT', `/volumes/${parsed.rest[0]}/archive`, { body: parsed.rest[1] === undefined || parsed.rest[1] === '-' ? process.stdin : createReadStream(parsed.rest[1]), contentType: 'application/x-tar' })).resume(), 0),
   },
-  { names: ['volume rm', 'volume remove'], usage: 'volume rm [OPTIONS] VOLUME [VOLUME...]', help: 'Remove one or more volumes', minimum: 1, flags: [{ name: 'force', short: 'f', kind: 'bool', help: 'Force the removal of one or more volumes' }], run: (context, parsed) => each(parsed.rest, async (name) => (await context.api.send('DELETE', `/volumes/${name}`, { query: { force: parsed.bool('force') } }), name)) },
+  { names: ['volume rm', 'volume remove'], usage: 'volume rm [OPTIONS] VOLUME [VOLUME...]', help: 'Remove one or more volumes', flags: [{ name: 'force', short: 'f', kind: 'bool', help: 'Force the removal of one or more volumes' }], run: (context, parsed) => each(parsed.rest, async (name) => (await context.api.send('DELETE', `/volumes/${name}`, { query: { force: parsed.bool('force') } }), name)) },
   {
     names: ['daemon stop'], usage: 'daemon stop', help: 'End the daemon that runs in the background; containers run on', offline: true, flags: [{ name: 'pidfile', short: 'p', kind: 'text', help: 'Path of the daemon PID file' }],
     run: async (_, parsed) => stopDaemon(parsed.text('pidfile') || '/run/gantry.pid'),

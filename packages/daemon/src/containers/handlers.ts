@@ -2,7 +2,7 @@ import { versionNumber } from '@gantry/api'
 import type { StreamServer } from '@gantry/runtime'
 import { EngineError, parseTimestamp, writeWhole } from '@gantry/std'
 import type { Handlers } from '../engine/job.ts'
-import { tagImage, type ImagePorts } from '../images/images.ts'
+import { tagImage, tagName, type ImagePorts } from '../images/images.ts'
 import { commitContainer } from '../images/make.ts'
 import type { ContainerJobs } from '../jobs/containers.ts'
 import { type ArchivePorts, exportContainer, readArchive, statPath, writeArchive } from './archive.ts'
@@ -249,12 +249,15 @@ function fileHandlers(ports: ContainerHandlerPorts): Set<'container.changes' | '
     },
     'container.commit': async ({ input }) => {
       const container = store.find(input.key)
+      const reference = input.repository === '' ? undefined : input.tag === '' ? input.repository : `${input.repository}:${input.tag}`
+      // Nothing is made for a name that cannot be.
+      if (reference !== undefined) tagName(reference)
       const pause = input.pause && container.task !== undefined && !container.state.paused
       if (pause) await ports.lifecycle.pause(container)
       try {
         const image = await commitContainer(ports.archive.graph, container, input)
         ports.images.emit('create', image.id, { name: image.id })
-        const name = input.repository === '' ? undefined : tagImage(ports.images, image, input.tag === '' ? input.repository : `${input.repository}:${input.tag}`)
+        const name = reference === undefined ? undefined : tagImage(ports.images, image, reference)
         ports.emit(container, 'commit', { comment: input.comment, imageID: image.id, ...(name !== undefined && { imageRef: name }) })
         return { id: image.id }
       } finally {

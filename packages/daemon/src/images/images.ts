@@ -44,11 +44,16 @@ export function resolveImage(graph: Graph, name: string, options: { readonly asW
   throw missing(shown)
 }
 
-/** Puts a name on an image. */
-export function tagImage(ports: ImagePorts, image: Image, target: string): string {
+/** The full name that an image is to have; what cannot be a name is an error. */
+export function tagName(target: string): string {
   const reference = parseReference(target)
   if (reference.digest !== undefined) throw new EngineError('invalid', "refusing to create a tag with a digest reference")
-  const name = familiarString(reference)
+  return familiarString(reference)
+}
+
+/** Puts a name on an image. */
+export function tagImage(ports: ImagePorts, image: Image, target: string): string {
+  const name = tagName(target)
   ports.graph.tags.set(name, image.id)
   ports.emit('tag', image.id, { name })
   return name
