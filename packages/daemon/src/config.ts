@@ -53,6 +53,8 @@ export interface DaemonConfig {
   readonly containerd: string | undefined
   readonly startTimeoutMs: number
   readonly logLevel: LogLevel
+  /** The log driver of containers that name none. */
+  readonly defaultLog: { readonly Type: string; readonly Config: Readonly<Record<string, string>> }
   readonly helper: string
   readonly shutdownTimeoutSeconds: number
   /** Where busybox lies, for the bundled image; empty: none is made. */

@@ -13,6 +13,8 @@ import { containerHandlers } from './containers/handlers.ts'
 import type { ExecPorts } from './containers/exec.ts'
 import { watchHealth } from './containers/health.ts'
 import { createLifecycle, type Lifecycle, shouldRestart } from './containers/lifecycle.ts'
+import { LOG_DRIVER_NAMES, logSettings } from './containers/log/settings.ts'
+import { createLogShipping } from './containers/log/ship.ts'
 import { ownerOf } from './containers/bundle.ts'
 import { type ConnectingPorts, type NetworkingPorts, refreshConsumers } from './containers/network/networking.ts'
 import { portRequests } from './containers/request/ports.ts'
@@ -145,7 +147,8 @@ export async function startDaemon(config: DaemonConfig): Promise<Daemon> {
     pull: { graph, work, registries, emit: emitImage, transfers: createTransfers(() => (current.downloads === 0 ? Math.max(3, availableParallelism()) : current.downloads)) },
     push: { graph, work, registries, emit: emitImage, uploads: createTransfers(() => Math.max(1, current.uploads)), compression: config.pushCompression },
   }
-  const logPath = (container: Container): string => `${containerDirectory(container.id)}/${container.id}-${container.document.hostConfig.LogConfig.Type === 'local' ? 'journal' : 'json'}.log`
+  const logPath = (container: Container): string => `${containerDirectory(container.id)}/${container.id}-${logSettings(container.document.hostConfig.LogConfig).kept ?? 'json'}.log`
+  const shipping = createLogShipping({ host: { sendDatagrams: (path, messages) => host.sendDatagrams(path, messages) }, logPath })
   const making: MakePorts = {
     volumes,
     limitVolume: (volume, bytes) => graph.limitDirectory(`volume ${volume.name}`, volume.mountPoint, bytes),
@@ -157,7 +160,7 @@ export async function startDaemon(config: DaemonConfig): Promise<Daemon> {
   const networking: NetworkingPorts = { networks, dns: config.dns, hostGateway: config.hostGateway, store }
   const connecting: ConnectingPorts = { ...networking, replace: (container, document) => store.replace(container, document), etcDirectory: (id) => etcDirectory(config.execRoot, id), owner: (container) => ownerOf(start, container) }
   const start: Omit<StartPorts, 'watch'> = {
-    ...networking, refreshConsumers: (container) => refreshConsumers(connecting, container),
+    ...networking, logs: shipping, refreshConsumers: (container) => refreshConsumers(connecting, container),
     graph, supervisor, volumeUse, knownCapabilities, apparmor: apparmor.enabled, cgroupVersion, users: config.users, execRoot: config.execRoot, cdiDirectories: config.cdiDirectories, emit, discard: (path) => host.discarder.discard(path),
     logPath: (container) => {
       mkdirSync(containerDirectory(container.id), { recursive: true, mode: 0o710 })
@@ -178,7 +181,10 @@ export async function startDaemon(config: DaemonConfig): Promise<Daemon> {
       pidOf: (key) => store.find(key).task?.pid ?? 0,
     }),
   }
-  const lifecycle: Lifecycle = createLifecycle({ start, onRunning: (container, task) => watchHealth(exec, container, task), store, supervisor, lock: keyedLock(), execRoot: config.execRoot, emit, remove, discard: (path) => host.discarder.discard(path) })
+  const lifecycle: Lifecycle = createLifecycle({ start, onRunning: (container, task) => {
+    watchHealth(exec, container, task)
+    shipping.follow(container)
+  }, store, supervisor, lock: keyedLock(), execRoot: config.execRoot, emit, remove, discard: (path) => host.discarder.discard(path) })
   const views = { graph, store, apparmor: apparmor.enabled, execRoot: config.execRoot, network: (name: string) => networks.network(name), logPath }
   const engine: DaemonEngine = createEngine<DaemonJobs>(withPruneEvents(events, {
     ...containerHandlers({
@@ -193,6 +199,8 @@ export async function startDaemon(config: DaemonConfig): Promise<Daemon> {
       },
       create: { ...making, store, graph, knownCapabilities, apparmor: apparmor.enabled, limits, runtimes, get defaultRuntime() {
         return current.defaultRuntime
+      }, get defaultLog() {
+        return current.defaultLog
       }, containerBytes: config.containerBytes, remapped: config.users !== undefined, emit, resolveImage: (name) => resolveImage(graph, name), findNetwork: (name) => networks.network(name) },
       checkpoints: { start, containerDirectory },
       exec,
@@ -231,7 +239,7 @@ export async function startDaemon(config: DaemonConfig): Promise<Daemon> {
         }
       },
       ...making, events, bytesIn: (path) => graph.bytesIn(path), containers: () => store.list(), version: versionView, jobs: () => engine.jobs(),
-      info: () => infoView({ graph, registryConfig: registryView(registries), apparmor: apparmor.enabled, config: current, events, limits, daemonId: ownId, quarantined: store.quarantined, containers: () => store.list(), jobs: () => engine.jobs().length }),
+      info: () => infoView({ graph, logDrivers: LOG_DRIVER_NAMES, registryConfig: registryView(registries), apparmor: apparmor.enabled, config: current, events, limits, daemonId: ownId, quarantined: store.quarantined, containers: () => store.list(), jobs: () => engine.jobs().length }),
     }),
   }))
 
@@ -246,12 +254,15 @@ export async function startDaemon(config: DaemonConfig): Promise<Daemon> {
     await ensureBundledImage(graph, config.busybox)
     const servers = await listeners
     const metrics = config.metricsAddress === '' ? [] : [await serveMetrics({ driver: supervisor.driver, events, version: GANTRY_VERSION, graphDriver: graph.driver.name, daemonId: ownId, containers: () => store.list() }, config.metricsAddress)]
+    // What was left over when the last daemon ended.
+    for (const container of store.list()) if (container.task === undefined && container.state.startedAt !== '') shipping.follow(container)
     startPolicies(store.list(), lifecycle)
     const endWatch = watchImages(images, config.imageGcKeepBytes)
     engine.onShutdown('end the watch over images', async () => endWatch())
     accepted.resolve()
     engine.onShutdown('close the state', async () => db[Symbol.dispose]())
     engine.onShutdown('leave the supervisor', () => supervisor.close())
+    engine.onShutdown('keep what is left of the logs for later', () => shipping.close())
     engine.onShutdown('stop the launcher', () => host[Symbol.asyncDispose]())
     engine.onShutdown('stop the image process', async () => work.close())
     engine.onShutdown('empty the trash', () => graph[Symbol.asyncDispose]())

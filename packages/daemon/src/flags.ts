@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { findProgram, parseStartTimeout, readRuntimes } from '@gantry/runtime'
 import { OWN_BRIDGE, parseAddress, parseDefaultPool } from '@gantry/libnetwork'
-import { asObject, EngineError, hasCode, type JsonObject, type LogLevel, parseBytes } from '@gantry/std'
+import { asObject, asStringMap, EngineError, hasCode, type JsonObject, type LogLevel, parseBytes } from '@gantry/std'
 import type { DaemonConfig } from './config.ts'
 import { readSubordinateIds } from './subordinate-ids.ts'
 
@@ -67,6 +67,8 @@ export const FLAGS: readonly Flag[] = [
   { name: 'experimental', kind: 'bool', value: false, help: 'Enable experimental features: clients offer checkpoints' },
   { name: 'containerd', kind: 'text', value: '', help: 'Socket of a supervisor in a process of its own (gantry supervisor)' },
   { name: 'start-timeout', kind: 'text', value: '15s', help: 'A container start that takes longer is given up; 0: never' },
+  { name: 'log-driver', kind: 'text', value: 'json-file', help: 'Default driver for container logs' },
+  { name: 'log-opt', key: 'log-opts', kind: 'list', value: [], help: 'Default log driver options for containers' },
   { name: 'log-level', short: 'l', kind: 'text', value: 'info', help: 'Set the logging level: debug, info, warn, error' },
   { name: 'debug', short: 'D', kind: 'bool', value: false, help: 'Enable debug mode' },
   { name: 'live-restore', kind: 'bool', value: true, help: 'Containers outlive the daemon; always so' },
@@ -153,6 +155,13 @@ function defaultSize(options: readonly string[]): number | undefined {
   return bytes
 }
 
+function keyValues(words: readonly string[]): Readonly<Record<string, string>> {
+  return Object.fromEntries(words.map((word) => {
+    if (!/^[^=]+=/.test(word)) throw new EngineError('invalid', `--log-opt: expected key=value, got "${word}"`)
+    return [word.slice(0, word.indexOf('=')), word.slice(word.indexOf('=') + 1)]
+  }))
+}
+
 function hostAddress(text: string, name: string): string {
   parseAddress(text, `--${name}`)
   return text
@@ -162,7 +171,7 @@ function hostAddress(text: string, name: string): string {
 export function readConfig(argv: readonly string[], root: string, env: NodeJS.ProcessEnv): DaemonConfig {
   const values = parseFlags(argv)
   const path = (values.get('config-file') as string | undefined) ?? String(FLAGS.find((flag) => flag.name === 'config-file')?.value)
-  const { runtimes: namedRuntimes, ...file } = readFile(path, values.has('config-file'))
+  const { runtimes: namedRuntimes, 'log-opts': logOptions, ...file } = readFile(path, values.has('config-file'))
   mergeFile(values, file, path)
   const get = (name: string): string | boolean | readonly string[] => values.get(name) ?? FLAGS.find((flag) => flag.name === name)?.value ?? ''
   const text = (name: string): string => String(get(name))
@@ -216,6 +225,7 @@ export function readConfig(argv: readonly string[], root: string, env: NodeJS.Pr
     containerd: text('containerd') === '' ? undefined : text('containerd'),
     startTimeoutMs: parseStartTimeout(text('start-timeout')),
     logLevel: level as LogLevel,
+    defaultLog: { Type: text('log-driver'), Config: { ...asStringMap(logOptions, 'log-opts'), ...keyValues(list('log-opt')) } },
     helper: env['GANTRY_HELPER'] ?? `${root}/build/gantry-helper`,
     shutdownTimeoutSeconds: positiveInteger(text('shutdown-timeout'), 'shutdown-timeout'),
     busybox: env['GANTRY_BUSYBOX'] ?? '/bin/busybox',

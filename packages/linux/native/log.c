@@ -11,6 +11,9 @@ static int log_fd = -1;
 static u64 log_bytes, log_limit, log_files;
 static u8 line[2][LINE];
 static u32 line_length[2];
+/* Bits of the format: the journal instead of JSON; lines may be lost. */
+#define LOG_JOURNAL 1
+#define LOG_LOSSY 2
 #define JOURNAL_MAGIC 0x314a5247u /* GRJ1 */
 /* One entry at its longest: six bytes of JSON for each of the line's, and what stands around them. */
 #define ATTRIBUTES 4096
@@ -19,12 +22,15 @@ static u32 line_length[2];
 static char text[FLUSH_AT + ENTRY];
 static u32 text_length, text_written;
 static u64 log_format;
+/* What a full disk does not take is thrown away instead of held back. */
+static int log_lossy;
 /* A JSON object that stands in every line, or nothing. */
 static char log_attributes[ATTRIBUTES];
 int log_stuck;
 
 void log_open(const char *path, u64 max_bytes, u64 max_files, u64 format, const char *attributes) {
-  log_format = format;
+  log_format = format & LOG_JOURNAL;
+  log_lossy = (format & LOG_LOSSY) != 0;
   put_str(log_attributes, 0, sizeof log_attributes - 1, attributes);
   put_str(log_path, 0, sizeof log_path - 16, path);
   log_limit = max_bytes;
@@ -176,6 +182,10 @@ u32 log_add(int stream, const u8 *bytes, u32 length) {
   for (u32 i = 0; i < length; i++) {
     line[stream][line_length[stream]++] = bytes[i];
     if ((bytes[i] == '\n' || line_length[stream] == LINE) && !put_line(stream, when)) {
+      if (log_lossy) {
+        line_length[stream] = 0;
+        continue;
+      }
       line_length[stream]--;
       return i;
     }

@@ -10,7 +10,7 @@ export interface Bundle {
   readonly root: RootMount
   readonly network: { readonly host: readonly NetlinkBatch[]; readonly inside: readonly NetlinkBatch[]; readonly sysctls: readonly (readonly [string, string])[]; readonly resolver?: ResolverPlan }
   readonly stdio: StdioPlan
-  readonly log: { readonly path: string; readonly maxBytes: number; readonly maxFiles: number; readonly format: 'json' | 'journal'; readonly attributes: string } | undefined
+  readonly log: { readonly path: string; readonly maxBytes: number; readonly maxFiles: number; readonly format: 'json' | 'journal'; /** A full disk loses lines instead of holding the container back. */ readonly lossy?: boolean; readonly attributes: string } | undefined
   readonly init: boolean
   /** Directory of a checkpoint to go on from. */
   readonly restoreFrom?: string

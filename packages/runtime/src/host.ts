@@ -1,7 +1,7 @@
 import { mkdirSync } from 'node:fs'
 import { createDiscarder, type Discarder, EngineError, logger } from '@gantry/std'
 import { type CgroupManager, cgroupManager, createFactory, createLiveMounts, type ExternalRuntime, type Factory, type LiveMounts, type LxcRuntime } from '@gantry/libcontainer'
-import { createHostMounts, createTrees, type HostMounts, livesInChroot, type Launcher, listenForStreams, startLauncher, type StreamServer, type Trees } from '@gantry/linux'
+import { createHostMounts, createTrees, type HostMounts, livesInChroot, type Launcher, listenForStreams, sendDatagrams, startLauncher, type StreamServer, type Trees } from '@gantry/linux'
 
 const log = logger('runtime.host')
 
@@ -23,6 +23,8 @@ export interface Host extends Containers {
   readonly trees: Trees
   readonly mounts: HostMounts
   readonly liveMounts: LiveMounts
+  /** Sends messages to a datagram socket in the host's file system. */
+  sendDatagrams(path: string, messages: readonly Uint8Array[]): Promise<void>
 }
 
 /** Where things are. */
@@ -69,6 +71,7 @@ export async function openHost(options: HostOptions): Promise<Host> {
     trees: createTrees(containers.launcher, streams),
     mounts: createHostMounts(containers.launcher),
     liveMounts: createLiveMounts(containers.launcher),
+    sendDatagrams: (path, messages) => sendDatagrams(containers.launcher, path, messages),
     async [Symbol.asyncDispose]() {
       await streams[Symbol.asyncDispose]()
       await containers[Symbol.asyncDispose]()

@@ -9,7 +9,8 @@ import { withoutUnsupported } from './request/limits.ts'
 import { collectMounts, parseBind } from './mounts/parse.ts'
 import { settleResources } from './spec/resources.ts'
 import { settleSecurity, settleSysctls } from './spec/security.ts'
-import { checkHostConfig, logSettings, parseSignal } from './request/validate.ts'
+import { logSettings } from './log/settings.ts'
+import { checkHostConfig, parseSignal } from './request/validate.ts'
 
 const host = (fields: object) => decodeHostConfig({ ...fields })
 
@@ -70,9 +71,12 @@ it('withoutUnsupported() discards with a warning, and refuses what a container w
   assert.throws(() => withoutUnsupported(host({ CpuRealtimeRuntime: 1000 }), kernel), /CPU real-time scheduler/)
 })
 it('logSettings() rotates unless it is told not to', () => {
-  const settle = (Config: Readonly<Record<string, string>>) => logSettings({ Type: 'json-file', Config })
-  assert.deepEqual(settle({}), { type: 'json-file', maxBytes: 100 << 20, maxFiles: 5 })
-  assert.deepEqual(settle({ 'max-size': '1m' }), { type: 'json-file', maxBytes: 1 << 20, maxFiles: 1 })
-  assert.deepEqual(settle({ 'max-size': '-1' }), { type: 'json-file', maxBytes: 0, maxFiles: 1 })
+  const settle = (Config: Readonly<Record<string, string>>) => {
+    const { kept, maxBytes, maxFiles } = logSettings({ Type: 'json-file', Config })
+    return [kept, maxBytes, maxFiles]
+  }
+  assert.deepEqual(settle({}), ['json', 100 << 20, 5])
+  assert.deepEqual(settle({ 'max-size': '1m' }), ['json', 1 << 20, 1])
+  assert.deepEqual(settle({ 'max-size': '-1' }), ['json', 0, 1])
   assert.throws(() => settle({ 'max-file': '3' }), /max-file cannot be set without max-size/)
 })

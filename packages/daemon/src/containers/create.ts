@@ -6,6 +6,7 @@ import { type Container, liveContainer } from './container.ts'
 import type { EndpointRequest } from '@gantry/libnetwork'
 import { type FindNetwork, settleEndpoints } from './request/endpoints.ts'
 import { logAttributes } from '../logging/attributes.ts'
+import { logWarnings, withDefaultLog } from './log/settings.ts'
 import { checkHealth } from './health.ts'
 import { requestedLinks } from './network/links.ts'
 import { isExtraHost } from './spec/etc-files.ts'
@@ -29,6 +30,8 @@ export interface CreatePorts extends SettleMountPorts {
   /** Names of the runtimes that there are. */
   readonly runtimes: ReadonlySet<string>
   readonly defaultRuntime: string
+  /** The log of a container that does not say. */
+  readonly defaultLog: HostConfig['LogConfig']
   /** What a container may write that does not say so itself. */
   readonly containerBytes: number | undefined
   /** Containers get users of their own unless they ask for the host's. */
@@ -90,16 +93,16 @@ export function mergeConfig(user: ContainerConfig, image: ImageRunConfig): Conta
 }
 
 /** Fills in what Docker fills in: shm size, modes, the log driver. */
-function normalizeHostConfig(h: HostConfig, privateCgroup: boolean, defaultRuntime: string): HostConfig {
+function normalizeHostConfig(h: HostConfig, privateCgroup: boolean, defaults: Pick<CreatePorts, 'defaultRuntime' | 'defaultLog'>): HostConfig {
   return {
     ...h,
     NetworkMode: h.NetworkMode === '' || h.NetworkMode === 'default' ? 'bridge' : h.NetworkMode,
     IpcMode: h.IpcMode === '' ? 'private' : h.IpcMode,
     CgroupnsMode: h.CgroupnsMode === '' ? (privateCgroup ? 'private' : 'host') : h.CgroupnsMode,
     ShmSize: h.ShmSize === 0 ? 67_108_864 : h.ShmSize,
-    LogConfig: { Type: h.LogConfig.Type === '' ? 'json-file' : h.LogConfig.Type, Config: h.LogConfig.Config },
+    LogConfig: withDefaultLog(h.LogConfig, defaults.defaultLog),
     RestartPolicy: { Name: h.RestartPolicy.Name === '' ? 'no' : h.RestartPolicy.Name, MaximumRetryCount: h.RestartPolicy.MaximumRetryCount },
-    Runtime: h.Runtime === '' ? defaultRuntime : h.Runtime,
+    Runtime: h.Runtime === '' ? defaults.defaultRuntime : h.Runtime,
     MemorySwap: h.Memory > 0 && h.MemorySwap === 0 ? h.Memory * 2 : h.MemorySwap,
     MemorySwappiness: h.MemorySwappiness === -1 ? null : h.MemorySwappiness,
     PidsLimit: h.PidsLimit !== null && h.PidsLimit <= 0 ? null : h.PidsLimit,
@@ -164,7 +167,7 @@ function pickName(ports: CreatePorts, wanted: string): string {
 }
 
 function warningsFor(config: ContainerConfig, hostConfig: HostConfig): readonly string[] {
-  const warnings: string[] = []
+  const warnings: string[] = [...logWarnings(hostConfig.LogConfig)]
   if (config.Domainname === '' && hostConfig.NetworkMode === 'host' && Object.keys(hostConfig.PortBindings).length > 0) warnings.push('Published ports are discarded when using host network mode')
   return warnings
 }
@@ -177,7 +180,7 @@ export async function createContainer(ports: CreatePorts, request: CreateRequest
   const id = newId()
   const merged = mergeConfig(request.config, image.config.config ?? {})
   const config = { ...merged, Hostname: merged.Hostname === '' ? (request.hostConfig.NetworkMode === 'host' ? hostName() : shortId(id)) : merged.Hostname }
-  const { hostConfig, warnings } = withoutUnsupported(normalizeHostConfig(request.hostConfig, ports.limits.version === 2, ports.defaultRuntime), ports.limits)
+  const { hostConfig, warnings } = withoutUnsupported(normalizeHostConfig(request.hostConfig, ports.limits.version === 2, ports), ports.limits)
   checkRequest(ports, config, hostConfig)
   const links = requestedLinks(hostConfig.NetworkMode, hostConfig.Links ?? [], (key) => findOther(ports, key, `could not get container for ${key}: `))
   const endpoints = settleEndpoints(hostConfig.NetworkMode, request.endpoints, { mac: request.mac, links: hostConfig.Links ?? [] }, ports.findNetwork)

@@ -13,7 +13,8 @@ import { checkExecUser, createExec, type ExecPorts, findExec, resizeExec, startE
 import { inspectContainer, inspectExec, sizesOf } from './inspect.ts'
 import type { Lifecycle } from './lifecycle.ts'
 import { listContainers, type ListPorts } from './list.ts'
-import { streamLogs } from './logs.ts'
+import { logSettings } from './log/settings.ts'
+import { streamLogs } from './log/stream.ts'
 import { removeOnRequest, type RemovePorts } from './remove.ts'
 import { identityOf } from './bundle.ts'
 import { explainStart, type StartPorts } from './start.ts'
@@ -189,7 +190,7 @@ function streamHandlers(ports: ContainerHandlerPorts): Set<'container.attach' | 
     'container.logs': async ({ input, stdio, signal }) => {
       const container = store.find(input.key)
       if (!input.stdout && !input.stderr) throw new EngineError('invalid', 'Bad parameters: you must choose at least one stream')
-      if (container.document.hostConfig.LogConfig.Type === 'none') throw new EngineError('unsupported', 'configured logging driver does not support reading')
+      if (!logSettings(container.document.hostConfig.LogConfig).readable) throw new EngineError('unsupported', 'configured logging driver does not support reading')
       input.onReady(container.document.config.Tty)
       await streamLogs(ports.list.logPath(container), container, input.query, input, stdio.write ?? (async () => undefined), signal)
       return undefined

@@ -3,6 +3,7 @@ import type { Supervisor, Task } from '@gantry/runtime'
 import { logger, nowNanos, undoStack } from '@gantry/std'
 import { type BundlePorts, bundleOf, ownerOf } from './bundle.ts'
 import type { Container } from './container.ts'
+import type { LogShipping } from './log/ship.ts'
 import { linkEnvironment } from './network/links.ts'
 import { etcInput, joinNetwork, type NetworkingPorts } from './network/networking.ts'
 import { etcDirectory, writeEtcFiles } from './spec/etc-files.ts'
@@ -14,6 +15,7 @@ const log = logger('daemon.start')
 /** What start needs of the rest of the house. */
 export interface StartPorts extends BundlePorts, NetworkingPorts, StartMountPorts {
   readonly supervisor: Supervisor
+  readonly logs: Pick<LogShipping, 'prepare'>
   /** Moves a directory of the exec root out of the way. */
   discard(path: string): void
   emit(container: Container, action: string, attributes?: Readonly<Record<string, string>>): void
@@ -43,6 +45,7 @@ export async function startContainer(ports: StartPorts, container: Container, re
 
   if (document.hostConfig.AutoRemove && state.startedAt !== '') ports.graph.driver.mountAgain(container.id)
   await prepareMounts(ports, container, image, undo)
+  await ports.logs.prepare(container)
   watch.lap('daemon', 'volumes')
 
   const { sandbox, links } = await joinNetwork(ports, container)

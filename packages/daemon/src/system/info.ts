@@ -32,6 +32,8 @@ export function versionView(): unknown {
 /** What `info` is made of. */
 export interface InfoPorts {
   readonly graph: Graph
+  /** Names of the log drivers, sorted. */
+  readonly logDrivers: readonly string[]
   readonly config: DaemonConfig
   /** What `RegistryConfig` says of mirrors and of registries without TLS. */
   readonly registryConfig: object
@@ -63,10 +65,10 @@ export function infoView(ports: InfoPorts): unknown {
   return {
     ID: ports.daemonId, Containers: containers.length, ContainersRunning: running.length - paused.length, ContainersPaused: paused.length, ContainersStopped: containers.length - running.length, Images: ports.graph.images.list().length,
     Driver: ports.graph.driver.name, DriverStatus: ports.graph.driver.status(), SystemStatus: null,
-    Plugins: { Volume: ['local'], Network: ['bridge', 'host', 'null'], Authorization: null, Log: ['json-file', 'local', 'none'] },
+    Plugins: { Volume: ['local'], Network: ['bridge', 'host', 'null'], Authorization: null, Log: ports.logDrivers },
     MemoryLimit: has('memory.limit_in_bytes', 'memory.max'), SwapLimit: swap, CpuCfsPeriod: has('cpu.cfs_period_us', 'cpu.max'), CpuCfsQuota: has('cpu.cfs_quota_us', 'cpu.max'), CPUShares: has('cpu.shares', 'cpu.weight'), CPUSet: has('cpuset.cpus', 'cpuset.cpus'), PidsLimit: has('pids.max', 'pids.max'), OomKillDisable: version === 1 && has('memory.oom_control', ''),
     IPv4Forwarding: switchedOn('/proc/sys/net/ipv4/ip_forward'), BridgeNfIptables: switchedOn('/proc/sys/net/bridge/bridge-nf-call-iptables'), BridgeNfIp6tables: switchedOn('/proc/sys/net/bridge/bridge-nf-call-ip6tables'),
-    Debug: config.logLevel === 'debug', NFd: openFiles(), NGoroutines: ports.jobs(), SystemTime: formatNanos(nowNanos()), LoggingDriver: 'json-file', CgroupDriver: 'cgroupfs', CgroupVersion: String(version), NEventsListener: ports.events.subscribers,
+    Debug: config.logLevel === 'debug', NFd: openFiles(), NGoroutines: ports.jobs(), SystemTime: formatNanos(nowNanos()), LoggingDriver: config.defaultLog.Type, CgroupDriver: 'cgroupfs', CgroupVersion: String(version), NEventsListener: ports.events.subscribers,
     KernelVersion: release(), OperatingSystem: osName(), OSVersion: /^VERSION_ID="?([^"\n]*)/m.exec(readText('/etc/os-release') ?? '')?.[1] ?? '', OSType: 'linux', Architecture: arch() === 'x64' ? 'x86_64' : 'aarch64',
     IndexServerAddress: `https://${INDEX_OF_DEFAULT}/v1/`, RegistryConfig: { AllowNondistributableArtifactsCIDRs: null, AllowNondistributableArtifactsHostnames: null, ...ports.registryConfig },
     NCPU: cpus().length, MemTotal: hostMemoryBytes(), GenericResources: null, DockerRootDir: config.dataRoot, HttpProxy: '', HttpsProxy: '', NoProxy: '', Name: hostname(), Labels: [], ExperimentalBuild: config.experimental, ServerVersion: GANTRY_VERSION,

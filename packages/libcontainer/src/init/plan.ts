@@ -33,6 +33,8 @@ export interface LogPlan {
   readonly maxFiles: number
   /** JSON lines, or the journal. */
   readonly format: 'json' | 'journal'
+  /** A full disk loses lines instead of holding the container back. */
+  readonly lossy?: boolean
   /** A JSON object that stands in every line, at most 4 KB; empty: none. */
   readonly attributes: string
 }

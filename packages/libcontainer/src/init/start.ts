@@ -117,6 +117,9 @@ export interface ShimTail {
   readonly cleanUp: () => void
 }
 
+/** Bits of the log's format (`LOG_JOURNAL`, `LOG_LOSSY` in log.c). */
+const LOG_FORMAT = { journal: 1n, lossy: 2n } as const
+
 /** Stays as the shim (`struct shim_table` in shim.h); `others` writes what is not the shim's, behind it. */
 export function shimTail(p: ProgramBuilder, plan: StartPlan, tail: ShimTail, others: () => void): void {
   const oom = p.room(OOM_BYTES)
@@ -136,7 +139,7 @@ export function shimTail(p: ProgramBuilder, plan: StartPlan, tail: ShimTail, oth
     BigInt(plan.log?.maxBytes ?? 0),
     BigInt(plan.log?.maxFiles ?? 0),
     tail.lacking === undefined ? NONE : NAMED | BigInt(tail.lacking.register),
-    plan.log?.format === 'journal' ? 1n : 0n,
+    (plan.log?.format === 'journal' ? LOG_FORMAT.journal : 0n) | (plan.log?.lossy === true ? LOG_FORMAT.lossy : 0n),
     BigInt(plan.log === undefined || plan.log.attributes === '' ? 0 : p.text(plan.log.attributes).blob),
   ]
   words.forEach((value, index) => {

@@ -20,7 +20,7 @@ export const MESSAGES: Readonly<Record<string, readonly (readonly [name: string,
   /** The shim dials the socket and shows the token. */
   Stream: [['socket_path', 'string'], ['token', 'string'], ['stdin', 'bool'], ['stdout', 'bool'], ['stderr', 'bool']],
   Stdio: [['open_stdin', 'bool'], ['stdin_once', 'bool'], ['streams', 'repeated Stream']],
-  Log: [['path', 'string'], ['max_bytes', 'double'], ['max_files', 'uint32'], ['format', 'string'], ['attributes', 'string']],
+  Log: [['path', 'string'], ['max_bytes', 'double'], ['max_files', 'uint32'], ['format', 'string'], ['attributes', 'string'], ['lossy', 'bool']],
   /** `spec` is JSON in the shape of an OCI configuration. */
   Bundle: [['id', 'string'], ['runtime', 'string'], ['spec', 'bytes'], ['root', 'Root'], ['host', 'repeated Batch'], ['inside', 'repeated Batch'], ['sysctls', 'repeated Setting'], ['stdio', 'Stdio'], ['log', 'Log'], ['init', 'bool'], ['restore_from', 'string']],
   Step: [['phase', 'string'], ['what', 'string'], ['side', 'string'], ['ended_at', 'double']],

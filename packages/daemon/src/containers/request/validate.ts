@@ -2,7 +2,7 @@ import { SIGNALS } from '@gantry/runtime'
 import { type HostConfig, type Resources } from '@gantry/api'
 import { asObject, EngineError, type JsonObject, parseBytes } from '@gantry/std'
 import { cpus } from 'node:os'
-import { ATTRIBUTE_OPTIONS } from '../../logging/attributes.ts'
+import { logSettings } from '../log/settings.ts'
 
 const CPUS = cpus().length
 const MIN_MEMORY = 6 * 1024 * 1024
@@ -59,12 +59,8 @@ export function checkResources(r: Resources): void {
 }
 
 const RESTART = new Set(['', 'no', 'always', 'unless-stopped', 'on-failure'])
-const LOG_OPTIONS = new Set(['max-size', 'max-file', 'compress', 'mode', ...ATTRIBUTE_OPTIONS])
 /** A log never fills the disk unless it is asked to: 5 files of 100 MiB. `max-size=-1` keeps everything. */
-const DEFAULT_LOG_BYTES = 100 << 20
-const DEFAULT_LOG_FILES = 5
 /** `local` keeps 5 of 20 MiB, as Docker's does. */
-const LOCAL_LOG_BYTES = 20 << 20
 
 function checkModes(h: HostConfig): void {
   const check = (field: string, value: string, plain: readonly string[], container: boolean): void => {
@@ -101,22 +97,6 @@ export function writableBytes(h: HostConfig, otherwise: number | undefined): num
   for (const key of Object.keys(h.StorageOpt ?? {})) if (key !== 'size') refuse(`unknown storage option "${key}": expected size`)
   const size = h.StorageOpt?.['size']
   return size === undefined ? otherwise : parseBytes(size)
-}
-
-/** Reads log options; those that no driver of ours knows are refused by name. */
-export function logSettings(config: HostConfig['LogConfig']): { readonly type: 'json-file' | 'local' | 'none'; readonly maxBytes: number; readonly maxFiles: number } {
-  const type = config.Type === '' ? 'json-file' : config.Type
-  if (type !== 'json-file' && type !== 'local' && type !== 'none') throw new EngineError('invalid', `error looking up logging plugin ${type}: plugin "${type}" not found`)
-  for (const key of Object.keys(config.Config)) if (!LOG_OPTIONS.has(key) || type === 'none') refuse(`unknown log opt '${key}' for ${type} log driver`)
-  if (config.Config['compress'] !== undefined && config.Config['compress'] !== 'false') throw new EngineError('unsupported', 'log-opt compress: rotated logs are not compressed; compress=false is what there is')
-  if (config.Config['mode'] !== undefined && config.Config['mode'] !== 'blocking') throw new EngineError('unsupported', `log-opt mode=${config.Config['mode']}: only blocking is there: nothing that a container says is thrown away`)
-  const maxSize = config.Config['max-size']
-  const size = type === 'local' ? LOCAL_LOG_BYTES : DEFAULT_LOG_BYTES
-  const maxFile = config.Config['max-file']
-  const maxFiles = maxFile !== undefined ? Number(maxFile) : maxSize === undefined || type === 'local' ? DEFAULT_LOG_FILES : 1
-  if (!Number.isInteger(maxFiles) || maxFiles < 1 || maxFiles > 100) refuse(`invalid max-file: ${maxFile}: expected a number from 1 to 100`)
-  if (maxFile !== undefined && maxFiles > 1 && maxSize === undefined) refuse('max-file cannot be set without max-size')
-  return { type, maxBytes: maxSize === undefined ? size : maxSize === '-1' ? 0 : parseBytes(maxSize), maxFiles }
 }
 
 /** With the daemon's users remapped, a container has to opt out before it shares more with the host. */

@@ -1,9 +1,10 @@
 import { STREAM } from '@gantry/api'
-import { detailsText, logAttributes } from '../logging/attributes.ts'
-import { JOURNAL } from '../logging/journal.ts'
-import { JSON_LINES } from '../logging/json-lines.ts'
-import { type LogLine, type LogQuery, readLog } from '../logging/read.ts'
-import type { Container } from './container.ts'
+import { detailsText, logAttributes } from '../../logging/attributes.ts'
+import { JOURNAL } from '../../logging/journal.ts'
+import { JSON_LINES } from '../../logging/json-lines.ts'
+import { type LogLine, type LogQuery, readLog } from '../../logging/read.ts'
+import type { Container } from '../container.ts'
+import { logSettings } from './settings.ts'
 
 /** How lines are shown. */
 export interface LogFormat {
@@ -60,7 +61,7 @@ export async function streamLogs(path: string, container: Container, query: LogQ
     const bytes = out.take()
     if (bytes.length > 0) await write(bytes)
   }
-  for await (const lines of readLog(path, query, hostConfig.LogConfig.Type === 'local' ? JOURNAL : JSON_LINES, { ended: () => container.task === undefined, signal, readers: container.logReaders })) {
+  for await (const lines of readLog(path, query, logSettings(hostConfig.LogConfig).kept === 'journal' ? JOURNAL : JSON_LINES, { ended: () => container.task === undefined, signal, readers: container.logReaders })) {
     for (const line of lines) {
       if (!(line.stream === 'stdout' ? format.stdout : format.stderr)) continue
       out.add(line)
