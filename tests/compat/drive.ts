@@ -18,7 +18,7 @@ export interface Difference {
 }
 
 /** Leads a client through all steps; `places` are words that differ by who runs them, and what stands for them. */
-export async function drive(client: readonly string[], host: string, places: readonly (readonly [string, string])[], scratch: string): Promise<readonly Said[]> {
+export async function drive(client: readonly string[], host: string, places: readonly (readonly [string, string])[], scratch: string, env: NodeJS.ProcessEnv = {}): Promise<readonly Said[]> {
   const said: Said[] = []
   const [program = '', ...first] = client
   mkdirSync(scratch)
@@ -30,7 +30,7 @@ export async function drive(client: readonly string[], host: string, places: rea
       continue
     }
     const words = splitStep(step).map((word) => word.replace('$SCRATCH', scratch).replace('$BEGIN', begun).replace('$NOW', String(Math.floor(Date.now() / 1000) + 1)))
-    const ran = await exec(program, [...first, '-H', host, ...words], { env: { ...process.env, DOCKER_CONFIG: `${scratch}/config` } })
+    const ran = await exec(program, [...first, '-H', host, ...words], { env: { ...process.env, ...env, DOCKER_CONFIG: `${scratch}/config` } })
     const all = [...places, [scratch, 'SCRATCH'] as const, [host, 'HOST'] as const]
     said.push({ code: ran.code, out: mask(ran.out, all), err: mask(ran.err, all) })
   }

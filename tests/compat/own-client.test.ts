@@ -7,6 +7,8 @@ import { differences, drive, type Said } from './drive.ts'
 import { STEPS } from './steps.table.ts'
 
 const client = dockerClient()
+/** What the genuine client of today speaks at most: ours would take the newest. */
+const GENUINE_VERSION = '1.50'
 const skip = process.getuid?.() !== 0 ? 'needs root' : client === undefined ? 'no genuine docker client on this machine' : false
 
 /** Steps whose output differs from the genuine client's, and why that is right. */
@@ -25,7 +27,7 @@ it('the same steps with the genuine client and with our own', { skip }, async ()
   const daemons = await Promise.all([testDaemon(['--bip', '172.17.0.1/16']), testDaemon(['--bip', '172.17.0.1/16'])])
   try {
     const clients = [[client ?? ''], [`${root}/build/node`, '--', `${root}/build/gantry.cjs`]] as const
-    const [theirs = [], ours = []] = await Promise.all(daemons.map((daemon, index) => drive(clients[index] ?? [], daemon.host, [[daemon.home, 'HOME'], ['gantry', 'docker'], ['Gantry', 'Docker']], `${work}/${index}`)))
+    const [theirs = [], ours = []] = await Promise.all(daemons.map((daemon, index) => drive(clients[index] ?? [], daemon.host, [[daemon.home, 'HOME'], ['gantry', 'docker'], ['Gantry', 'Docker']], `${work}/${index}`, { DOCKER_API_VERSION: GENUINE_VERSION })))
     // The width of a column depends on ids and times; a layer's folder is made up.
     const narrow = (said: readonly Said[]): readonly Said[] => said.map((one) => ({ ...one, out: one.out.replace(/(\S) {2,}(?=\S)/g, '$1  ').replace(/\b[0-9a-f]{26}\b/g, 'LAYER') }))
     const found = differences(narrow(theirs), narrow(ours), JUSTIFIED)

@@ -9,6 +9,8 @@ interface Message {
   readonly stream?: string
   readonly progressDetail?: { readonly current?: number; readonly total?: number }
   readonly aux?: unknown
+  readonly errorDetail?: { readonly message?: string }
+  /** The same, of daemons before API 1.52. */
   readonly error?: string
 }
 
@@ -55,7 +57,8 @@ export async function showProgress(response: IncomingMessage, options: { readonl
   for await (const line of createInterface({ input: response })) {
     if (line.trim() === '') continue
     const message = JSON.parse(line) as Message
-    if (message.error !== undefined) throw new EngineError('internal', message.error)
+    const failure = message.errorDetail?.message ?? message.error
+    if (failure !== undefined) throw new EngineError('internal', failure)
     if (options.quiet || (message.aux !== undefined && message.status === undefined)) continue
     if (paint !== undefined) paint(message)
     // Without a terminal only what will not change: one line a step of a layer, none for its bytes.

@@ -217,7 +217,7 @@ export async function startDaemon(config: DaemonConfig): Promise<Daemon> {
       usage: {
         graph, volumes, dataRoot: config.dataRoot, containers: () => store.list(), containerDirectory, count: (request) => work.run('usage', request),
         imageRows: () => listImages(images, { all: true, filters: NO_FILTERS }),
-        containerRows: () => engine.run('container.list', { all: true, limit: 0, size: false, filters: NO_FILTERS }),
+        containerRows: () => engine.run('container.list', { apiVersion: 0, all: true, limit: 0, size: false, filters: NO_FILTERS }),
       },
       readVolume: (volume, write) =>
         volumeUse.during(volume.name, async () => {

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import { batch, type Launcher, link } from '@gantry/linux'
 import { type Database, EngineError, keyedLock, logger, undoStack } from '@gantry/std'
+import { formatSubnet } from './address.ts'
 import { bridgeSettings, type DriverPorts, linkNames, type OpenNetwork, openForwarding, openNetwork } from './drivers/table.ts'
 import { builtinBridge, type DefaultBridge } from './default-bridge.ts'
 import { subnetsOf } from './endpoints.ts'
@@ -40,6 +41,8 @@ export interface ControllerOptions {
 /** The container network model: networks, endpoints, sandboxes. */
 export interface Controller {
   networks(): readonly NetworkInfo[]
+  /** How full the subnets of a network are. */
+  subnetCounts(id: string): ReadonlyMap<string, { readonly inUse: bigint; readonly available: bigint }>
   /** By name, id or unique id prefix. */
   network(nameOrId: string): NetworkInfo | undefined
   createNetwork(request: NetworkRequest): Promise<NetworkInfo>
@@ -170,6 +173,7 @@ export async function createController(options: ControllerOptions): Promise<Cont
   return {
     sandboxes,
     networks: () => [...infos.values()],
+    subnetCounts: (id) => new Map([...(open.get(id)?.pools.values() ?? [])].map(({ pool }) => [formatSubnet(pool.subnet), pool.counts()])),
     network: byName,
     createNetwork: (request) => lock.run('networks', () => create(request)),
     removeNetwork: (id) => lock.run('networks', () => remove(id)),

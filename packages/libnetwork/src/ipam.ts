@@ -10,6 +10,8 @@ export interface AddressPool {
   reserve(address: Address): void
   release(address: Address): void
   readonly used: number
+  /** Addresses that cannot be handed out any more, and those of the range that can. */
+  counts(): { readonly inUse: bigint; readonly available: bigint }
 }
 
 /** Makes a pool over a range of a subnet. The first address of a subnet, and the last one of IPv4, are never handed out. */
@@ -45,6 +47,11 @@ export function addressPool(subnet: Subnet, reserved: readonly Address[], range:
     release: ({ value }) => void taken.delete(value),
     get used() {
       return taken.size
+    },
+    counts() {
+      const outside = isTiny ? 0n : subnet.family === 4 ? 2n : 1n
+      const inRange = [...taken].filter((value) => value >= lowest && value <= highest).length
+      return { inUse: BigInt(taken.size) + outside, available: highest - lowest + 1n - BigInt(inRange) }
     },
   }
 }

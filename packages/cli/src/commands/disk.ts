@@ -63,8 +63,29 @@ function verbose(usage: Usage): string {
   ].join('\n')
 }
 
+interface Objects<T> {
+  readonly TotalSize: number
+  /** Left out where there are none. */
+  readonly Items?: T
+}
+
+/** The answer since API 1.52. */
+interface NewUsage {
+  readonly ImageUsage?: Objects<Usage['Images']>
+  readonly ContainerUsage?: Objects<Usage['Containers']>
+  readonly VolumeUsage?: Objects<Usage['Volumes']>
+}
+
+/** One shape for daemons of either kind. */
+function asUsage(answer: Partial<Usage> & NewUsage): Usage {
+  return {
+    LayersSize: answer.LayersSize ?? answer.ImageUsage?.TotalSize ?? 0, Images: answer.Images ?? answer.ImageUsage?.Items ?? [], Containers: answer.Containers ?? answer.ContainerUsage?.Items ?? [], Volumes: answer.Volumes ?? answer.VolumeUsage?.Items ?? [],
+    ...(answer.Gantry !== undefined && { Gantry: answer.Gantry }),
+  }
+}
+
 async function df(context: Context, parsed: Parsed): Promise<number> {
-  const usage = await context.api.json<Usage>('GET', '/system/df')
+  const usage = asUsage(await context.api.json<Partial<Usage> & NewUsage>('GET', '/system/df', { query: { verbose: true } }))
   const format = parsed.text('format')
   if (parsed.bool('verbose')) {
     const view = { Images: usage.Images, Containers: usage.Containers, Volumes: usage.Volumes, BuildCache: [] }

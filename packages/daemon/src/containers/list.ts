@@ -1,3 +1,4 @@
+import { isSince } from '@gantry/api'
 import type { Graph } from '@gantry/graph'
 import { EngineError, humanDuration } from '@gantry/std'
 import type { Filters } from '../server/filters.ts'
@@ -101,7 +102,7 @@ function imageIds(graph: Graph, name: string): readonly string[] {
 }
 
 /** `GET /containers/json`. */
-export async function listContainers(ports: ListPorts, query: { readonly all: boolean; readonly size: boolean; readonly limit: number; readonly filters: Filters }): Promise<readonly unknown[]> {
+export async function listContainers(ports: ListPorts, query: { readonly apiVersion: number; readonly all: boolean; readonly size: boolean; readonly limit: number; readonly filters: Filters }): Promise<readonly unknown[]> {
   const matches = matcher(ports, query.filters, ports.graph)
   const everything = query.all || query.limit > 0 || !query.filters.none('status') || !query.filters.none('exited')
   const sorted = [...ports.list()].sort((a, b) => b.document.createdAt - a.document.createdAt)
@@ -123,5 +124,6 @@ export async function listContainers(ports: ListPorts, query: { readonly all: bo
     HostConfig: { NetworkMode: container.document.networkMode },
     NetworkSettings: { Networks: networksView(ports, container) },
     Mounts: container.document.mounts.map(mountPoint),
+    ...(isSince(query.apiVersion, '1.52') && { Health: { Status: healthStatus(container), FailingStreak: container.health?.failingStreak ?? 0 } }),
   }))
 }

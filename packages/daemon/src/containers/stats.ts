@@ -85,6 +85,7 @@ export function statsView(container: Container, now: Sample, before: Sample | un
   return {
     name: `/${container.name}`,
     id: container.id,
+    os_type: 'linux',
     read: formatNanos(now.at),
     preread: before === undefined ? timeText('') : formatNanos(before.at),
     num_procs: 0,
@@ -106,7 +107,7 @@ export function statsView(container: Container, now: Sample, before: Sample | un
 
 /** What a container that does not run has used: nothing is known. */
 function nothing(container: Container): unknown {
-  return { name: `/${container.name}`, id: container.id, read: timeText(''), preread: timeText(''), num_procs: 0, pids_stats: {}, cpu_stats: cpuView(undefined), precpu_stats: cpuView(undefined), memory_stats: {}, blkio_stats: { io_service_bytes_recursive: null, io_serviced_recursive: null, io_queue_recursive: null, io_service_time_recursive: null, io_wait_time_recursive: null, io_merged_recursive: null, io_time_recursive: null, sectors_recursive: null }, storage_stats: {} }
+  return { name: `/${container.name}`, id: container.id, os_type: 'linux', read: timeText(''), preread: timeText(''), num_procs: 0, pids_stats: {}, cpu_stats: cpuView(undefined), precpu_stats: cpuView(undefined), memory_stats: {}, blkio_stats: { io_service_bytes_recursive: null, io_serviced_recursive: null, io_queue_recursive: null, io_service_time_recursive: null, io_wait_time_recursive: null, io_merged_recursive: null, io_time_recursive: null, sectors_recursive: null }, storage_stats: {} }
 }
 
 function pause(ms: number, signal: AbortSignal): Promise<void> {

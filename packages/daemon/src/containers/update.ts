@@ -28,7 +28,18 @@ export interface UpdateRequest {
 }
 
 const FIELDS = ['CpuShares', 'Memory', 'NanoCpus', 'BlkioWeight', 'CpuPeriod', 'CpuQuota', 'CpuRealtimePeriod', 'CpuRealtimeRuntime', 'CpusetCpus', 'CpusetMems', 'KernelMemoryTCP', 'MemoryReservation', 'MemorySwap', 'PidsLimit'] as const satisfies readonly (keyof Resources)[]
-const LISTS = ['BlkioWeightDevice', 'BlkioDeviceReadBps', 'BlkioDeviceWriteBps', 'BlkioDeviceReadIOps', 'BlkioDeviceWriteIOps', 'Devices', 'Ulimits'] as const satisfies readonly (keyof Resources)[]
+const LISTS = ['Devices', 'Ulimits'] as const satisfies readonly (keyof Resources)[]
+const THROTTLES = ['BlkioDeviceReadBps', 'BlkioDeviceWriteBps', 'BlkioDeviceReadIOps', 'BlkioDeviceWriteIOps'] as const satisfies readonly (keyof Resources)[]
+
+/** Limits of devices: one that is named again has the new limit, the others keep theirs. */
+function byDevice<T extends { readonly Path: string }>(old: readonly T[], wanted: readonly T[]): readonly T[] {
+  return [...old.filter((one) => !wanted.some((other) => other.Path === one.Path)), ...wanted]
+}
+
+/** A limit of 0 takes the limit away: the kernel is told, the record forgets it. */
+function withoutZeros(hostConfig: HostConfig): HostConfig {
+  return { ...hostConfig, ...Object.fromEntries(THROTTLES.map((name) => [name, hostConfig[name].filter((one) => one.Rate > 0)])), BlkioWeightDevice: hostConfig.BlkioWeightDevice.filter((one) => one.Weight > 0) }
+}
 
 /** The old settings with what the request sets. */
 export function mergeResources(old: HostConfig, request: UpdateRequest): HostConfig {
@@ -39,7 +50,8 @@ export function mergeResources(old: HostConfig, request: UpdateRequest): HostCon
   if (wanted.Memory > 0 && wanted.MemorySwap === 0 && old.MemorySwap > 0 && wanted.Memory > old.MemorySwap) throw new EngineError('invalid', 'Memory limit should be smaller than already set memoryswap limit, update the memoryswap at the same time')
   for (const list of LISTS) if (wanted[list].length > 0) throw new EngineError('unsupported', `update of ${list} is not supported`)
   if (wanted.MemorySwappiness !== null && wanted.MemorySwappiness >= 0) throw new EngineError('unsupported', 'update of MemorySwappiness is not supported')
-  return { ...old, ...fields, ...(request.restartPolicy !== undefined && request.restartPolicy.Name !== '' && { RestartPolicy: request.restartPolicy }) }
+  const devices = { ...Object.fromEntries(THROTTLES.map((name) => [name, byDevice(old[name], wanted[name])])), BlkioWeightDevice: byDevice(old.BlkioWeightDevice, wanted.BlkioWeightDevice) }
+  return { ...old, ...fields, ...devices, ...(request.restartPolicy !== undefined && request.restartPolicy.Name !== '' && { RestartPolicy: request.restartPolicy }) }
 }
 
 /** The bindings with what is added and without what is taken away. */
@@ -63,7 +75,7 @@ async function update(ports: UpdatePorts, container: Container, request: UpdateR
   checkHostConfig(hostConfig)
   if (container.task !== undefined) await ports.driver.update(container.id, settleResources(hostConfig, []))
   if (changesPorts) await ports.republish(container, hostConfig)
-  ports.store.replace(container, { ...container.document, hostConfig })
+  ports.store.replace(container, { ...container.document, hostConfig: withoutZeros(hostConfig) })
   if (request.mounts.add.length > 0 || request.mounts.remove.length > 0) await changeMounts(ports.mounts, container, request.mounts)
   ports.emit(container, 'update')
   return warnings

@@ -1,5 +1,4 @@
-import { versionNumber } from '@gantry/api'
-import { layerTar, plainManifest } from '@gantry/graph'
+import { type Graph, type Image, layerTar, plainManifest } from '@gantry/graph'
 import { EngineError, parseTimestamp } from '@gantry/std'
 import { canonicalName, familiarName, familiarString, parsePlatform, parseReference, platformFits, type Reference } from '@gantry/registry'
 import type { Handlers } from '../engine/job.ts'
@@ -60,19 +59,29 @@ function registryHandlers(ports: ImageHandlerPorts): Pick<Handlers<ImageJobs>, '
   }
 }
 
+/** An image that has to be of a platform, where one is named. */
+function imageFor(graph: Graph, name: string, platform: string): Image {
+  const image = resolveImage(graph, name)
+  if (platform !== '' && !platformFits(parsePlatform(platform), image.config)) throw new EngineError('not-found', `image with reference ${name} was found but its platform (${image.config.os}/${image.config.architecture}) does not match the specified platform (${platform})`)
+  return image
+}
+
 /** All image jobs. */
 export function imageHandlers(ports: ImageHandlerPorts): Handlers<ImageJobs> {
   const { graph } = ports
   return {
     ...registryHandlers(ports),
     'image.list': async ({ input }) => listImages(ports, input),
-    'image.inspect': async ({ input }) => inspectImage(ports, resolveImage(graph, input.name), input.apiVersion < versionNumber('1.44')),
-    'image.history': async ({ input }) => imageHistory(ports, resolveImage(graph, input.name)),
+    'image.inspect': async ({ input }) => inspectImage(ports, imageFor(graph, input.name, input.platform), input.apiVersion),
+    'image.history': async ({ input }) => imageHistory(ports, imageFor(graph, input.name, input.platform)),
     'image.tag': async ({ input }) => {
       tagImage(ports, resolveImage(graph, input.name), target(input.repository, input.tag))
       return undefined
     },
-    'image.remove': async ({ input }) => removeImage(ports, input.name, input),
+    'image.remove': async ({ input }) => {
+      for (const platform of input.platforms) imageFor(graph, input.name, platform)
+      return removeImage(ports, input.name, input)
+    },
     'image.import': async ({ input, stdio, signal }) => {
       const { url, tell } = input
       if (input.repository !== '') parseReference(target(input.repository, input.tag))
@@ -90,6 +99,10 @@ export function imageHandlers(ports: ImageHandlerPorts): Handlers<ImageJobs> {
       if (stdio.input === undefined) throw new EngineError('invalid', 'load needs an archive')
       const lines: string[] = []
       for (const { image, names } of await graph.load(counted(stdio.input, { id: 'archive', status: 'Loading', total: input.total }, input.tell))) {
+        if (input.platform !== '' && !platformFits(parsePlatform(input.platform), image.config)) {
+          if (graph.tags.references(image.id).length === 0) graph.images.remove(image.id)
+          throw new EngineError('not-found', `the archive has no image for ${input.platform}: it has ${image.config.os}/${image.config.architecture}`)
+        }
         for (const name of names) {
           const familiar = familiarString(parseReference(name))
           graph.tags.set(familiar, image.id)
@@ -101,6 +114,7 @@ export function imageHandlers(ports: ImageHandlerPorts): Handlers<ImageJobs> {
       return { lines }
     },
     'image.save': async ({ input, stdio }) => {
+      for (const name of input.names) imageFor(graph, name, input.platform)
       const saved = input.names.flatMap((name) => savedNames(graph, name))
       if (saved.length === 0) throw new EngineError('invalid', 'no image was named')
       input.onReady()
@@ -133,7 +147,7 @@ export function imageHandlers(ports: ImageHandlerPorts): Handlers<ImageJobs> {
       const deleted = graph.images
         .list()
         .filter((image) => !used.has(image.id) && (!dangling || graph.tags.references(image.id).length === 0) && graph.images.children(image.id).length === 0 && input.filters.labels('label', image.config.config?.Labels ?? {}) && lacksLabels(image.config.config?.Labels ?? {}) && (until === Number.POSITIVE_INFINITY || Date.parse(image.config.created ?? '') < until))
-        .flatMap((image) => removeImage(ports, image.id, { force: true }))
+        .flatMap((image) => removeImage(ports, image.id, { force: true, keepParents: true }))
       const bytes = deleted.reduce((sum, one) => sum + ('Deleted' in one ? (before.get(one.Deleted) ?? 0) : 0), 0)
       return { deleted, bytes }
     },

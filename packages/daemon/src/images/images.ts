@@ -1,6 +1,7 @@
+import { isSince } from '@gantry/api'
 import type { Graph, Image } from '@gantry/graph'
 import { EngineError, type ImageConfig, type ImageHistory, type ImageRunConfig, isDigest, parseTimestamp } from '@gantry/std'
-import { familiarName, familiarString, parseReference } from '@gantry/registry'
+import { canonicalName, familiarName, familiarString, parseReference } from '@gantry/registry'
 import { type Container, imagesOf } from '../containers/container.ts'
 import type { Filters } from '../server/filters.ts'
 
@@ -108,16 +109,28 @@ export function listImages(ports: ImagePorts, query: { readonly all: boolean; re
     }))
 }
 
-function runConfigView(config: ImageRunConfig | undefined): unknown {
-  return {
+/** Fields that have something in them. */
+function setOnly(fields: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> {
+  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined && value !== null && value !== '' && value !== false))
+}
+
+/** `Identity`: repositories that it has been pulled from or pushed to. */
+function pulledFrom(names: readonly string[]): object {
+  const repositories = new Set(names.filter((name) => name.includes('@')).map((name) => canonicalName(parseReference(name))))
+  return repositories.size === 0 ? {} : { Identity: { Pull: [...repositories].map((Repository) => ({ Repository })) } }
+}
+
+function runConfigView(config: ImageRunConfig | undefined, apiVersion: number): unknown {
+  const view = {
     ...(config?.ExposedPorts && { ExposedPorts: config.ExposedPorts }),
     Env: config?.Env ?? null, Cmd: config?.Cmd ?? null, ...(config?.Healthcheck !== undefined && { Healthcheck: config.Healthcheck }), Volumes: config?.Volumes ?? null, WorkingDir: config?.WorkingDir ?? '', Entrypoint: config?.Entrypoint ?? null, OnBuild: config?.OnBuild ?? null,
-    Labels: config?.Labels ?? null, User: config?.User ?? '', ...(config?.StopSignal && { StopSignal: config.StopSignal }), ...(config?.Shell && { Shell: config.Shell }), ArgsEscaped: config?.ArgsEscaped ?? false,
+    Labels: config?.Labels ?? null, User: config?.User ?? '', ...(config?.StopSignal && { StopSignal: config.StopSignal }), ...(config?.Shell && { Shell: config.Shell }), ...((config?.ArgsEscaped === true || !isSince(apiVersion, '1.50')) && { ArgsEscaped: config?.ArgsEscaped ?? false }),
   }
+  return isSince(apiVersion, '1.52') ? setOnly(view) : view
 }
 
 /** `GET /images/{name}/json`. */
-export function inspectImage(ports: ImagePorts, image: Image, withVirtualSize: boolean): unknown {
+export function inspectImage(ports: ImagePorts, image: Image, apiVersion: number): unknown {
   const { config } = image
   const names = ports.graph.tags.references(image.id)
   const size = ports.graph.images.bytes(image)
@@ -126,17 +139,15 @@ export function inspectImage(ports: ImagePorts, image: Image, withVirtualSize: b
     Id: image.id,
     RepoTags: names.filter((name) => !name.includes('@')),
     RepoDigests: names.filter((name) => name.includes('@')),
-    Parent: image.parent ?? '',
-    Comment: config.history?.at(-1)?.comment ?? '',
+    ...(isSince(apiVersion, '1.52') ? setOnly({ Comment: config.history?.at(-1)?.comment, Author: config.author }) : { Parent: image.parent ?? '', Comment: config.history?.at(-1)?.comment ?? '', DockerVersion: config.docker_version ?? '', Author: config.author ?? '' }),
     Created: config.created ?? '0001-01-01T00:00:00Z',
-    DockerVersion: config.docker_version ?? '',
-    Author: config.author ?? '',
-    Config: runConfigView(config.config),
+    Config: runConfigView(config.config, apiVersion),
+    ...(isSince(apiVersion, '1.53') && pulledFrom(names)),
     Architecture: config.architecture ?? '',
     ...(config.variant && { Variant: config.variant }),
     Os: config.os ?? 'linux',
     Size: size,
-    ...(withVirtualSize && { VirtualSize: size }),
+    ...(!isSince(apiVersion, '1.44') && { VirtualSize: size }),
     GraphDriver: { Data: places.length === 0 ? {} : ports.graph.driver.describeImage(places), Name: ports.graph.driver.name },
     RootFS: { Type: 'layers', Layers: config.rootfs.diff_ids },
     Metadata: { LastTagTime: new Date(image.addedAt).toISOString() },
@@ -160,7 +171,7 @@ export function imageHistory(ports: ImagePorts, image: Image): readonly unknown[
 export type Deleted = { readonly Untagged: string } | { readonly Deleted: string }
 
 /** Takes a name away, and the image with it when that was the last. */
-export function removeImage(ports: ImagePorts, name: string, options: { readonly force: boolean }): readonly Deleted[] {
+export function removeImage(ports: ImagePorts, name: string, options: { readonly force: boolean; readonly keepParents?: boolean }): readonly Deleted[] {
   const { graph } = ports
   const image = resolveImage(graph, name)
   const names = graph.tags.references(image.id)
@@ -198,7 +209,11 @@ export function removeImage(ports: ImagePorts, name: string, options: { readonly
   const layers = graph.images.remove(image.id)
   graph.content.drop(image.id)
   ports.emit('delete', image.id, { name: image.id })
-  return [...deleted, { Deleted: image.id }, ...layers.map((id) => ({ Deleted: id }))]
+  const gone = [...deleted, { Deleted: image.id }, ...layers.map((id) => ({ Deleted: id }))]
+  const parent = options.keepParents === true || image.parent === undefined ? undefined : graph.images.get(image.parent)
+  // What it was made from has no name and nobody who uses it: a step on the way that nobody wants any more.
+  const isStep = parent !== undefined && graph.tags.references(parent.id).length === 0 && graph.images.children(parent.id).length === 0 && !ports.containers().some((container) => imagesOf(container).includes(parent.id))
+  return isStep ? [...gone, ...removeImage(ports, parent.id, { force: false })] : gone
 }
 
 function tryFamiliar(name: string): string {

@@ -24,7 +24,7 @@ export type WaitCondition = 'not-running' | 'next-exit' | 'removed'
 
 /** What the engine can do with containers. */
 export interface ContainerJobs {
-  'container.list': { input: { readonly all: boolean; readonly size: boolean; readonly limit: number; readonly filters: Filters }; output: readonly unknown[] }
+  'container.list': { input: { readonly apiVersion: number; readonly all: boolean; readonly size: boolean; readonly limit: number; readonly filters: Filters }; output: readonly unknown[] }
   /** Makes a container from a local image; starts nothing. */
   'container.create': { input: CreateRequest; output: { readonly id: string; readonly warnings: readonly string[] } }
   'container.checkpoints': { input: Key & { readonly directory: string }; output: readonly { readonly Name: string }[] }

@@ -3,8 +3,8 @@ import type { Filters } from '../server/filters.ts'
 
 /** What the engine can do with networks. */
 export interface NetworkJobs {
-  'network.list': { input: { readonly filters: Filters }; output: readonly unknown[] }
-  'network.inspect': { input: { readonly key: string }; output: unknown }
+  'network.list': { input: { readonly apiVersion: number; readonly filters: Filters }; output: readonly unknown[] }
+  'network.inspect': { input: { readonly key: string; readonly apiVersion: number }; output: unknown }
   'network.create': { input: { readonly request: NetworkRequest }; output: { readonly id: string } }
   'network.remove': { input: { readonly key: string }; output: undefined }
   /** Ours: Docker cannot rename networks. */

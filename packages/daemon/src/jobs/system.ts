@@ -18,6 +18,6 @@ export interface SystemJobs {
   'system.version': { input: Record<never, never>; output: unknown }
   /** Calls `onEvent` for what was and for what comes, until `until` or the signal. */
   'system.events': { input: { readonly since: bigint | undefined; readonly until: bigint | undefined; readonly filters: Filters; readonly onEvent: (event: EventMessage) => void }; output: undefined }
-  'system.usage': { input: { readonly types: readonly string[] }; output: unknown }
+  'system.usage': { input: { readonly types: readonly string[]; readonly apiVersion: number; readonly verbose: boolean }; output: unknown }
   'system.jobs': { input: Record<never, never>; output: readonly JobView[] }
 }

@@ -27,8 +27,11 @@ export function networkHandlers(ports: NetworkHandlerPorts): Handlers<NetworkJob
     ports.emit('destroy', network)
   }
   return {
-    'network.list': async ({ input }) => [...networks.networks()].sort((a, b) => (a.name < b.name ? -1 : 1)).filter((network) => networkMatches(input.filters, network, ports.containers())).map((network) => networkView(network, ports.containers(), false)),
-    'network.inspect': async ({ input }) => networkView(find(input.key), ports.containers(), true),
+    'network.list': async ({ input }) => [...networks.networks()].sort((a, b) => (a.name < b.name ? -1 : 1)).filter((network) => networkMatches(input.filters, network, ports.containers())).map((network) => networkView(network, ports.containers(), input.apiVersion)),
+    'network.inspect': async ({ input }) => {
+      const network = find(input.key)
+      return networkView(network, ports.containers(), input.apiVersion, { subnets: networks.subnetCounts(network.id) })
+    },
     'network.create': async ({ input }) => {
       const network = await networks.createNetwork(input.request)
       ports.emit('create', network)

@@ -1,4 +1,5 @@
-import type { EndpointInfo, NetworkInfo } from '@gantry/libnetwork'
+import { isSince } from '@gantry/api'
+import type { Controller, EndpointInfo, NetworkInfo } from '@gantry/libnetwork'
 import { formatNanos } from '@gantry/std'
 import type { Container } from '../containers/container.ts'
 import { endpointsOf } from '../containers/network/networking.ts'
@@ -11,16 +12,23 @@ export function membersOf(containers: readonly Container[], network: NetworkInfo
   return containers.flatMap((container) => (container.sandbox?.endpoints ?? []).filter((endpoint) => endpoint.networkId === network.id).map((endpoint) => [container, endpoint] as const))
 }
 
+// Not in the types of the library yet.
+const { rawJSON: rawJson } = JSON as unknown as { rawJSON(text: string): unknown }
+const UINT64_MAX = (1n << 64n) - 1n
+/** A number that JSON has room for and JavaScript does not; what is larger is the largest. */
+const uint64 = (value: bigint): unknown => rawJson(String(value > UINT64_MAX ? UINT64_MAX : value))
+
 /** `GET /networks/{id}`; in a list without containers. */
-export function networkView(network: NetworkInfo, containers: readonly Container[], detailed: boolean): unknown {
+export function networkView(network: NetworkInfo, containers: readonly Container[], apiVersion: number, detailed?: { readonly subnets: ReturnType<Controller['subnetCounts']> }): unknown {
   const { ipam } = network
   const pools = ipam.pools.map(({ subnet, ipRange, gateway, aux }) => ({ Subnet: subnet, ...(ipRange !== '' && { IPRange: ipRange }), ...(gateway !== '' && { Gateway: gateway }), ...(Object.keys(aux).length > 0 && { AuxiliaryAddresses: aux }) }))
   return {
     Name: network.name, Id: network.id, Created: formatNanos(BigInt(network.createdAt) * 1_000_000n), Scope: 'local', Driver: network.driver, EnableIPv4: network.ipv4, EnableIPv6: network.ipv6,
     IPAM: { Driver: ipam.driver, Options: network.builtin ? null : ipam.options, Config: network.driver === 'host' || network.driver === 'null' ? null : pools },
     Internal: network.internal, Attachable: network.attachable, Ingress: false, ConfigFrom: { Network: '' }, ConfigOnly: false,
-    Containers: detailed ? Object.fromEntries(membersOf(containers, network).map(([container, endpoint]) => [container.id, { Name: container.name, EndpointID: endpoint.id, MacAddress: endpoint.mac, IPv4Address: cidr(endpoint.ipv4), IPv6Address: cidr(endpoint.ipv6) }])) : {},
+    ...((detailed !== undefined || !isSince(apiVersion, '1.52')) && { Containers: detailed !== undefined ? Object.fromEntries(membersOf(containers, network).map(([container, endpoint]) => [container.id, { Name: container.name, EndpointID: endpoint.id, MacAddress: endpoint.mac, IPv4Address: cidr(endpoint.ipv4), IPv6Address: cidr(endpoint.ipv6) }])) : {} }),
     Options: network.options, Labels: network.labels,
+    ...(detailed !== undefined && isSince(apiVersion, '1.52') && { Status: { IPAM: { Subnets: Object.fromEntries([...detailed.subnets].map(([subnet, { inUse, available }]) => [subnet, { IPsInUse: uint64(inUse), DynamicIPsAvailable: uint64(available) }])) } } }),
   }
 }
 

@@ -1,4 +1,4 @@
-import { MAX_API_VERSION, MIN_API_VERSION, versionNumber } from '@gantry/api'
+import { MAX_API_VERSION, MIN_API_VERSION, UNVERSIONED_API_VERSION, versionNumber } from '@gantry/api'
 import { EngineError } from '@gantry/std'
 import type { ApiRequest } from './request.ts'
 
@@ -39,7 +39,7 @@ function compile(route: Route): Compiled {
 /** The version in a path; outside the range is an error in the words that clients look for. */
 export function splitVersion(path: string): { readonly rest: string; readonly apiVersion: number } {
   const match = /^\/v(\d+\.\d+)(\/.*)$/.exec(path)
-  if (match === null) return { rest: path, apiVersion: versionNumber(MAX_API_VERSION) }
+  if (match === null) return { rest: path, apiVersion: versionNumber(UNVERSIONED_API_VERSION) }
   const [, version = '', rest = ''] = match
   const number = versionNumber(version)
   if (number > versionNumber(MAX_API_VERSION)) throw new EngineError('invalid', `client version ${version} is too new. Maximum supported API version is ${MAX_API_VERSION}`)

@@ -1,3 +1,4 @@
+import { isSince } from '@gantry/api'
 import type { Graph } from '@gantry/graph'
 import type { Container } from '../containers/container.ts'
 import type { Volumes } from '../volumes/volumes.ts'
@@ -45,7 +46,7 @@ function sharedBytes(graph: Graph, counted: Readonly<Record<string, number>>): R
 }
 
 /** `GET /system/df`: what takes the disk. `Gantry` is ours: every byte below the data root is in one of its parts. */
-export async function diskUsage(ports: DiskUsagePorts, types: readonly string[]): Promise<unknown> {
+export async function diskUsage(ports: DiskUsagePorts, { types, apiVersion, verbose }: { readonly types: readonly string[]; readonly apiVersion: number; readonly verbose: boolean }): Promise<unknown> {
   const { graph } = ports
   const wants = (type: string): boolean => types.length === 0 || types.includes(type)
   const counted = await ports.count({ root: ports.dataRoot, groups: groupsOf(ports), rest: PARTS.rest })
@@ -66,8 +67,22 @@ export async function diskUsage(ports: DiskUsagePorts, types: readonly string[])
     { Name: 'Images', Bytes: sum('layer ') }, { Name: 'Containers', Bytes: sum('container ') }, { Name: 'Volumes', Bytes: sum('volume ') }, { Name: 'Build cache', Bytes: 0 },
     ...Object.values(PARTS).map((Name) => ({ Name, Bytes: counted[Name] ?? 0 })),
   ]
+  const usage = (active: readonly unknown[], items: readonly unknown[], reclaimable: number, total: number): object => ({ ActiveCount: active.length, TotalCount: items.length, Reclaimable: reclaimable, TotalSize: total, ...(verbose && items.length > 0 && { Items: items }) })
+  const [layers, written, kept] = [sum('layer '), bytesOf(containers.map((one) => one.SizeRw)), bytesOf(volumes.map((one) => one.UsageData.Size))]
+  const [usedImages, runs, usedVolumes] = [images.filter((one) => (one as { readonly Containers?: number }).Containers !== 0), containers.filter((one) => ACTIVE.has((one as { readonly State?: string }).State ?? '')), volumes.filter((one) => one.UsageData.RefCount > 0)]
+  // Layers that several images share go with the last of them.
+  const needed = usedImages.length === 0 ? 0 : bytesOf(usedImages.map((one) => one.Size - one.SharedSize)) + Math.max(...usedImages.map((one) => one.SharedSize))
   return {
-    LayersSize: wants('image') ? sum('layer ') : 0, Images: images, Containers: containers, Volumes: volumes, BuildCache: [], BuilderSize: 0,
+    ...(!isSince(apiVersion, '1.53') && { LayersSize: wants('image') ? layers : 0, Images: images, Containers: containers, Volumes: volumes, BuildCache: [], BuilderSize: 0 }),
+    ...(isSince(apiVersion, '1.52') && {
+      ...(wants('image') && { ImageUsage: usage(usedImages, images, Math.max(0, layers - needed), layers) }),
+      ...(wants('container') && { ContainerUsage: usage(runs, containers, written - bytesOf(runs.map((one) => one.SizeRw)), written) }),
+      ...(wants('volume') && { VolumeUsage: usage(usedVolumes, volumes, kept - bytesOf(usedVolumes.map((one) => one.UsageData.Size)), kept) }),
+      ...(wants('build-cache') && { BuildCacheUsage: usage([], [], 0, 0) }),
+    }),
     Gantry: { Root: ports.dataRoot, Bytes: parts.reduce((total, part) => total + part.Bytes, 0), Parts: parts },
   }
 }
+
+const ACTIVE: ReadonlySet<string> = new Set(['running', 'paused', 'restarting'])
+const bytesOf = (list: readonly number[]): number => list.reduce((total, one) => total + one, 0)

@@ -102,7 +102,7 @@ export function systemHandlers(ports: SystemPorts): Handlers<SystemJobs> {
         },
         volumeUsers: (name) => volumeUsers(ports, name),
       }
-      return diskUsage(usage, input.types)
+      return diskUsage(usage, input)
     },
     'system.jobs': async () => ports.jobs(),
     'system.events': ({ input, signal }) =>

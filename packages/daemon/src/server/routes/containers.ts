@@ -234,7 +234,7 @@ export function containerRoutes(engine: DaemonEngine): readonly Route[] {
   return [
     {
       method: 'GET', path: '/containers/json',
-      handle: async ({ query, response }) => sendJson(response, 200, await engine.run('container.list', { all: flag(query, 'all'), size: flag(query, 'size'), limit: numberOf(query, 'limit', 0), filters: parseFilters(query.get('filters') ?? '', LIST_FILTERS) })),
+      handle: async ({ query, response, apiVersion }) => sendJson(response, 200, await engine.run('container.list', { apiVersion, all: flag(query, 'all'), size: flag(query, 'size'), limit: numberOf(query, 'limit', 0), filters: parseFilters(query.get('filters') ?? '', LIST_FILTERS) })),
     },
     { method: 'POST', path: '/containers/create', handle: (request) => create(engine, request) },
     {

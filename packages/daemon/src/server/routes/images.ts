@@ -1,4 +1,5 @@
 import { asObject, asString, EngineError, type ImageRunConfig, messageOf, writePaced } from '@gantry/std'
+import { isSince } from '@gantry/api'
 import type { Credentials } from '@gantry/registry'
 import { IMAGE_FILTERS } from '../../images/images.ts'
 import type { Tell } from '../../images/progress.ts'
@@ -22,7 +23,9 @@ async function withProgress(request: ApiRequest, work: (tell: Tell) => Promise<u
   const { response } = request
   const tell: Tell = (message) => {
     if (!response.headersSent) response.writeHead(200, { 'Content-Type': 'application/json' })
-    response.write(`${JSON.stringify(message)}\r\n`)
+    // Since 1.52 nothing is said twice.
+    const { progress, error, ...current } = message
+    response.write(`${JSON.stringify(isSince(request.apiVersion, '1.52') ? current : message)}\r\n`)
   }
   try {
     await work(tell)
@@ -37,10 +40,7 @@ async function withProgress(request: ApiRequest, work: (tell: Tell) => Promise<u
 async function push(engine: DaemonEngine, request: ApiRequest): Promise<void> {
   const { query } = request
   const credentials = authOf(request)
-  const platform = query.get('platform') ?? ''
-  const wanted = platform === '' ? undefined : asObject(JSON.parse(platform), 'platform')
-  const text = wanted === undefined ? '' : [wanted['os'], wanted['architecture'], wanted['variant']].filter((part) => typeof part === 'string' && part !== '').join('/')
-  await withProgress(request, (tell) => engine.run('image.push', { name: param(request, 'name'), tag: query.get('tag') ?? '', platform: text, credentials, tell }, { signal: request.signal }))
+  await withProgress(request, (tell) => engine.run('image.push', { name: param(request, 'name'), tag: query.get('tag') ?? '', platform: platformOf(request), credentials, tell }, { signal: request.signal }))
 }
 
 async function login(engine: DaemonEngine, request: ApiRequest): Promise<void> {
@@ -64,13 +64,30 @@ async function createImage(engine: DaemonEngine, request: ApiRequest): Promise<v
   })
 }
 
+/** `{"os":"linux","architecture":"amd64"}` as `linux/amd64`; empty where there is none. */
+function platformText(text: string, field: string): string {
+  if (text === '') return ''
+  try {
+    const wanted = asObject(JSON.parse(text), field)
+    return [wanted['os'], wanted['architecture'], wanted['variant']].filter((part) => typeof part === 'string' && part !== '').join('/')
+  } catch (cause) {
+    throw new EngineError('invalid', `failed to parse ${field}: ${messageOf(cause)}`, { cause })
+  }
+}
+
+function platformOf(request: ApiRequest): string {
+  const all = request.query.getAll('platform')
+  if (all.length > 1) throw new EngineError('invalid', 'platform: expected one platform')
+  return platformText(all[0] ?? '', 'platform')
+}
+
 /** Bytes of a request's body; 0 where the client does not say. */
 const lengthOf = (request: ApiRequest): number => Number(request.message.headers['content-length'] ?? 0)
 
 async function load(engine: DaemonEngine, request: ApiRequest): Promise<void> {
   const quiet = flag(request.query, 'quiet')
   await withProgress(request, async (tell) => {
-    const { lines } = await engine.run('image.load', { total: lengthOf(request), tell: quiet ? () => undefined : tell }, { stdio: { input: request.message }, signal: request.signal })
+    const { lines } = await engine.run('image.load', { platform: platformOf(request), total: lengthOf(request), tell: quiet ? () => undefined : tell }, { stdio: { input: request.message }, signal: request.signal })
     for (const stream of lines) tell({ stream })
   })
 }
@@ -78,7 +95,7 @@ async function load(engine: DaemonEngine, request: ApiRequest): Promise<void> {
 async function save(engine: DaemonEngine, request: ApiRequest, names: readonly string[]): Promise<void> {
   const { response } = request
   const onReady = (): void => void response.writeHead(200, { 'Content-Type': 'application/x-tar' })
-  await engine.run('image.save', { names, onReady }, { stdio: { write: (chunk) => writePaced(response, chunk) }, signal: request.signal })
+  await engine.run('image.save', { names, platform: platformOf(request), onReady }, { stdio: { write: (chunk) => writePaced(response, chunk) }, signal: request.signal })
   response.end()
 }
 
@@ -127,8 +144,8 @@ export function imageRoutes(engine: DaemonEngine): readonly Route[] {
         sendJson(response, 200, { ImagesDeleted: deleted.length === 0 ? null : deleted, SpaceReclaimed: bytes })
       },
     },
-    { method: 'GET', path: '/images/{name:}/json', handle: async (request) => sendJson(request.response, 200, await engine.run('image.inspect', { name: name(request), apiVersion: request.apiVersion })) },
-    { method: 'GET', path: '/images/{name:}/history', handle: async (request) => sendJson(request.response, 200, await engine.run('image.history', { name: name(request) })) },
+    { method: 'GET', path: '/images/{name:}/json', handle: async (request) => sendJson(request.response, 200, await engine.run('image.inspect', { name: name(request), apiVersion: request.apiVersion, platform: platformOf(request) })) },
+    { method: 'GET', path: '/images/{name:}/history', handle: async (request) => sendJson(request.response, 200, await engine.run('image.history', { name: name(request), platform: platformOf(request) })) },
     { method: 'GET', path: '/images/{name:}/get', handle: (request) => save(engine, request, [name(request)]) },
     {
       method: 'POST', path: '/images/{name:}/tag',
@@ -137,7 +154,7 @@ export function imageRoutes(engine: DaemonEngine): readonly Route[] {
         sendEmpty(request.response, 201)
       },
     },
-    { method: 'DELETE', path: '/images/{name:}', handle: async (request) => sendJson(request.response, 200, await engine.run('image.remove', { name: name(request), force: flag(request.query, 'force') })) },
+    { method: 'DELETE', path: '/images/{name:}', handle: async (request) => sendJson(request.response, 200, await engine.run('image.remove', { name: name(request), force: flag(request.query, 'force'), keepParents: flag(request.query, 'noprune'), platforms: request.query.getAll('platforms').map((text) => platformText(text, 'platforms')) })) },
     { method: 'POST', path: '/images/{name:}/push', handle: (request) => push(engine, request) },
     {
       method: 'GET', path: '/images/search',

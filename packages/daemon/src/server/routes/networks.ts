@@ -53,7 +53,7 @@ async function disconnect(engine: DaemonEngine, request: ApiRequest): Promise<vo
 /** Routes of networks. */
 export function networkRoutes(engine: DaemonEngine): readonly Route[] {
   return [
-    { method: 'GET', path: '/networks', handle: async ({ query, response }) => sendJson(response, 200, await engine.run('network.list', { filters: parseFilters(query.get('filters') ?? '', LIST_FILTERS) })) },
+    { method: 'GET', path: '/networks', handle: async ({ query, response, apiVersion }) => sendJson(response, 200, await engine.run('network.list', { apiVersion, filters: parseFilters(query.get('filters') ?? '', LIST_FILTERS) })) },
     {
       method: 'POST', path: '/networks/create',
       handle: async (request) => {
@@ -69,7 +69,7 @@ export function networkRoutes(engine: DaemonEngine): readonly Route[] {
       },
     },
     { method: 'GET', path: '/gantry/network/why', handle: (request) => why(engine, request) },
-    { method: 'GET', path: '/networks/{id}', handle: async (request) => sendJson(request.response, 200, await engine.run('network.inspect', { key: key(request) })) },
+    { method: 'GET', path: '/networks/{id}', handle: async (request) => sendJson(request.response, 200, await engine.run('network.inspect', { key: key(request), apiVersion: request.apiVersion })) },
     {
       method: 'DELETE', path: '/networks/{id}',
       handle: async (request) => {

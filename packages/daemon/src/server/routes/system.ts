@@ -1,3 +1,4 @@
+import { type EventMessage, isSince } from '@gantry/api'
 import { asString, asStringMap, EngineError, parseTimestamp, writePaced } from '@gantry/std'
 import type { DaemonEngine } from '../../jobs/jobs.ts'
 import { USAGE_TYPES } from '../../system/disk-usage.ts'
@@ -10,6 +11,14 @@ import type { Route } from '../router.ts'
 const VOLUME_FILTERS: ReadonlySet<string> = new Set(['dangling', 'driver', 'label', 'name'])
 const PRUNE_FILTERS: ReadonlySet<string> = new Set(['label', 'label!', 'all', 'until'])
 
+/** How events are told apart, as the client asks for it: RFC 7464 has a mark before each. */
+function eventForm({ message, apiVersion }: ApiRequest): { readonly type: string; readonly before: string } {
+  const accepted = (message.headers.accept ?? '').split(',').map((one) => one.split(';')[0]?.trim().toLowerCase() ?? '')
+  const known = isSince(apiVersion, '1.53') ? ['application/jsonl', 'application/x-ndjson', 'application/json-seq'] : isSince(apiVersion, '1.52') ? ['application/x-ndjson', 'application/json-seq'] : []
+  const type = accepted.find((one) => known.includes(one)) ?? 'application/json'
+  return { type, before: type === 'application/json-seq' ? '\u001e' : '' }
+}
+
 async function events(engine: DaemonEngine, request: ApiRequest): Promise<void> {
   const { query, response } = request
   const time = (name: string): bigint | undefined => {
@@ -17,9 +26,15 @@ async function events(engine: DaemonEngine, request: ApiRequest): Promise<void> 
     return value === null || value === '' ? undefined : parseTimestamp(value)
   }
   const input = { since: time('since'), until: time('until'), filters: parseFilters(query.get('filters') ?? '') }
-  response.writeHead(200, { 'Content-Type': 'application/json' })
+  const { type, before } = eventForm(request)
+  response.writeHead(200, { 'Content-Type': type })
   response.flushHeaders()
-  await engine.run('system.events', { ...input, onEvent: (event) => void response.write(`${JSON.stringify(event)}\n`) }, { signal: request.signal })
+  const shown = (event: EventMessage): unknown => {
+    if (!isSince(request.apiVersion, '1.52')) return event
+    const { status, id, from, ...current } = event
+    return current
+  }
+  await engine.run('system.events', { ...input, onEvent: (event) => void response.write(`${before}${JSON.stringify(shown(event))}\n`) }, { signal: request.signal })
   response.end()
 }
 
@@ -27,11 +42,11 @@ function volumeRoutes(engine: DaemonEngine): readonly Route[] {
   return [
     {
       method: 'GET', path: '/system/df',
-      handle: async ({ query, response }) => {
+      handle: async ({ query, response, apiVersion }) => {
         const types = query.getAll('type')
         const unknown = types.find((type) => !USAGE_TYPES.has(type))
         if (unknown !== undefined) throw new EngineError('invalid', `unknown object type: ${unknown}`)
-        sendJson(response, 200, await engine.run('system.usage', { types }))
+        sendJson(response, 200, await engine.run('system.usage', { types, apiVersion, verbose: flag(query, 'verbose') }))
       },
     },
     { method: 'GET', path: '/volumes', handle: async ({ query, response }) => sendJson(response, 200, { Volumes: await engine.run('volume.list', { filters: parseFilters(query.get('filters') ?? '', VOLUME_FILTERS) }), Warnings: null }) },
