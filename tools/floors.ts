@@ -37,6 +37,7 @@ export const STARTS_PROGRAMS: Readonly<Record<string, string>> = {
   'packages/daemon/src/images/process/client.ts': 'the image process, on demand',
   'packages/runtime/src/apparmor.ts': 'apparmor_parser, once at boot, where the host has AppArmor',
   'packages/runtime/src/oci/hooks.ts': 'hooks of a bundle, which are programs',
+  'packages/api/src/client/ssh.ts': 'ssh to the daemon of another host, in the client',
   'packages/cli/src/daemon.ts': 'the daemon in the background',
   'packages/cli/src/plugins.ts': 'plugins of the client',
   'packages/cli/src/credentials.ts': 'the user’s credential helpers, in the client',

@@ -1,9 +1,9 @@
 /** Our own client, where the genuine one is no judge: contexts of both in one store, questions before something is removed. */
 import assert from 'node:assert/strict'
-import { readFileSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { after, before, describe, it } from 'node:test'
 import { NOTHING, settledCensus } from '../census.ts'
-import { dockerClient, exec, ownClient, type Ran, root, type TestDaemon, testDaemon, until } from '../harness.ts'
+import { dockerClient, exec, ownClient, type Ran, root, serveBeside, type TestDaemon, testDaemon, until } from '../harness.ts'
 
 const skip = process.getuid?.() === 0 ? false : 'needs root'
 
@@ -55,6 +55,101 @@ describe('the client', { skip }, () => {
     assert.equal((await asked('', 'volume', 'prune', '-a')).code, 1)
     assert.match((await asked('', 'volume', 'prune', '-af')).out, /^Deleted Volumes:\nkept\n\nTotal reclaimed space: 0B\n$/)
     for (const what of ['container', 'image', 'network']) assert.equal((await asked('n\n', what, 'prune')).code, 1, what)
+  })
+  it('a daemon behind ssh: its own streams, attach and exit codes; a context goes to another machine', async () => {
+    const bin = `${daemon.home}/bin`
+    mkdirSync(bin)
+    // Stands in for ssh: the last word is what the other side runs.
+    writeFileSync(`${bin}/ssh`, `#!/bin/sh\necho "$@" >> ${daemon.home}/ssh.log\nfor last; do :; done\nexec sh -c "$last"\n`, { mode: 0o755 })
+    writeFileSync(`${bin}/gantry`, `#!/bin/sh\nexec ${root}/build/node -- ${root}/build/gantry.cjs "$@"\n`, { mode: 0o755 })
+    const env = { PATH: `${bin}:${process.env['PATH']}`, DOCKER_CONFIG: `${daemon.home}/config`, DOCKER_HOST: '' }
+    const far = (words: readonly string[], input = ''): Promise<Ran> => exec(`${root}/build/node`, ['--', `${root}/build/gantry.cjs`, ...words], { input, env })
+    const host = `ssh://me@there:2222${daemon.host.slice('unix://'.length)}`
+    assert.equal((await far(['-H', host, 'run', '--rm', '-i', 'busybox', 'sh', '-c', 'cat; exit 7'], 'through\n')).out, 'through\n')
+    assert.equal((await far(['-H', host, 'run', '--rm', 'busybox', 'sh', '-c', 'exit 7'])).code, 7)
+    assert.match(readFileSync(`${daemon.home}/ssh.log`, 'utf8'), /-T -l me -p 2222 -- there /)
+    assert.match((await far(['-H', 'ssh://-oProxyCommand=x', 'ps'])).err, /unable to parse docker host/)
+    assert.match((await far(['-H', 'ssh://me@there/nowhere.sock', 'ps'])).err, /ssh ended with 1: Cannot connect to the Gantry daemon at unix:\/\/\/nowhere\.sock/)
+    assert.equal((await far(['context', 'create', 'distant', '--description', 'far away', '--docker', `host=${host}`])).code, 0)
+    assert.equal((await far(['context', 'export', 'distant', `${daemon.home}/distant.tar`])).code, 0)
+    assert.equal((await far(['context', 'import', 'again', `${daemon.home}/distant.tar`])).out, 'again\n')
+    assert.equal((await far(['context', 'inspect', '-f', '{{.Metadata.Description}} {{.Endpoints.docker.Host}}', 'again'])).out, `far away ${host}\n`)
+    assert.equal((await far(['-c', 'again', 'images', '--format', '{{.Repository}}'])).out, 'busybox\n')
+    const docker = dockerClient()
+    if (docker !== undefined) {
+      assert.equal((await exec(docker, ['context', 'import', 'theirs2', `${daemon.home}/distant.tar`], { env })).code, 0, 'the genuine client reads it')
+      assert.equal((await exec(docker, ['-H', host.replace('ssh://me@there:2222', 'ssh://me@there:2222'), 'images', '--format', '{{.Repository}}'], { env: { ...env, DOCKER_HOST: '' } })).code, 1, 'which runs docker on the other side: there is none in this bin')
+    }
+    assert.equal((await far(['context', 'create', 'third', '--from', 'again'])).code, 0)
+    assert.match((await far(['context', 'import', 'bad', '/etc/hostname'])).err, /not an exported context/)
+  })
+  it('logs of several containers, chosen lines, and nothing left', async () => {
+    for (const name of ['red', 'blue']) await ok('run', '-d', '--name', name, 'busybox', 'sh', '-c', `for n in 1 2 3; do echo ${name} $n; sleep 0.05; done; sleep 1000`)
+    await until('all lines', async () => (await ok('logs', 'red', 'blue')).split('\n').length === 6)
+    const both = (await ok('logs', 'red', 'blue')).split('\n')
+    assert.deepEqual(both.toSorted(), ['blue | blue 1', 'blue | blue 2', 'blue | blue 3', 'red  | red 1', 'red  | red 2', 'red  | red 3'])
+    assert.equal(await ok('logs', '--grep', '[23]$', 'red'), 'red 2\nred 3')
+    assert.equal(await ok('logs', '--grep', ' 2$', 'red', 'blue').then((text) => text.split('\n').length), 2)
+    assert.equal(await ok('logs', '--clear', 'red'), 'red')
+    assert.equal(await ok('logs', 'red'), '')
+    await ok('exec', 'red', 'sh', '-c', 'echo after > /proc/1/fd/1')
+    await until('what comes after', async () => (await ok('logs', 'red')) === 'after')
+    assert.match((await client(['-H', daemon.host, 'logs', '--grep', '(', 'red'])).err, /--grep: Invalid regular expression/)
+    await ok('rm', '-f', 'red', 'blue')
+  })
+  it('debug: a toolbox beside a container sees its processes, files and network', async () => {
+    await ok('run', '-d', '--name', 'bare', 'busybox', 'sh', '-c', 'echo secret > /here; exec sleep 4321')
+    assert.match(await ok('debug', 'bare', 'ps'), /sleep 4321/)
+    assert.equal(await ok('debug', 'bare', 'cat', '/proc/1/root/here'), 'secret')
+    assert.equal(await ok('debug', 'bare', 'hostname', '-i'), await ok('exec', 'bare', 'hostname', '-i'))
+    assert.equal((await client(['-H', daemon.host, 'debug', 'bare', 'sh', '-c', 'exit 9'])).code, 9)
+    await ok('kill', 'bare')
+    assert.match((await client(['-H', daemon.host, 'debug', 'bare'])).err, /container bare is not running/)
+    await ok('rm', 'bare')
+    assert.equal(await ok('ps', '-aq'), '')
+  })
+  it('doctor says what is good and what to fix', async () => {
+    const ran = await client(['-H', daemon.host, 'doctor'])
+    assert.equal(ran.code, 0, ran.out)
+    for (const what of ['kernel', 'cgroups', 'seccomp', 'file systems', 'daemon', 'a container']) assert.match(ran.out, new RegExp(`^(ok  |warn)  ${what} `, 'm'), what)
+    const without = await client(['-H', 'unix:///nowhere.sock', 'doctor'])
+    assert.equal(without.code, 1)
+    assert.match(without.out, /FAIL {2}daemon .*\n.*fix: /)
+  })
+  it('lists of images for several platforms are made here and kept in a registry', async () => {
+    const registry = await serveBeside(daemon, `${root}/build/gantry-registry.cjs`, 'serve', '--root', `${daemon.home}/registry`, '-l', '127.0.0.1:5000')
+    const inside = (...words: readonly string[]): Promise<Ran> => exec('nsenter', ['--net', '-t', String(daemon.holder), `${root}/build/node`, '--', `${root}/build/gantry.cjs`, '-H', daemon.host, ...words], { env: { DOCKER_CONFIG: `${daemon.home}/config` } })
+    try {
+      await ok('tag', 'busybox', '127.0.0.1:5000/one')
+      await ok('push', '-q', '127.0.0.1:5000/one')
+      assert.equal((await inside('manifest', 'create', '127.0.0.1:5000/all', '127.0.0.1:5000/one')).out, 'Created manifest list 127.0.0.1:5000/all:latest\n')
+      assert.match((await inside('manifest', 'create', '127.0.0.1:5000/all', '127.0.0.1:5000/one')).err, /refusing to amend an existing manifest list with no --amend flag/)
+      assert.equal((await inside('manifest', 'annotate', '--os-version', '1.2', '127.0.0.1:5000/all', '127.0.0.1:5000/one')).code, 0)
+      const { code, out, err } = await inside('manifest', 'push', '--purge', '127.0.0.1:5000/all')
+      assert.deepEqual([code, err], [0, ''])
+      assert.match(out, /^sha256:[0-9a-f]{64}\n$/)
+      const list = JSON.parse((await inside('manifest', 'inspect', '127.0.0.1:5000/all')).out) as { manifests: readonly { platform: Readonly<Record<string, string>> }[] }
+      assert.deepEqual([list.manifests.length, list.manifests[0]?.platform['os.version']], [1, '1.2'])
+      await ok('rmi', '127.0.0.1:5000/one')
+      assert.equal((await inside('pull', '-q', '127.0.0.1:5000/all')).out, '127.0.0.1:5000/all:latest\n')
+      assert.match((await inside('manifest', 'inspect', '127.0.0.1:5000/nothing')).err, /no such manifest: 127\.0\.0\.1:5000\/nothing:latest/)
+      assert.match((await inside('manifest', 'rm', '127.0.0.1:5000/all')).err, /No such manifest/)
+      await ok('rmi', '127.0.0.1:5000/all')
+    } finally {
+      registry.kill('SIGKILL')
+    }
+  })
+  it('a plugin is a command: it gets all words, knows the daemon, and its exit code is ours; bash completes names', async () => {
+    mkdirSync(`${daemon.home}/config/cli-plugins`, { recursive: true })
+    writeFileSync(`${daemon.home}/config/cli-plugins/docker-hello`, '#!/bin/sh\n[ "$1" = docker-cli-plugin-metadata ] && { echo \'{"SchemaVersion":"0.1.0","Vendor":"x","ShortDescription":"Say hello"}\'; exit; }\necho "$@"\nexit 5\n', { mode: 0o755 })
+    const ran = await client(['-H', daemon.host, 'hello', '--loud', 'you'])
+    assert.deepEqual([ran.out, ran.code], [`-H ${daemon.host} hello --loud you\n`, 5])
+    assert.match((await client(['--help'])).out, /^ {2}hello +Say hello \(plugin\)$/m)
+    await ok('create', '--name', 'waiting', 'busybox', 'true')
+    const script = `${daemon.home}/complete`
+    writeFileSync(script, `gantry() { ${root}/build/node -- ${root}/build/gantry.cjs "$@"; }\neval "$(gantry completion bash)"\ncompopt() { :; }\nCOMP_LINE="gantry start w"; COMP_POINT=\${#COMP_LINE}; _gantry; echo "\${COMPREPLY[@]}"\nCOMP_LINE="gantry cp waiting:/etc/x wai"; COMP_POINT=\${#COMP_LINE}; _gantry; echo "\${COMPREPLY[@]}"\n`)
+    assert.equal((await exec('bash', [script], { env: { DOCKER_HOST: daemon.host, DOCKER_CONFIG: `${daemon.home}/config` } })).out, 'waiting\nwaiting:\n')
+    await ok('rm', 'waiting')
   })
 })
 

@@ -273,6 +273,18 @@ describe('networks of users', { skip }, () => {
     await ok('network', 'rm', 'mac')
     assert.doesNotMatch(await daemon.inside(BUSYBOX, 'ip', '-o', 'link'), /dm-/)
   })
+  it('a container that shares another’s network has its name, hosts and resolver, too', async () => {
+    await ok('network', 'create', 'shared')
+    await ok('run', '-d', '--name', 'owner', '--hostname', 'lord', '--network', 'shared', '--add-host', 'far:1.2.3.4', 'busybox', 'sleep', '1000')
+    await ok('run', '-d', '--name', 'other', '--network', 'shared', 'busybox', 'sleep', '1000')
+    const beside = (...words: readonly string[]): Promise<string> => ok('run', '--rm', '--network', 'container:owner', 'busybox', ...words)
+    assert.equal(await beside('hostname'), 'lord')
+    assert.equal(await beside('hostname', '-i'), await ok('exec', 'owner', 'hostname', '-i'))
+    assert.match(await beside('cat', '/etc/hosts'), /1\.2\.3\.4\s+far/)
+    assert.match(await beside('nslookup', 'other'), /Name:\s+other/)
+    await ok('rm', '-f', 'owner', 'other')
+    await ok('network', 'rm', 'shared')
+  })
   it('links of the default bridge: environment, hosts, and openings where containers may not talk', async () => {
     const strict = await testDaemon(['--icc=false'])
     try {

@@ -3,7 +3,7 @@ import type { Transport } from '@gantry/api'
 import { EngineError } from '@gantry/std'
 import type { Command } from './command.ts'
 import type { Flag } from './flags.ts'
-import { groupCommands, GROUPS, wordsOf } from './usage.ts'
+import { groupCommands, GROUPS, type Words, wordsOf } from './usage.ts'
 
 const PATIENCE_MS = 1000
 
@@ -71,7 +71,7 @@ const FILE_FLAGS: ReadonlySet<string> = new Set(['env-file', 'label-file', 'cidf
 const SUBJECTS: readonly (readonly [RegExp, Source])[] = [
   [/^CONTAINER:/, async (sources, command) => (await containers(sources, command)).map(([name, help]) => [`${name}:`, help] as const)],
   [/^CONTAINER$|^FROM$/, containers],
-  [/IMAGE|^REPOSITORY|^NAME\[:TAG/, images],
+  [/IMAGE|^MANIFEST|^REPOSITORY|^NAME\[:TAG/, images],
   [/^NETWORK$/, networks],
   [/^VOLUME$/, volumes],
   [/^CONTEXT$/, contexts],
@@ -139,11 +139,14 @@ export async function complete(typed: readonly string[], sources: CompletionSour
     const offered = await values(sources, flag, name, current.slice(equals + 1))
     return { ...offered, words: offered.words.map(([word, help]) => [`--${flag.name}=${word}`, help] as const) }
   }
-  const { names, maximum } = wordsOf(command)
-  const at = inner.rest.length
+  const subjects = command.usage.split('\n').map((usage) => subjectAt(wordsOf({ ...command, usage }), inner.rest.length))
+  const answers = subjects.flatMap((subject) => SUBJECTS.find(([pattern]) => pattern.test(subject))?.[1] ?? [])
+  const offered = (await Promise.all(answers.map((source) => source(sources, name)))).flat()
+  return { words: starting(offered.filter(([word]) => !inner.rest.includes(word)), current), files: subjects.some((subject) => FILE_WORDS.test(subject)) }
+}
+
+/** What the word at a place names, without brackets and dots. */
+function subjectAt({ names, maximum }: Words, at: number): string {
   const subject = at < names.length ? (names[at] ?? '') : maximum === Number.POSITIVE_INFINITY ? (names.at(-1) ?? '') : ''
-  const bare = subject.replace(/^\[|\]$|\.\.\.|\|-$/g, '').replace(/^.* \[/, '')
-  const source = SUBJECTS.find(([pattern]) => pattern.test(bare))?.[1]
-  const offered = source === undefined ? [] : await source(sources, name)
-  return { words: starting(offered.filter(([word]) => !inner.rest.includes(word)), current), files: FILE_WORDS.test(bare) }
+  return subject.replace(/^\[|\]$|\.\.\.|\|-$/g, '').replace(/^.* \[/, '')
 }

@@ -1,7 +1,6 @@
 import { createHash } from 'node:crypto'
 import { batch, type Launcher, link } from '@gantry/linux'
 import { type Database, EngineError, keyedLock, logger, undoStack } from '@gantry/std'
-import { formatSubnet } from './address.ts'
 import { bridgeSettings, type DriverPorts, linkNames, type OpenNetwork, openForwarding, openNetwork } from './drivers/table.ts'
 import { builtinBridge, type DefaultBridge } from './default-bridge.ts'
 import { subnetsOf } from './endpoints.ts'
@@ -173,7 +172,7 @@ export async function createController(options: ControllerOptions): Promise<Cont
   return {
     sandboxes,
     networks: () => [...infos.values()],
-    subnetCounts: (id) => new Map([...(open.get(id)?.pools.values() ?? [])].map(({ pool }) => [formatSubnet(pool.subnet), pool.counts()])),
+    subnetCounts: (id) => new Map([...(open.get(id)?.pools.values() ?? [])].map(({ pool }) => [pool.counts().subnet, pool.counts()])),
     network: byName,
     createNetwork: (request) => lock.run('networks', () => create(request)),
     removeNetwork: (id) => lock.run('networks', () => remove(id)),

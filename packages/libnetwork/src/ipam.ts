@@ -11,7 +11,7 @@ export interface AddressPool {
   release(address: Address): void
   readonly used: number
   /** Addresses that cannot be handed out any more, and those of the range that can. */
-  counts(): { readonly inUse: bigint; readonly available: bigint }
+  counts(): { readonly subnet: string; readonly inUse: bigint; readonly available: bigint }
 }
 
 /** Makes a pool over a range of a subnet. The first address of a subnet, and the last one of IPv4, are never handed out. */
@@ -51,7 +51,7 @@ export function addressPool(subnet: Subnet, reserved: readonly Address[], range:
     counts() {
       const outside = isTiny ? 0n : subnet.family === 4 ? 2n : 1n
       const inRange = [...taken].filter((value) => value >= lowest && value <= highest).length
-      return { inUse: BigInt(taken.size) + outside, available: highest - lowest + 1n - BigInt(inRange) }
+      return { subnet: formatSubnet(subnet), inUse: BigInt(taken.size) + outside, available: highest - lowest + 1n - BigInt(inRange) }
     },
   }
 }

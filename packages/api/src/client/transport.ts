@@ -1,12 +1,14 @@
 import { readFileSync } from 'node:fs'
 import { type ClientRequest, type IncomingMessage, request as httpRequest, type RequestOptions } from 'node:http'
 import { request as httpsRequest } from 'node:https'
+import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { collect, EngineError, type ErrorKind } from '@gantry/std'
+import { sshStream } from './ssh.ts'
 
 /** Where the daemon is, and how to prove who one is. */
 export interface Endpoint {
-  /** `unix:///path`, `tcp://host:port` */
+  /** `unix:///path`, `tcp://host:port`, `ssh://[user@]host[:port]` */
   readonly host: string
   readonly tls?: { readonly ca?: string; readonly cert?: string; readonly key?: string; readonly verify: boolean }
   /** API version to ask for, such as `1.44`; the daemon's own when left out. */
@@ -51,6 +53,8 @@ const BODY_LIMIT = 256 << 20
 
 function target(endpoint: Endpoint): RequestOptions & { readonly secure: boolean } {
   const { host, tls } = endpoint
+  // A stream is what a request needs; the rest of a socket it can do without.
+  if (host.startsWith('ssh://')) return { host: 'gantry', createConnection: () => sshStream(host) as unknown as Socket, secure: false }
   if (host.startsWith('unix://')) return { socketPath: host.slice('unix://'.length), secure: false }
   const match = /^(?:tcp|https?):\/\/(\[[^\]]+\]|[^:/]+)(?::(\d+))?/.exec(host)
   if (match === null) throw new EngineError('invalid', `unable to parse docker host \`${host}\``)
@@ -88,7 +92,7 @@ export function createTransport(endpoint: Endpoint): Transport {
     const json = options.json === undefined ? undefined : Buffer.from(JSON.stringify(options.json))
     const fixed = json ?? (options.body instanceof Uint8Array ? options.body : undefined)
     const request = (secure ? httpsRequest : httpRequest)({
-      ...base, method, path: `${prefix}${pathWith(path, options.query)}`, agent: false,
+      ...base, method, path: `${prefix}${pathWith(path, options.query)}`, ...(base.createConnection === undefined && { agent: false }),
       headers: { ...(base.socketPath && { Host: 'gantry' }), ...endpoint.headers, ...options.headers, ...headers, ...(json && { 'Content-Type': 'application/json' }), ...(options.contentType && { 'Content-Type': options.contentType }), ...(fixed ? { 'Content-Length': String(fixed.length) } : options.body === undefined && method !== 'GET' ? { 'Content-Length': '0' } : {}) },
       ...(options.signal && { signal: options.signal }),
     })

@@ -2,8 +2,12 @@ import type { Command } from '../command.ts'
 import { CHECKPOINT_COMMANDS } from './checkpoint.ts'
 import { CONTAINER_COMMANDS } from './containers.ts'
 import { CONTEXT_COMMANDS } from './contexts.ts'
+import { DEBUG_COMMANDS } from './debug.ts'
 import { DISK_COMMANDS } from './disk.ts'
+import { DOCTOR_COMMANDS } from './doctor.ts'
 import { IMAGE_COMMANDS } from './images.ts'
+import { LOG_COMMANDS } from './logs.ts'
+import { MANIFEST_COMMANDS } from './manifest.ts'
 import { NETWORK_COMMANDS } from './networks.ts'
 import { PRUNE_COMMANDS } from './prune.ts'
 import { REGISTRY_COMMANDS } from './registry.ts'
@@ -14,4 +18,4 @@ import { SWARM_COMMANDS } from './swarm.ts'
 import { SYSTEM_COMMANDS } from './system.ts'
 
 /** Everything that the client can do. */
-export const COMMANDS: readonly Command[] = [...RUN_COMMANDS, ...CONTAINER_COMMANDS, ...IMAGE_COMMANDS, ...REGISTRY_COMMANDS, ...DISK_COMMANDS, ...RESOURCE_COMMANDS, ...CHECKPOINT_COMMANDS, ...NETWORK_COMMANDS, ...PRUNE_COMMANDS, ...CONTEXT_COMMANDS, ...SYSTEM_COMMANDS, ...SHELL_COMMANDS, ...SWARM_COMMANDS]
+export const COMMANDS: readonly Command[] = [...RUN_COMMANDS, ...CONTAINER_COMMANDS, ...LOG_COMMANDS, ...DEBUG_COMMANDS, ...IMAGE_COMMANDS, ...REGISTRY_COMMANDS, ...MANIFEST_COMMANDS, ...DISK_COMMANDS, ...RESOURCE_COMMANDS, ...CHECKPOINT_COMMANDS, ...NETWORK_COMMANDS, ...PRUNE_COMMANDS, ...CONTEXT_COMMANDS, ...SYSTEM_COMMANDS, ...DOCTOR_COMMANDS, ...SHELL_COMMANDS, ...SWARM_COMMANDS]

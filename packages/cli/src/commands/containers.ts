@@ -1,7 +1,6 @@
 import { createWriteStream } from 'node:fs'
 import { pipeline } from 'node:stream/promises'
-import { streamFrameDecoder } from '@gantry/api'
-import { EngineError, humanDuration, humanSize, messageOf, parseTimestamp } from '@gantry/std'
+import { EngineError, humanDuration, humanSize } from '@gantry/std'
 import { checkName, type Command, type Context, each, filterQuery, told } from '../command.ts'
 import type { Parsed } from '../flags.ts'
 import { listing, short, table } from '../output.ts'
@@ -129,24 +128,6 @@ async function inspect(context: Context, parsed: Parsed): Promise<number> {
   return inspectAll(parsed.rest, parsed.text('format'), find)
 }
 
-function checkTime(flag: string, text: string): void {
-  try {
-    if (text !== '') parseTimestamp(text)
-  } catch (cause) {
-    throw new EngineError('invalid', `invalid value for "${flag}": ${messageOf(cause)}`, { cause })
-  }
-}
-
-async function logs(context: Context, parsed: Parsed): Promise<number> {
-  const [name = ''] = parsed.rest
-  for (const flag of ['since', 'until']) checkTime(flag, parsed.text(flag))
-  const { Config } = await context.api.json<{ Config: { Tty: boolean } }>('GET', `/containers/${name}/json`)
-  const response = await context.api.send('GET', `/containers/${name}/logs`, { query: { stdout: true, stderr: true, follow: parsed.bool('follow'), tail: parsed.text('tail') || 'all', since: parsed.text('since'), until: parsed.text('until'), timestamps: parsed.bool('timestamps'), details: parsed.bool('details') } })
-  const decode = Config.Tty ? (chunk: Buffer) => process.stdout.write(chunk) : streamFrameDecoder((kind, payload) => void (kind === 2 ? process.stderr : process.stdout).write(payload))
-  for await (const chunk of response) decode(chunk as Buffer)
-  return 0
-}
-
 /** A command that does one thing to each container. */
 function forEach(name: string, help: string, act: (context: Context, container: string, parsed: Parsed) => Promise<unknown>, flags: Command['flags'] = [], aliases: readonly string[] = []): Command {
   return {
@@ -221,7 +202,6 @@ export const CONTAINER_COMMANDS: readonly Command[] = [
   },
   { names: ['container inspect'], usage: 'container inspect [OPTIONS] CONTAINER [CONTAINER...]', help: 'Display detailed information on one or more containers', run: (context, parsed) => inspectAll(parsed.rest, parsed.text('format'), (name) => context.api.json('GET', `/containers/${name}/json`, { query: { size: parsed.bool('size') } })), flags: [{ name: 'format', short: 'f', kind: 'text', help: 'Format output using a custom template' }, { name: 'size', short: 's', kind: 'bool', help: 'Display total file sizes' }] },
   { names: ['inspect'], usage: 'inspect [OPTIONS] NAME|ID [NAME|ID...]', help: 'Return low-level information on objects', run: inspect, flags: [{ name: 'format', short: 'f', kind: 'text', help: 'Format output using a custom template' }, { name: 'type', kind: 'text', help: 'Return JSON for specified type' }, { name: 'size', short: 's', kind: 'bool', help: 'Display total file sizes if the type is container' }] },
-  { names: ['logs', 'container logs'], usage: 'logs [OPTIONS] CONTAINER', help: 'Fetch the logs of a container', run: logs, flags: [{ name: 'follow', short: 'f', kind: 'bool', help: 'Follow log output' }, { name: 'tail', short: 'n', kind: 'text', help: 'Number of lines to show from the end of the logs' }, { name: 'since', kind: 'text', help: 'Show logs since timestamp' }, { name: 'until', kind: 'text', help: 'Show logs before a timestamp' }, { name: 'timestamps', short: 't', kind: 'bool', help: 'Show timestamps' }, { name: 'details', kind: 'bool', help: 'Show extra details' }] },
   forEach('stop', 'Stop one or more running containers', post('stop', stopQuery), STOP_FLAGS),
   forEach('restart', 'Restart one or more containers', post('restart', stopQuery), STOP_FLAGS),
   forEach('kill', 'Kill one or more running containers', post('kill', (parsed) => ({ signal: parsed.text('signal') })), [{ name: 'signal', short: 's', kind: 'text', help: 'Signal to send to the container' }]),

@@ -26,7 +26,7 @@ async function stat(api: Transport, container: string, path: string): Promise<Pa
 }
 
 /** Runs the host's tar and fails with its own words. */
-function tar(args: readonly string[]): { readonly input: NodeJS.WritableStream; readonly output: NodeJS.ReadableStream; readonly done: Promise<void> } {
+export function tar(args: readonly string[]): { readonly input: NodeJS.WritableStream; readonly output: NodeJS.ReadableStream; readonly done: Promise<void> } {
   const child = spawn('tar', args, { stdio: ['pipe', 'pipe', 'pipe'] })
   let words = ''
   child.stderr.on('data', (chunk: Buffer) => {
@@ -92,6 +92,8 @@ export async function copyIn(api: Transport, from: string, container: string, pa
   }
   lstatSync(from)
   const target = await stat(api, container, path)
+  // A path that is not there is about to be made; a container that is not there is told before anything is sent.
+  if (target === undefined) await api.json('GET', `/containers/${container}/json`)
   const resolved = target?.linkTarget ? target.linkTarget : path
   const real = target?.linkTarget ? await stat(api, container, resolved) : target
   const isDirectory = real !== undefined && real.mode >= DIRECTORY_BIT

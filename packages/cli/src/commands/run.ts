@@ -125,6 +125,12 @@ async function run(context: Context, parsed: Parsed): Promise<number> {
   }
 }
 
+/** Runs a container that is described by its create request, with this terminal, until it has ended and is removed. */
+export async function runBeside(context: Context, body: Readonly<Record<string, unknown>>, tty: boolean): Promise<number> {
+  const { Id } = await context.api.json<{ Id: string }>('POST', '/containers/create', { json: body })
+  return attached(context, Id, { tty, stdin: true, condition: 'removed', detachKeys: '', start: {} })
+}
+
 async function exec(context: Context, parsed: Parsed): Promise<number> {
   const [name = '', ...command] = parsed.rest
   const [tty, stdin, detach] = [parsed.bool('tty'), parsed.bool('interactive'), parsed.bool('detach')]

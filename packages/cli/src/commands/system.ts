@@ -1,6 +1,8 @@
 import { createReadStream, createWriteStream } from 'node:fs'
+import { createConnection, type Socket } from 'node:net'
 import { createInterface } from 'node:readline'
 import { pipeline } from 'node:stream/promises'
+import { EngineError } from '@gantry/std'
 import { type Command, each, filterQuery } from '../command.ts'
 import { listing, short, table } from '../output.ts'
 import { compileTemplate, sortKeys } from '../template.ts'
@@ -35,6 +37,17 @@ interface Event {
 function eventLine(event: Event): string {
   const attributes = Object.entries(event.Actor.Attributes).sort(([a], [b]) => (a < b ? -1 : 1)).map(([key, value]) => `${key}=${value}`).join(', ')
   return `${new Date(event.timeNano / 1e6).toISOString()} ${event.Type} ${event.Action} ${event.Actor.ID}${attributes === '' ? '' : ` (${attributes})`}`
+}
+
+/** A plain connection to a daemon on this host. */
+function dial(host: string): Promise<Socket> {
+  const tcp = /^tcp:\/\/(\[[^\]]+\]|[^:/]+):(\d+)$/.exec(host)
+  if (!host.startsWith('unix://') && tcp === null) throw new EngineError('invalid', `system dial-stdio: cannot connect to ${host}`)
+  return new Promise((resolve, reject) => {
+    const place = tcp === null ? { path: host.slice('unix://'.length) } : { host: (tcp[1] ?? '').replace(/^\[|\]$/g, ''), port: Number(tcp[2]) }
+    const socket = createConnection({ ...place, allowHalfOpen: true }, () => resolve(socket))
+    socket.once('error', (cause) => reject(new EngineError('unavailable', `Cannot connect to the Gantry daemon at ${host}. Is the daemon running?`, { cause })))
+  })
 }
 
 interface VolumeRow {
@@ -77,6 +90,15 @@ export const SYSTEM_COMMANDS: readonly Command[] = [
         const event = JSON.parse(line) as Event
         process.stdout.write(`${render === undefined ? (format === 'json' ? line : eventLine(event)) : render(event)}\n`)
       }
+      return 0
+    },
+  },
+  {
+    names: ['system dial-stdio'], usage: 'system dial-stdio', help: 'Pass the standard streams on to the daemon', hidden: true, flags: [],
+    run: async (context) => {
+      const socket = await dial(context.host)
+      process.stdin.pipe(socket)
+      await pipeline(socket, process.stdout)
       return 0
     },
   },

@@ -55,9 +55,20 @@ export function ownerOf(ports: BundlePorts, container: Container): readonly [num
   return [users?.uids[0]?.hostID ?? 0, users?.gids[0]?.hostID ?? 0]
 }
 
+const CHAIN_LIMIT = 16
+
+/** Whose name, hosts and resolv.conf a container has: those of the one whose network it shares. */
+export function networkOwner(store: Pick<ContainerStore, 'find'>, container: Container): Container {
+  let owner = container
+  for (let n = 0; n < CHAIN_LIMIT && owner.document.networkMode.startsWith('container:'); n++) owner = store.find(owner.document.networkMode.slice('container:'.length))
+  return owner
+}
+
 /** Everything that the runtime needs to run a container. */
 export async function bundleOf(ports: BundlePorts, container: Container, image: Image | undefined, sandbox: Sandbox, environment: readonly string[] = []): Promise<Bundle> {
-  const document = environment.length === 0 ? container.document : { ...container.document, config: { ...container.document.config, Env: [...environment, ...container.document.config.Env] } }
+  const owner = networkOwner(ports.store, container)
+  const { Hostname, Domainname } = owner.document.config
+  const document = environment.length === 0 && owner === container ? container.document : { ...container.document, config: { ...container.document.config, Hostname, Domainname, Env: [...environment, ...container.document.config.Env] } }
   const { hostConfig, config } = document
   return {
     id: container.id,
@@ -65,7 +76,7 @@ export async function bundleOf(ports: BundlePorts, container: Container, image: 
     spec: await withDevices(ports.cdiDirectories, hostConfig.DeviceRequests ?? [], toSpec({
       document,
       identity: identityOf(ports, container, image, config.User),
-      etcDirectory: etcDirectory(ports.execRoot, container.id),
+      etcDirectory: etcDirectory(ports.execRoot, owner.id),
       mounts: readyMounts(ports.graph, document.mounts),
       knownCapabilities: ports.knownCapabilities,
       apparmor: ports.apparmor,

@@ -14,6 +14,7 @@ import { inspectContainer, inspectExec, sizesOf } from './inspect.ts'
 import type { Lifecycle } from './lifecycle.ts'
 import { listContainers, type ListPorts } from './list.ts'
 import { logSettings } from './log/settings.ts'
+import { clearLog } from '../logging/read.ts'
 import { streamLogs } from './log/stream.ts'
 import { removeOnRequest, type RemovePorts } from './remove.ts'
 import { identityOf } from './bundle.ts'
@@ -159,7 +160,7 @@ function viewHandlers(ports: ContainerHandlerPorts): Set<'container.list' | 'con
   }
 }
 
-function streamHandlers(ports: ContainerHandlerPorts): Set<'container.attach' | 'container.logs' | 'exec.create' | 'exec.start' | 'exec.inspect' | 'exec.resize'> {
+function streamHandlers(ports: ContainerHandlerPorts): Set<'container.attach' | 'container.logs' | 'container.clear-log' | 'exec.create' | 'exec.start' | 'exec.inspect' | 'exec.resize'> {
   const { store } = ports
   return {
     'container.attach': async ({ input, stdio, signal }) => {
@@ -185,6 +186,10 @@ function streamHandlers(ports: ContainerHandlerPorts): Set<'container.attach' | 
       }
       await joinStreams(client, prepared.expected, { choice, detachKeys: keys, onDetach: () => ports.emit(container, 'detach') })
       container.waiting = container.waiting.filter((one) => one !== prepared)
+      return undefined
+    },
+    'container.clear-log': async ({ input }) => {
+      clearLog(ports.list.logPath(store.find(input.key)))
       return undefined
     },
     'container.logs': async ({ input, stdio, signal }) => {

@@ -1,7 +1,7 @@
 import type { Sandbox } from '@gantry/libnetwork'
 import type { Supervisor, Task } from '@gantry/runtime'
 import { logger, nowNanos, undoStack } from '@gantry/std'
-import { type BundlePorts, bundleOf, ownerOf } from './bundle.ts'
+import { type BundlePorts, bundleOf, networkOwner, ownerOf } from './bundle.ts'
 import type { Container } from './container.ts'
 import type { LogShipping } from './log/ship.ts'
 import { linkEnvironment } from './network/links.ts'
@@ -53,7 +53,8 @@ export async function startContainer(ports: StartPorts, container: Container, re
   watch.lap('daemon', 'address and ports')
 
   const directory = etcDirectory(ports.execRoot, container.id)
-  writeEtcFiles(etcInput(ports, container, sandbox, links, directory, ownerOf(ports, container)))
+  // One that shares another's network shares these files, too.
+  if (networkOwner(ports.store, container) === container) writeEtcFiles(etcInput(ports, container, sandbox, links, directory, ownerOf(ports, container)))
   undo.add('remove the files in /etc', () => ports.discard(directory))
   const bundle = { ...(await bundleOf(ports, container, image, sandbox, linkEnvironment(container, links))), ...(restoreFrom !== undefined && { restoreFrom }) }
   watch.lap('daemon', 'specification')

@@ -53,6 +53,7 @@ export interface ContainerJobs {
   /** Streams over stdio.hijack. */
   'container.attach': { input: Key & { readonly choice: StreamChoice; readonly stream: boolean; readonly logs: boolean; readonly detachKeys: string; readonly apiVersion: number }; output: Nothing }
   /** Frames over stdio.write. */
+  'container.clear-log': { input: Key; output: Nothing }
   'container.logs': { input: Key & { readonly query: LogQuery; readonly stdout: boolean; readonly stderr: boolean; readonly timestamps: boolean; readonly details: boolean; readonly onReady: (tty: boolean) => void }; output: Nothing }
   'container.changes': { input: Key; output: readonly Change[] }
   'container.export': { input: Key; output: Nothing }

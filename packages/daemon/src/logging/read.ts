@@ -1,4 +1,4 @@
-import { closeSync, existsSync, fstatSync, openSync, statSync, watch } from 'node:fs'
+import { closeSync, existsSync, fstatSync, openSync, rmSync, statSync, truncateSync, watch } from 'node:fs'
 import { dirname } from 'node:path'
 import { hasCode, parseTimestamp } from '@gantry/std'
 
@@ -99,6 +99,8 @@ export async function* readLog(path: string, query: LogQuery, { tailOffset, line
       const over = state.ended()
       fd ??= open(path)
       if (fd !== undefined) {
+        // Somebody has cleared it.
+        if (fstatSync(fd).size < offset) offset = 0
         const lines = linesOf(fd, offset)
         for (let next = lines.next(); ; next = lines.next()) {
           if (next.done === true) {
@@ -123,6 +125,12 @@ export async function* readLog(path: string, query: LogQuery, { tailOffset, line
     state.readers?.delete(hold)
     if (fd !== undefined) closeSync(fd)
   }
+}
+
+/** Forgets what has been logged. Whoever writes goes on: the file stays, and is appended to. */
+export function clearLog(path: string): void {
+  for (const older of rotated(path)) rmSync(older)
+  if (existsSync(path)) truncateSync(path)
 }
 
 /** Lines of the rotated files, oldest first, from an offset in the first of `files`. */

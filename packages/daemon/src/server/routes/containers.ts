@@ -282,6 +282,14 @@ export function containerRoutes(engine: DaemonEngine): readonly Route[] {
     },
     { method: 'GET', path: '/containers/{id:}/trace', handle: async (request) => sendJson(request.response, 200, await engine.run('container.trace', key(request))) },
     { method: 'GET', path: '/containers/{id:}/explain', handle: async (request) => sendJson(request.response, 200, await engine.run('container.explain', key(request))) },
+    {
+      // Ours.
+      method: 'DELETE', path: '/containers/{id:}/logs',
+      handle: async (request) => {
+        await engine.run('container.clear-log', key(request))
+        sendEmpty(request.response, 204)
+      },
+    },
     ...lifeRoutes(engine),
     ...archiveRoutes(engine),
     ...execRoutes(engine),
