@@ -22,10 +22,11 @@ export const DAEMON_ROOMS: Readonly<Record<string, readonly string[]>> = {
   containers: ['engine', 'jobs', 'images', 'logging', 'server', 'volumes'],
   images: ['engine', 'jobs', 'containers', 'server'],
   system: ['engine', 'jobs', 'containers', 'server', 'volumes'],
-  volumes: [],
+  volumes: ['plugins'],
+  plugins: [],
   networks: ['engine', 'jobs', 'containers', 'server'],
   logging: [],
-  server: ['jobs', 'containers', 'images', 'system', 'logging'],
+  server: ['jobs', 'plugins', 'containers', 'images', 'system', 'logging'],
 }
 
 /** The only files that start programs, and why. */

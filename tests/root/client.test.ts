@@ -37,6 +37,15 @@ describe('the client', { skip }, () => {
     assert.equal((await client(['context', 'rm', '-f', 'mine'])).out, 'mine\n')
     assert.equal((await client(['context', 'show'])).out, 'default\n')
   })
+  it('a body that is too long is refused, and the daemon lives on', async () => {
+    async function* endless(): AsyncGenerator<Buffer> {
+      yield Buffer.from('{"a":"')
+      for (let n = 0; n < 40; n++) yield Buffer.alloc(1 << 20, 'x')
+    }
+    await assert.rejects(daemon.api.json('POST', '/containers/create', { body: endless(), contentType: 'application/json' }))
+    await assert.rejects(daemon.api.json('POST', '/containers/create', { body: Buffer.alloc(17 << 20, ' '), contentType: 'application/json' }), /too large|EPIPE|ECONNRESET/)
+    assert.equal(await ok('ps', '-q'), '')
+  })
   it('prune asks first: no answer and no are no', async () => {
     const asked = (input: string, ...words: readonly string[]): Promise<Ran> => client(['-H', daemon.host, ...words], input)
     await ok('volume', 'create', 'kept')

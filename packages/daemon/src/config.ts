@@ -53,6 +53,8 @@ export interface DaemonConfig {
   readonly containerd: string | undefined
   readonly startTimeoutMs: number
   readonly logLevel: LogLevel
+  /** Plugins that are asked about every request. */
+  readonly authorizationPlugins: readonly string[]
   /** The log driver of containers that name none. */
   readonly defaultLog: { readonly Type: string; readonly Config: Readonly<Record<string, string>> }
   readonly helper: string

@@ -37,9 +37,11 @@ import type { DaemonEngine, DaemonJobs } from './jobs/jobs.ts'
 import { networkHandlers } from './networks/handlers.ts'
 import { restore } from './restore.ts'
 import { NO_FILTERS } from './server/filters.ts'
+import { createAuthorization } from './server/authorization.ts'
 import { openListeners } from './server/listen.ts'
 import { createRouter } from './server/router.ts'
 import { containerRoutes } from './server/routes/containers.ts'
+import { debugRoutes } from './server/routes/debug.ts'
 import { imageRoutes } from './server/routes/images.ts'
 import { networkRoutes } from './server/routes/networks.ts'
 import { missingRoutes } from './server/routes/missing.ts'
@@ -182,7 +184,7 @@ export async function startDaemon(config: DaemonConfig): Promise<Daemon> {
     }),
   }
   const lifecycle: Lifecycle = createLifecycle({ start, onRunning: (container, task) => {
-    watchHealth(exec, container, task)
+    watchHealth(exec, container, task, (action) => (action === 'restart' ? lifecycle.restart(container, {}) : action === 'stop' ? lifecycle.stop(container, {}) : lifecycle.kill(container, 'SIGKILL')))
     shipping.follow(container)
   }, store, supervisor, lock: keyedLock(), execRoot: config.execRoot, emit, remove, discard: (path) => host.discarder.discard(path) })
   const views = { graph, store, apparmor: apparmor.enabled, execRoot: config.execRoot, network: (name: string) => networks.network(name), logPath }
@@ -245,8 +247,8 @@ export async function startDaemon(config: DaemonConfig): Promise<Daemon> {
 
   const accepted = Promise.withResolvers<void>()
   accepted.promise.catch(() => undefined)
-  const router = createRouter([...containerRoutes(engine), ...imageRoutes(engine), ...networkRoutes(engine), ...systemRoutes(engine), ...missingRoutes()])
-  const listeners = openListeners(config, router, accepted.promise)
+  const router = createRouter([...containerRoutes(engine), ...imageRoutes(engine), ...networkRoutes(engine), ...systemRoutes(engine), ...debugRoutes(engine, () => current.logLevel === 'debug'), ...missingRoutes()])
+  const listeners = openListeners(config, router, accepted.promise, createAuthorization(() => current.authorizationPlugins))
   listeners.catch(() => undefined) // awaited below, once the state is there
   try {
     await restore({ store, supervisor, networks, graph, host, lifecycle, execRoot: config.execRoot, remove })

@@ -7,6 +7,8 @@ export interface HealthConfig {
   readonly Retries?: number
   readonly StartPeriod?: number
   readonly StartInterval?: number
+  /** Ours: what becomes of a container that is unhealthy. */
+  readonly OnFailure?: 'none' | 'kill' | 'restart' | 'stop'
 }
 
 export interface ContainerConfig {

@@ -203,7 +203,7 @@ function securityOption(option: string): string {
 
 /** `Healthcheck`, where one is asked for or switched off. */
 function healthcheck(parsed: Parsed): object {
-  const names = ['health-cmd', 'health-interval', 'health-timeout', 'health-retries', 'health-start-period', 'health-start-interval']
+  const names = ['health-cmd', 'health-interval', 'health-timeout', 'health-retries', 'health-start-period', 'health-start-interval', 'health-on-failure']
   const given = names.some((name) => parsed.has(name))
   if (parsed.bool('no-healthcheck')) {
     if (given) throw new EngineError('invalid', '--no-healthcheck conflicts with --health-* options')
@@ -220,7 +220,7 @@ function healthcheck(parsed: Parsed): object {
   return {
     Healthcheck: {
       ...(parsed.text('health-cmd') !== '' && { Test: ['CMD-SHELL', parsed.text('health-cmd')] }),
-      Interval: nanos('health-interval'), Timeout: nanos('health-timeout'), StartPeriod: nanos('health-start-period'), StartInterval: nanos('health-start-interval'), Retries: parsed.number('health-retries') ?? 0,
+      Interval: nanos('health-interval'), Timeout: nanos('health-timeout'), StartPeriod: nanos('health-start-period'), StartInterval: nanos('health-start-interval'), Retries: parsed.number('health-retries') ?? 0, ...(parsed.text('health-on-failure') !== '' && { OnFailure: parsed.text('health-on-failure') }),
     },
   }
 }

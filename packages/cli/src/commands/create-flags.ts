@@ -85,6 +85,7 @@ const TABLE: readonly Flag[] = [
   { name: 'health-retries', kind: 'number', help: 'Consecutive failures needed to report unhealthy' },
   { name: 'health-start-period', kind: 'text', help: 'Start period for the container to initialize before failures count (ms|s|m|h)' },
   { name: 'health-start-interval', kind: 'text', help: 'Time between running the check during the start period (ms|s|m|h)' },
+  { name: 'health-on-failure', kind: 'text', help: 'What becomes of a container that is unhealthy: none, kill, restart, stop (ours)' },
   { name: 'no-healthcheck', kind: 'bool', help: 'Disable any container-specified HEALTHCHECK' },
   { name: 'runtime', kind: 'text', help: 'Runtime to use for this container' },
   { name: 'userns', kind: 'text', help: 'User namespace to use' },

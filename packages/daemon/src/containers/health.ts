@@ -11,6 +11,7 @@ const DEFAULTS = { interval: 30 * SECOND_NS, timeout: 30 * SECOND_NS, retries: 3
 /** Least duration that is asked for, as Docker has it. */
 const LEAST_NS = 1_000_000
 const RESULTS = 5
+const ON_FAILURE: readonly string[] = ['none', 'kill', 'restart', 'stop']
 const OUTPUT_LIMIT = 4096
 const SIGKILL = 9
 
@@ -37,6 +38,7 @@ export function checkHealth(config: HealthConfig | undefined): void {
     if (value !== undefined && value !== 0 && (!Number.isSafeInteger(value) || value < LEAST_NS)) throw new EngineError('invalid', `${name} in Healthcheck cannot be less than 1ms`)
   }
   if (config.Retries !== undefined && (!Number.isSafeInteger(config.Retries) || config.Retries < 0)) throw new EngineError('invalid', 'Retries in Healthcheck cannot be negative')
+  if (config.OnFailure !== undefined && !ON_FAILURE.includes(config.OnFailure)) throw new EngineError('invalid', `OnFailure in Healthcheck: expected ${ON_FAILURE.join(', ')}, got ${JSON.stringify(config.OnFailure)}`)
   const [kind] = config.Test ?? []
   if (kind !== undefined && !['', 'NONE', 'CMD', 'CMD-SHELL'].includes(kind)) throw new EngineError('invalid', `Unknown healthcheck type ${kind} (expected 'CMD'): expected NONE, CMD or CMD-SHELL`)
 }
@@ -92,7 +94,7 @@ async function probe(ports: ExecPorts, container: Container, command: readonly s
 }
 
 /** Watches over the health of a container until its process ends. */
-export function watchHealth(ports: ExecPorts, container: Container, task: Task): void {
+export function watchHealth(ports: ExecPorts, container: Container, task: Task, onFailure: (action: 'kill' | 'restart' | 'stop') => Promise<unknown>): void {
   const command = probeCommand(container)
   container.health = undefined
   if (command === undefined) return
@@ -110,6 +112,10 @@ export function watchHealth(ports: ExecPorts, container: Container, task: Task):
     if (health.status === status) return
     health.status = status
     ports.emit(container, `health_status: ${status}`)
+    const action = config.OnFailure ?? 'none'
+    if (status !== 'unhealthy' || action === 'none') return
+    log.info('a container is unhealthy', { id: container.id, action })
+    onFailure(action).catch((cause: unknown) => log.warn('cannot do what is asked for with an unhealthy container', { id: container.id, action, cause }))
   }
   const judge = (result: HealthResult): void => {
     health.results = [...health.results, result].slice(-RESULTS)

@@ -6,6 +6,8 @@ import { asObject, checkDepth, collect, EngineError, type JsonObject } from '@ga
 export interface ApiRequest {
   readonly message: IncomingMessage
   readonly response: ServerResponse
+  /** The body, where it has been read before. */
+  readonly body?: Buffer
   /** Parts of the path that the route names. */
   readonly params: Readonly<Record<string, string>>
   readonly query: URLSearchParams
@@ -30,7 +32,7 @@ const DEPTH_LIMIT = 100
 export async function jsonBody(request: ApiRequest): Promise<JsonObject> {
   const length = Number(request.message.headers['content-length'] ?? -1)
   if (length > BODY_LIMIT) throw new EngineError('invalid', `request body of ${length} bytes is too large`)
-  const bytes = await collect(request.message, BODY_LIMIT)
+  const bytes = request.body ?? (await collect(bodyOf(request), BODY_LIMIT))
   if (bytes.length === 0) return {}
   const type = request.message.headers['content-type'] ?? ''
   if (!/^application\/json\b/i.test(type)) throw new EngineError('invalid', `unsupported Content-Type header (${type}): must be 'application/json'`)

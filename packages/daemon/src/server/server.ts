@@ -6,6 +6,7 @@ import type { SecureContextOptions } from 'node:tls'
 import { EngineError, logger } from '@gantry/std'
 import { MAX_API_VERSION } from '@gantry/api'
 import { BUILDER_VERSION, GANTRY_VERSION } from '../system/info.ts'
+import type { Authorization } from './authorization.ts'
 import type { ApiRequest } from './request.ts'
 import { sendError } from './respond.ts'
 import type { Router } from './router.ts'
@@ -25,6 +26,7 @@ export interface ServerOptions {
   readonly tls?: SecureContextOptions & { readonly requestCert: boolean }
   /** Browsers must not reach a socket that needs no proof: requests with an Origin are refused. */
   readonly guarded: boolean
+  readonly authorization: Authorization
   /** Clients offer what they call experimental (checkpoints) only to daemons that say so. */
   readonly experimental: boolean
 }
@@ -34,8 +36,10 @@ const COMMON: Readonly<Record<string, string>> = { 'Api-Version': MAX_API_VERSIO
 function clientGone(message: IncomingMessage, response: ServerResponse): AbortSignal {
   const controller = new AbortController()
   const gone = (): void => controller.abort(new EngineError('unavailable', 'the client has gone'))
-  message.socket.once('close', gone)
-  response.once('close', () => message.socket.off('close', gone))
+  // Kept: a request that is destroyed loses it.
+  const { socket } = message
+  socket.once('close', gone)
+  response.once('close', () => socket.off('close', gone))
   return controller.signal
 }
 
@@ -56,10 +60,13 @@ export function createApiServer(options: ServerOptions): Server {
       const url = new URL(message.url ?? '/', 'http://localhost')
       const found = options.router.match(message.method ?? 'GET', url.pathname)
       if (found === undefined) throw new EngineError('not-found', 'page not found')
-      const request: ApiRequest = { message, response, params: found.params, query: url.searchParams, apiVersion: found.apiVersion, signal: clientGone(message, response), hijack, webSocket }
+      const body = options.authorization.active ? await options.authorization.judge(message) : undefined
+      if (options.authorization.active) options.authorization.hold(message, response, body, (error) => sendError(response, error))
+      const request: ApiRequest = { message, response, ...(body !== undefined && { body }), params: found.params, query: url.searchParams, apiVersion: found.apiVersion, signal: clientGone(message, response), hijack, webSocket }
       await found.route.handle(request)
     } catch (error) {
-      if (!message.socket.destroyed || !response.headersSent) log.debug('request failed', { method: message.method, url: message.url, cause: error })
+      // A request that was destroyed has no socket any more.
+      if (message.socket?.destroyed !== true || !response.headersSent) log.debug('request failed', { method: message.method, url: message.url, cause: error })
       sendError(response, error)
     }
   }

@@ -65,7 +65,7 @@ export function infoView(ports: InfoPorts): unknown {
   return {
     ID: ports.daemonId, Containers: containers.length, ContainersRunning: running.length - paused.length, ContainersPaused: paused.length, ContainersStopped: containers.length - running.length, Images: ports.graph.images.list().length,
     Driver: ports.graph.driver.name, DriverStatus: ports.graph.driver.status(), SystemStatus: null,
-    Plugins: { Volume: ['local'], Network: ['bridge', 'host', 'null'], Authorization: null, Log: ports.logDrivers },
+    Plugins: { Volume: ['local'], Network: ['bridge', 'host', 'null'], Authorization: config.authorizationPlugins.length === 0 ? null : config.authorizationPlugins, Log: ports.logDrivers },
     MemoryLimit: has('memory.limit_in_bytes', 'memory.max'), SwapLimit: swap, CpuCfsPeriod: has('cpu.cfs_period_us', 'cpu.max'), CpuCfsQuota: has('cpu.cfs_quota_us', 'cpu.max'), CPUShares: has('cpu.shares', 'cpu.weight'), CPUSet: has('cpuset.cpus', 'cpuset.cpus'), PidsLimit: has('pids.max', 'pids.max'), OomKillDisable: version === 1 && has('memory.oom_control', ''),
     IPv4Forwarding: switchedOn('/proc/sys/net/ipv4/ip_forward'), BridgeNfIptables: switchedOn('/proc/sys/net/bridge/bridge-nf-call-iptables'), BridgeNfIp6tables: switchedOn('/proc/sys/net/bridge/bridge-nf-call-ip6tables'),
     Debug: config.logLevel === 'debug', NFd: openFiles(), NGoroutines: ports.jobs(), SystemTime: formatNanos(nowNanos()), LoggingDriver: config.defaultLog.Type, CgroupDriver: 'cgroupfs', CgroupVersion: String(version), NEventsListener: ports.events.subscribers,

@@ -1,6 +1,5 @@
-import { existsSync } from 'node:fs'
-import { request } from 'node:http'
-import { asObject, asString, collect, EngineError, type JsonObject, messageOf, readText } from '@gantry/std'
+import { asString, EngineError, type JsonObject } from '@gantry/std'
+import { openPluginSocket, PLUGIN_SOCKETS } from '../plugins/socket.ts'
 
 /** A volume driver of somebody else, behind a socket (Docker's plugin API, version 1: `/VolumeDriver.*`). */
 export interface VolumePlugin {
@@ -11,60 +10,10 @@ export interface VolumePlugin {
   unmount(name: string, id: string): Promise<void>
 }
 
-const TIMEOUT_MS = 30_000
-const ANSWER_LIMIT = 1 << 20
-const NAME = /^[a-zA-Z0-9][\w.-]{0,127}$/
-const SOCKETS = '/run/docker/plugins'
-const SPECS: readonly string[] = ['/etc/docker/plugins', '/usr/lib/docker/plugins']
-
-/** Where requests go: a socket, or a host and port. */
-type Address = { readonly socketPath: string } | { readonly host: string; readonly port: number }
-
-function readSpec(path: string): Address | undefined {
-  const text = readText(path)?.trim()
-  if (text === undefined) return undefined
-  const unix = /^unix:\/\/(\/.+)$/.exec(text)
-  if (unix?.[1] !== undefined) return { socketPath: unix[1] }
-  const url = URL.parse(text.replace(/^tcp:/, 'http:'))
-  if (url === null || url.protocol !== 'http:' || url.port === '') throw new EngineError('invalid', `${path}: expected unix:///SOCKET or tcp://HOST:PORT`)
-  return { host: url.hostname, port: Number(url.port) }
-}
-
-/** Finds a plugin by its name: its socket, or a file that names where it listens. */
-function addressOf(name: string, sockets: string): Address | undefined {
-  if (!NAME.test(name)) return undefined
-  for (const socketPath of [`${sockets}/${name}.sock`, `${sockets}/${name}/${name}.sock`]) if (existsSync(socketPath)) return { socketPath }
-  for (const directory of SPECS) {
-    const found = readSpec(`${directory}/${name}.spec`)
-    if (found !== undefined) return found
-  }
-  return undefined
-}
-
-function post(address: Address, path: string, body: object): Promise<JsonObject> {
-  return new Promise((resolve, reject) => {
-    const bytes = Buffer.from(JSON.stringify(body))
-    const sent = request({ ...address, path, method: 'POST', timeout: TIMEOUT_MS, headers: { Accept: 'application/vnd.docker.plugins.v1.2+json', 'Content-Type': 'application/vnd.docker.plugins.v1.2+json', 'Content-Length': String(bytes.length) } }, (response) => {
-      collect(response, ANSWER_LIMIT).then((text) => {
-        const answer = text.length === 0 ? {} : asObject(JSON.parse(text.toString('utf8')), path)
-        const problem = asString(answer['Err'], 'Err')
-        if (problem !== '' || response.statusCode !== 200) throw new EngineError('internal', `VolumeDriver${path.slice(path.indexOf('.'))}: ${problem === '' ? `status ${response.statusCode}` : problem}`)
-        return answer
-      }).then(resolve, reject)
-    })
-    sent.once('timeout', () => sent.destroy(new EngineError('unavailable', `the plugin did not answer within ${TIMEOUT_MS / 1000} s`)))
-    sent.once('error', (cause) => reject(cause instanceof EngineError ? cause : new EngineError('unavailable', `the plugin does not answer: ${messageOf(cause)}`, { cause })))
-    sent.end(bytes)
-  })
-}
-
 /** Opens a volume plugin; one that is not there, or is no driver of volumes, is an error in Docker's words. */
-export async function openPlugin(name: string, sockets: string = SOCKETS): Promise<VolumePlugin> {
-  const address = addressOf(name, sockets)
-  if (address === undefined) throw new EngineError('not-found', `error looking up volume plugin ${name}: plugin "${name}" not found`)
-  const { Implements } = await post(address, '/Plugin.Activate', {})
-  if (!Array.isArray(Implements) || !Implements.includes('VolumeDriver')) throw new EngineError('invalid', `error looking up volume plugin ${name}: plugin does not implement "VolumeDriver"`)
-  const call = (verb: string, body: object): Promise<JsonObject> => post(address, `/VolumeDriver.${verb}`, body)
+export async function openPlugin(name: string, sockets: string = PLUGIN_SOCKETS): Promise<VolumePlugin> {
+  const plugin = await openPluginSocket(name, 'VolumeDriver', 'volume', sockets)
+  const call = (verb: string, body: object): Promise<JsonObject> => plugin(`VolumeDriver.${verb}`, body)
   return {
     create: async (volume, options) => void (await call('Create', { Name: volume, Opts: options })),
     remove: async (volume) => void (await call('Remove', { Name: volume })),

@@ -302,6 +302,6 @@ async function attachGuarded(engine: DaemonEngine, request: ApiRequest): Promise
     await attach(engine, request)
   } catch (error) {
     if (request.response.socket !== null || !isEngineError(error)) throw error
-    request.message.socket.destroy()
+    request.message.socket?.destroy()
   }
 }
