@@ -8,7 +8,7 @@
 import { execFile } from 'node:child_process'
 import { existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs'
 import { parseArgs, promisify } from 'node:util'
-import { median, timedRuns } from './timing.ts'
+import { cpuOfRun, median, timedRuns } from './timing.ts'
 import { type Engine, clean, startDockerd, startGantry, startPodman } from './engines.ts'
 
 const { values } = parseArgs({ options: { peers: { type: 'string', default: '' }, rounds: { type: 'string', default: '15' }, many: { type: 'string', default: '200' }, only: { type: 'string', default: '' } } })
@@ -91,6 +91,8 @@ async function measure(engine: Engine): Promise<Figures> {
   const before = engine.memory()
   for (let index = 0; index < many; index++) await client(engine, 'run', '-d', 'busybox', 'sleep', '10000')
   put(`ps, ${many} containers`, median(await timedClient(engine, rounds, 'ps')))
+  // Each engine's own client: ours, and the genuine one.
+  put('a client’s CPU for ps', await cpuOfRun(rounds, [engine.name === 'gantry' ? `${root}/gantry` : docker, '-H', `unix://${engine.socket}`, 'ps']))
   put(`daemon, ${many} containers`, engine.memory() / 1e6, 'MB')
   put('daemon, no container', before / 1e6, 'MB')
   if (engine.name === 'gantry') {

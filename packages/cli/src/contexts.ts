@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import type { Endpoint } from '@gantry/api'
 import { asBoolean, asObject, asString, EngineError, type JsonObject, readText } from '@gantry/std'
@@ -50,7 +49,7 @@ function read(path: string): StoredContext | undefined {
 export function openContexts(directory: string): Contexts {
   const config = openConfig(directory)
   const places = (name: string): { readonly meta: string; readonly tls: string } => {
-    const id = createHash('sha256').update(name).digest('hex')
+    const id = process.getBuiltinModule('node:crypto').createHash('sha256').update(name).digest('hex')
     return { meta: `${directory}/contexts/meta/${id}`, tls: `${directory}/contexts/tls/${id}` }
   }
   const find = (name: string): StoredContext | undefined => read(`${places(name).meta}/meta.json`)

@@ -18,6 +18,8 @@ function plugin(path: string, globals: Parsed, argv: readonly string[]): Promise
 }
 
 async function main(argv: readonly string[]): Promise<number> {
+  // Ours alone: no plugin and no daemon keeps anything there.
+  delete process.env['NODE_COMPILE_CACHE']
   const globals = parseFlags(argv, GLOBAL_FLAGS, "Usage:  gantry [OPTIONS] COMMAND [ARG...]\n\nRun 'gantry --help' for more information", true)
   if (globals.text('config') !== '') process.env['DOCKER_CONFIG'] = globals.text('config')
   const [first = ''] = globals.rest

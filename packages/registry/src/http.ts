@@ -1,5 +1,4 @@
 import { Agent as HttpAgent, type IncomingMessage, request as httpRequest } from 'node:http'
-import { Agent as HttpsAgent, request as httpsRequest } from 'node:https'
 import type { Readable } from 'node:stream'
 import { EngineError, messageOf } from '@gantry/std'
 
@@ -35,6 +34,8 @@ export interface Http extends Disposable {
   request(url: URL, init: HttpInit): Promise<IncomingMessage>
 }
 
+/** Loaded when it is used: TLS takes 15 ms, which clients of this house do not want to pay. */
+const https = (): typeof import('node:https') => process.getBuiltinModule('node:https')
 const REDIRECT_LIMIT = 5
 /** Milliseconds without a byte from the other side. */
 const STALL_MS = 30_000
@@ -48,13 +49,13 @@ function isPrivate(name: string): boolean {
 /** Makes the requester of one registry. */
 export function createHttp(tls: TlsSettings, stallMs: number = STALL_MS): Http {
   const plain = new HttpAgent({ keepAlive: true, maxSockets: CONNECTIONS })
-  const secure = new HttpsAgent({ keepAlive: true, maxSockets: CONNECTIONS, rejectUnauthorized: tls.verify, ...(tls.ca.length > 0 && { ca: [...tls.ca] }), ...(tls.cert !== '' && { cert: tls.cert, key: tls.key }) })
+  const secure = new (https().Agent)({ keepAlive: true, maxSockets: CONNECTIONS, rejectUnauthorized: tls.verify, ...(tls.ca.length > 0 && { ca: [...tls.ca] }), ...(tls.cert !== '' && { cert: tls.cert, key: tls.key }) })
   const once = (url: URL, init: HttpInit): Promise<IncomingMessage> =>
     new Promise((resolve, reject) => {
       const isSecure = url.protocol === 'https:'
       if (!isSecure && url.protocol !== 'http:') throw new EngineError('invalid', `${url.protocol} is not a protocol of registries`)
       const { body } = init
-      const request = (isSecure ? httpsRequest : httpRequest)(url, {
+      const request = (isSecure ? https().request : httpRequest)(url, {
         method: init.method ?? 'GET', agent: isSecure ? secure : plain,
         headers: { 'User-Agent': 'gantry', ...init.headers, ...(Buffer.isBuffer(body) ? { 'Content-Length': String(body.length) } : body === undefined && init.method !== undefined && init.method !== 'GET' && init.method !== 'HEAD' ? { 'Content-Length': '0' } : {}) },
         ...(init.signal !== undefined && { signal: init.signal }),

@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto'
 
 let pool = Buffer.alloc(0)
 let used = 0
@@ -14,7 +13,7 @@ export function newId(): string {
 /** Random bytes as hexadecimal text, taken from a pool that is filled a page at a time. */
 export function randomHex(bytes: number): string {
   if (used + bytes > pool.length) {
-    pool = randomBytes(4096)
+    pool = process.getBuiltinModule('node:crypto').randomBytes(4096)
     used = 0
   }
   used += bytes
