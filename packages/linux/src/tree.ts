@@ -55,6 +55,7 @@ export interface WriteOptions {
 }
 
 /** Of `linux/btrfs.h`; `struct btrfs_ioctl_vol_args` is {s64 fd, char name[4088]}. */
+const WRITER_FAILED = 'the writer has failed'
 const BTRFS = { SNAP_CREATE: 0x50009401, SUBVOL_CREATE: 0x5000940e } as const
 const VOLUME_ARGS_BYTES = 4096
 
@@ -160,7 +161,7 @@ export function createTrees(launcher: Launcher, streams: StreamServer): Trees {
         p.op(`write below ${path}`, 'treeWrite', [input, options.strict ? 1 : 0])
       })
       const done = launcher.fork(program).catch((error: unknown) => {
-        stream.cancel('the writer has failed')
+        stream.cancel(WRITER_FAILED)
         throw failure(error, path)
       })
       const fed = stream.socket.then(async (socket) => {
@@ -170,7 +171,8 @@ export function createTrees(launcher: Launcher, streams: StreamServer): Trees {
         await feed(socket).finally(() => socket.end())
       })
       const [result, value] = await Promise.allSettled([done, fed])
-      if (value.status === 'rejected' && !isBrokenPipe(value.reason)) throw value.reason
+      // Where nobody has taken the stream, the program says why.
+      if (value.status === 'rejected' && !isBrokenPipe(value.reason) && !(result.status === 'rejected' && messageOf(value.reason).includes(WRITER_FAILED))) throw value.reason
       if (result.status === 'rejected') throw result.reason
     },
     async subvolume(directory, name, from) {

@@ -167,7 +167,8 @@ function streamHandlers(ports: ContainerHandlerPorts): Set<'container.attach' | 
       const container = store.find(input.key)
       if (container.state.paused) throw new EngineError('conflict', `container ${input.key} is paused, unpause the container before attach`)
       const { Tty: tty, OpenStdin: openStdin } = container.document.config
-      const keys = input.choice.stdin && tty ? parseDetachKeys(input.detachKeys) : undefined
+      const asked = parseDetachKeys(input.detachKeys)
+      const keys = input.choice.stdin && tty ? asked : undefined
       const choice = { ...input.choice, stdin: input.choice.stdin && openStdin }
       // An ended container may be started again (`start -a`): the stream waits for it, unless only what it has said is asked for.
       const live = input.stream && (container.task !== undefined || container.state.status !== 'exited' || !input.logs)

@@ -1,3 +1,4 @@
+import { isIP } from 'node:net'
 import { type EndpointRequest, type NetworkInfo, plainEndpoint } from '@gantry/libnetwork'
 import { asInteger, asObject, asString, asStringMap, asStrings, EngineError, type JsonObject } from '@gantry/std'
 
@@ -5,6 +6,10 @@ import { asInteger, asObject, asString, asStringMap, asStrings, EngineError, typ
 export function decodeEndpoint(value: unknown, network: string, field: string): EndpointRequest {
   const body = asObject(value, field)
   const ipam = asObject(body['IPAMConfig'], `${field}.IPAMConfig`)
+  for (const [name, family] of [['IPv4Address', 4], ['IPv6Address', 6]] as const) {
+    const text = asString(ipam[name], `${field}.IPAMConfig.${name}`)
+    if (text !== '' && isIP(text) !== family) throw new EngineError('invalid', `invalid endpoint settings:\ninvalid IPv${family} address: ${text}`)
+  }
   return {
     network,
     aliases: asStrings(body['Aliases'], `${field}.Aliases`),
