@@ -8,6 +8,7 @@ cd "$root"
 if [ "$(id -u)" = 0 ] && [ ! -e build/judges-asked ] && command -v apt-get >/dev/null 2>&1; then
   wanted=
   python3 -c 'import docker' 2>/dev/null || wanted="$wanted python3-docker"
+  [ -x /usr/bin/docker-compose ] || wanted="$wanted docker-compose"
   [ -x /usr/sbin/nft ] || wanted="$wanted nftables"
   # shellcheck disable=SC2086
   [ -z "$wanted" ] || DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $wanted >build/apt.log 2>&1 || echo "not installed, their tests are skipped:$wanted"

@@ -16,3 +16,13 @@ export async function judge<T>(name: string): Promise<T | undefined> {
   }
   return createRequire(`${home}/`)(name) as T
 }
+
+/** A program of a Debian package, unpacked into a folder of its own and not installed; undefined where that cannot be done. */
+export async function debianProgram(name: string, path: string): Promise<string | undefined> {
+  const home = `${root}/build/judges/${name}`
+  const program = `${home}/root${path}`
+  if (existsSync(program)) return program
+  mkdirSync(`${home}/root`, { recursive: true })
+  const ran = await exec('sh', ['-c', 'cd "$1" && apt-get download -qq "$2" && dpkg -x "$2"_*.deb root', 'sh', home, name])
+  return ran.code === 0 && existsSync(program) ? program : undefined
+}

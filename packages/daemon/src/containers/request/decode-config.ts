@@ -12,7 +12,7 @@ export function decodeConfig(body: JsonObject): ContainerConfig {
   const ports = emptyMap(body['ExposedPorts'], 'ExposedPorts')
   const stopTimeout = body['StopTimeout'] === undefined || body['StopTimeout'] === null ? undefined : asInteger(body['StopTimeout'], 'StopTimeout')
   const stopSignal = asString(body['StopSignal'], 'StopSignal')
-  const health = body['Healthcheck'] === undefined || body['Healthcheck'] === null ? undefined : (asObject(body['Healthcheck'], 'Healthcheck') as HealthConfig)
+  const health = body['Healthcheck'] === undefined || body['Healthcheck'] === null ? undefined : (Object.fromEntries(Object.entries(asObject(body['Healthcheck'], 'Healthcheck')).filter(([, value]) => value !== null)) as HealthConfig)
   const shell = stringsOrNull(body['Shell'], 'Shell')
   for (const entry of asStrings(body['Env'], 'Env')) if (entry === '' || entry.startsWith('=')) throw new EngineError('invalid', `invalid environment variable: ${entry}`)
   return {
