@@ -3,32 +3,10 @@ import assert from 'node:assert/strict'
 import { createReadStream, existsSync, mkdirSync, rmSync } from 'node:fs'
 import { after, before, describe, it } from 'node:test'
 import { NOTHING, settledCensus } from '../census.ts'
+import { debianRoot } from '../debian-root.ts'
 import { exec, importArchive, root, testDaemon, type TestDaemon, until } from '../harness.ts'
 
 const skip = process.getuid?.() !== 0 ? 'needs root' : false
-const CACHE = '/var/cache/gantry-tests'
-const INCLUDE = 'python3-minimal,nginx-light,postgresql'
-
-/** The root file system as a tar archive; kept between runs, for it takes minutes. */
-async function debianRoot(): Promise<string> {
-  const archive = `${CACHE}/debian-${INCLUDE.replaceAll(',', '-')}.tar`
-  if (existsSync(archive)) return archive
-  mkdirSync(CACHE, { recursive: true })
-  if (!existsSync('/usr/sbin/debootstrap')) {
-    await exec('apt-get', ['update', '-qq'])
-    const installed = await exec('apt-get', ['install', '-y', '-qq', '--no-install-recommends', 'debootstrap', 'skopeo'])
-    assert.equal(installed.code, 0, installed.err)
-  }
-  const work = `${CACHE}/work`
-  rmSync(work, { recursive: true, force: true })
-  const made = await exec('debootstrap', ['--variant=minbase', `--include=${INCLUDE}`, 'bookworm', work])
-  assert.equal(made.code, 0, made.out.slice(-2000))
-  const packed = await exec('tar', ['-C', work, '--numeric-owner', '--xattrs', '--exclude=./dev/*', '--exclude=./var/cache/apt/*', '--exclude=./var/lib/apt/lists/*', '-cf', archive, '.'])
-  assert.equal(packed.code, 0, packed.err)
-  rmSync(work, { recursive: true, force: true })
-  return archive
-}
-
 describe('a Debian root as an image', { skip }, () => {
   let daemon: TestDaemon
   const gantry = (...args: readonly string[]) => exec(`${root}/build/node`, [`${root}/build/gantry.cjs`, '-H', daemon.host, ...args])
