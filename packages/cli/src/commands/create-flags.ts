@@ -92,7 +92,7 @@ const TABLE: readonly Flag[] = [
   { name: 'attach', short: 'a', kind: 'list', help: 'Attach to STDIN, STDOUT or STDERR' },
   { name: 'isolation', kind: 'text', help: 'Container isolation technology: default, the only one on Linux' },
   { name: 'kernel-memory', kind: 'text', help: 'Kernel memory limit (deprecated: kernels have none of their own any more)' },
-  { name: 'use-api-socket', kind: 'bool', help: "Bind mount the daemon's socket and bring the user's credentials for registries" },
+  { name: 'use-api-socket', kind: 'bool', help: "Bind mount the daemon's socket (the user's credentials for registries stay where they are)" },
   { name: 'disable-content-trust', kind: 'bool', help: 'Skip image verification (taken for the sake of scripts; signatures are not verified)' },
   { name: 'cpu-count', kind: 'number', help: 'CPU count (Windows only)' },
   { name: 'cpu-percent', kind: 'number', help: 'CPU percent (Windows only)' },

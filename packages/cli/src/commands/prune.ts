@@ -58,8 +58,18 @@ async function system(context: Context, parsed: Parsed): Promise<number> {
   return 0
 }
 
+async function buildCache(context: Context, parsed: Parsed): Promise<number> {
+  const all = parsed.bool('all')
+  await confirm(parsed, all ? 'This will remove all build cache.' : 'This will remove all dangling build cache.')
+  const { SpaceReclaimed } = await context.api.json<Pruned>('POST', '/build/prune', { query: { all, filters: filterQuery(parsed.list('filter')), 'keep-storage': parsed.text('keep-storage') } })
+  process.stdout.write(`Total reclaimed space: ${humanSize(SpaceReclaimed ?? 0)}\n`)
+  return 0
+}
+
 /** Commands that tidy up. */
 export const PRUNE_COMMANDS: readonly Command[] = [
   { names: ['volume prune'], usage: 'volume prune [OPTIONS]', help: 'Remove unused local volumes', flags: [{ name: 'all', short: 'a', kind: 'bool', help: 'Remove all unused volumes, not just anonymous ones' }, FILTER, FORCE], run: volumes },
+  { names: ['builder prune'], usage: 'builder prune [OPTIONS]', help: 'Remove build cache', flags: [{ name: 'all', short: 'a', kind: 'bool', help: 'Remove all unused build cache, not just dangling ones' }, FILTER, FORCE, { name: 'keep-storage', kind: 'text', help: 'Amount of disk space to keep for cache' }], run: buildCache },
+  { names: ['build', 'image build', 'builder build'], usage: 'build [OPTIONS] PATH|URL|-', help: 'Build an image from a Dockerfile (not in this version)', stop: true, flags: [{ name: 'tag', short: 't', kind: 'list', help: 'Name and optionally a tag' }, { name: 'file', short: 'f', kind: 'text', help: 'Name of the Dockerfile' }], run: async (context) => ((await context.api.send('POST', '/build', { query: { version: 1 } })).resume(), 0) },
   { names: ['system prune'], usage: 'system prune [OPTIONS]', help: 'Remove unused data', flags: [{ name: 'all', short: 'a', kind: 'bool', help: 'Remove all unused images not just dangling ones' }, { name: 'volumes', kind: 'bool', help: 'Prune anonymous volumes' }, FILTER, FORCE], run: system },
 ]
