@@ -94,7 +94,7 @@ describe('forms of mounts', { skip }, () => {
     assert.equal(await inside('cat /new/place/file /file'), 'outside\noutside\n')
     await ok('update', '--mount-rm', '/new/place', '--mount-rm', '/v', 'web')
     assert.equal(await inside('ls -A /new/place /v; cat /file'), '/new/place:\n\n/v:\noutside\n')
-    assert.match(await ok('inspect', '-f', '{{json .HostConfig.Mounts}} {{json .HostConfig.Binds}}', 'web'), /^\[\{"Type":"bind".*"Target":"\/file".*\] \[\]$/)
+    assert.match(await ok('inspect', '-f', '{{json .HostConfig.Mounts}} {{json .HostConfig.Binds}}', 'web'), /^\[\{"BindOptions".*"Target":"\/file","Type":"bind".*\] \[\]$/)
     // The destination leads elsewhere meanwhile: to what hides a file of the host, which has to stay.
     await ok('update', '--mount-add', `${outside}:/trap/keys`, 'web')
     await ok('exec', 'web', 'sh', '-c', 'mv /trap /gone; ln -s /proc /trap')

@@ -41,16 +41,16 @@ export function table(rows: readonly (readonly string[])[], options: { readonly 
   return rows.map((row) => `${row.map((one, index) => cell(one, index, index === row.length - 1)).join('')}\n`).join('')
 }
 
-/** A listing: a table by default, or by template, `table TEMPLATE`, or `json`. */
-export function listing<T extends object>(items: readonly T[], format: string, columns: readonly (readonly [string, (item: T) => string])[], heads: Readonly<Record<string, string>>): string {
+/** A listing: a table by default, or by template, `table TEMPLATE`, or `json`; `full`: nothing is cut to fit the terminal. */
+export function listing<T extends object>(items: readonly T[], format: string, columns: readonly (readonly [string, (item: T) => string])[], heads: Readonly<Record<string, string>>, options: { readonly full?: boolean } = {}): string {
   if (format === 'json' || format === '{{json .}}') return items.map((item) => `${JSON.stringify(item)}\n`).join('')
-  if (format === '' || format === 'table') return table([columns.map(([head]) => head), ...items.map((item) => columns.map(([, cell]) => cell(item)))])
+  if (format === '' || format === 'table') return table([columns.map(([head]) => head), ...items.map((item) => columns.map(([, cell]) => cell(item)))], options)
   const asTable = format.startsWith('table ')
   const template = (asTable ? format.slice('table '.length) : format).replaceAll('\\t', '\t').replaceAll('\\n', '\n')
   const render = compileTemplate(template)
   const lines = items.map((item) => render(item))
   if (!asTable) return lines.map((line) => `${line}\n`).join('')
-  return table([render(heads), ...lines].map((line) => line.split('\t')))
+  return table([render(heads), ...lines].map((line) => line.split('\t')), options)
 }
 
 /** `Less than a second ago` → `12 hours ago` etc. need "ago"; listings shorten ids unless told otherwise. */

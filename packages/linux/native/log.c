@@ -28,6 +28,8 @@ static int log_lossy;
 static char log_attributes[ATTRIBUTES];
 int log_stuck;
 
+int log_holds_back(void) { return log_stuck && !log_lossy; }
+
 void log_open(const char *path, u64 max_bytes, u64 max_files, u64 format, const char *attributes) {
   log_format = format & LOG_JOURNAL;
   log_lossy = (format & LOG_LOSSY) != 0;

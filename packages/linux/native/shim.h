@@ -67,6 +67,8 @@ u32 log_add(int stream, const u8 *bytes, u32 length);
 void log_end(int stream);
 /* The log cannot be written (a full disk): the container waits until a further try succeeds. */
 extern int log_stuck;
+/* Nothing more is taken from the container until the log takes it. */
+int log_holds_back(void);
 void log_retry(void);
 void output_retry(void);
 

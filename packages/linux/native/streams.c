@@ -102,7 +102,7 @@ void output_settle(int process) {
 
 int process_wants_output(struct process *p, int stream) {
   struct output *o = &p->out[stream];
-  return o->fd >= 0 && !o->busy && o->logged == o->length && !(log_stuck && p == processes);
+  return o->fd >= 0 && !o->busy && o->logged == o->length && !(log_holds_back() && p == processes);
 }
 
 /* Tries the log again, then hands it what it had no room for. */

@@ -85,7 +85,7 @@ async function ps(context: Context, parsed: Parsed): Promise<number> {
     return 0
   }
   const items = rows.map((row) => view(row, full))
-  process.stdout.write(listing(items, format, [['CONTAINER ID', (i) => i.ID], ['IMAGE', (i) => i.Image], ['COMMAND', (i) => i.Command], ['CREATED', (i) => i.RunningFor], ['STATUS', (i) => i.Status], ['PORTS', (i) => i.Ports], ['NAMES', (i) => i.Names], ...(size ? [['SIZE', (i: View) => i.Size] as const] : [])], HEADS))
+  process.stdout.write(listing(items, format, [['CONTAINER ID', (i) => i.ID], ['IMAGE', (i) => i.Image], ['COMMAND', (i) => i.Command], ['CREATED', (i) => i.RunningFor], ['STATUS', (i) => i.Status], ['PORTS', (i) => i.Ports], ['NAMES', (i) => i.Names], ...(size ? [['SIZE', (i: View) => i.Size] as const] : [])], HEADS, { full }))
   return 0
 }
 

@@ -54,7 +54,7 @@ async function images(context: Context, parsed: Parsed): Promise<number> {
     })),
   )
   if (parsed.bool('quiet')) process.stdout.write([...new Set(items.map((item) => item.ID))].map((id) => `${id}\n`).join(''))
-  else process.stdout.write(listing(items, parsed.text('format') || context.setting('imagesFormat'), [['REPOSITORY', (i) => i.Repository], ['TAG', (i) => i.Tag], ...(parsed.bool('digests') ? [['DIGEST', (i: { readonly Digest: string }) => i.Digest] as const] : []), ['IMAGE ID', (i) => i.ID], ['CREATED', (i) => i.CreatedSince], ['SIZE', (i) => i.Size]], { Repository: 'REPOSITORY', Tag: 'TAG', ID: 'IMAGE ID', CreatedSince: 'CREATED', CreatedAt: 'CREATED AT', Size: 'SIZE', Digest: 'DIGEST' }))
+  else process.stdout.write(listing(items, parsed.text('format') || context.setting('imagesFormat'), [['REPOSITORY', (i) => i.Repository], ['TAG', (i) => i.Tag], ...(parsed.bool('digests') ? [['DIGEST', (i: { readonly Digest: string }) => i.Digest] as const] : []), ['IMAGE ID', (i) => i.ID], ['CREATED', (i) => i.CreatedSince], ['SIZE', (i) => i.Size]], { Repository: 'REPOSITORY', Tag: 'TAG', ID: 'IMAGE ID', CreatedSince: 'CREATED', CreatedAt: 'CREATED AT', Size: 'SIZE', Digest: 'DIGEST' }, { full }))
   return 0
 }
 
@@ -73,7 +73,7 @@ async function history(context: Context, parsed: Parsed): Promise<number> {
   const human = !parsed.has('human') || parsed.bool('human')
   const items = rows.map((row) => ({ ID: row.Id === '<missing>' ? row.Id : short(row.Id, full), CreatedSince: human ? `${humanDuration(Date.now() - row.Created * 1000)} ago` : new Date(row.Created * 1000).toISOString().replace('.000', ''), CreatedBy: full || row.CreatedBy.length <= 45 ? row.CreatedBy : `${row.CreatedBy.slice(0, 44)}…`, Size: human ? humanSize(row.Size, 3) : String(row.Size), Comment: row.Comment }))
   if (parsed.bool('quiet')) process.stdout.write(items.map((item) => `${item.ID}\n`).join(''))
-  else process.stdout.write(listing(items, parsed.text('format'), [['IMAGE', (i) => i.ID], ['CREATED', (i) => i.CreatedSince], ['CREATED BY', (i) => i.CreatedBy], ['SIZE', (i) => i.Size], ['COMMENT', (i) => i.Comment]], { ID: 'IMAGE', CreatedSince: 'CREATED', CreatedBy: 'CREATED BY', Size: 'SIZE', Comment: 'COMMENT' }))
+  else process.stdout.write(listing(items, parsed.text('format'), [['IMAGE', (i) => i.ID], ['CREATED', (i) => i.CreatedSince], ['CREATED BY', (i) => i.CreatedBy], ['SIZE', (i) => i.Size], ['COMMENT', (i) => i.Comment]], { ID: 'IMAGE', CreatedSince: 'CREATED', CreatedBy: 'CREATED BY', Size: 'SIZE', Comment: 'COMMENT' }, { full }))
   return 0
 }
 

@@ -23,7 +23,7 @@ async function list(context: Context, parsed: Parsed): Promise<number> {
   const networks = await context.api.json<readonly NetworkRow[]>('GET', '/networks', { query: { filters: filterQuery(parsed.list('filter')) } })
   const items = networks.map((network) => ({ ID: short(network.Id, parsed.bool('no-trunc')), Name: network.Name, Driver: network.Driver, Scope: network.Scope, IPv6: String(network.EnableIPv6), Internal: String(network.Internal), Labels: Object.entries(network.Labels).map(([key, value]) => `${key}=${value}`).join(',') }))
   const head = { ID: 'NETWORK ID', Name: 'NAME', Driver: 'DRIVER', Scope: 'SCOPE', IPv6: 'IPV6', Internal: 'INTERNAL', Labels: 'LABELS' }
-  process.stdout.write(parsed.bool('quiet') ? items.map((item) => `${item.ID}\n`).join('') : listing(items, parsed.text('format') || context.setting('networksFormat'), [['NETWORK ID', (n) => n.ID], ['NAME', (n) => n.Name], ['DRIVER', (n) => n.Driver], ['SCOPE', (n) => n.Scope]], head))
+  process.stdout.write(parsed.bool('quiet') ? items.map((item) => `${item.ID}\n`).join('') : listing(items, parsed.text('format') || context.setting('networksFormat'), [['NETWORK ID', (n) => n.ID], ['NAME', (n) => n.Name], ['DRIVER', (n) => n.Driver], ['SCOPE', (n) => n.Scope]], head, { full: parsed.bool('no-trunc') }))
   return 0
 }
 

@@ -91,7 +91,7 @@ async function search(context: Context, parsed: Parsed): Promise<number> {
   const [term = ''] = parsed.rest
   const rows = await context.api.json<readonly SearchRow[]>('GET', '/images/search', { query: { term, limit: parsed.text('limit'), filters: filterQuery(parsed.list('filter')) }, headers: await authHeader(term) })
   const items = rows.map((row) => ({ Name: row.name, Description: parsed.bool('no-trunc') ? row.description : row.description.slice(0, 45), StarCount: String(row.star_count), IsOfficial: row.is_official ? '[OK]' : '' }))
-  process.stdout.write(listing(items, parsed.text('format'), [['NAME', (i) => i.Name], ['DESCRIPTION', (i) => i.Description], ['STARS', (i) => i.StarCount], ['OFFICIAL', (i) => i.IsOfficial]], { Name: 'NAME', Description: 'DESCRIPTION', StarCount: 'STARS', IsOfficial: 'OFFICIAL' }))
+  process.stdout.write(listing(items, parsed.text('format'), [['NAME', (i) => i.Name], ['DESCRIPTION', (i) => i.Description], ['STARS', (i) => i.StarCount], ['OFFICIAL', (i) => i.IsOfficial]], { Name: 'NAME', Description: 'DESCRIPTION', StarCount: 'STARS', IsOfficial: 'OFFICIAL' }, { full: parsed.bool('no-trunc') }))
   return 0
 }
 

@@ -41,6 +41,8 @@ export interface Lifecycle {
 const DEFAULT_STOP_SECONDS = 10
 const SIGKILL = 9
 const KILL_PATIENCE_MS = 10_000
+const RECORD_TRIES = 600
+const RECORD_WAIT_MS = 1000
 const BACKOFF_FIRST_MS = 100
 const BACKOFF_MAX_MS = 60_000
 const BACKOFF_RESET_MS = 10_000
@@ -78,6 +80,16 @@ function signalOf(container: Container, text: string): number {
 export function createLifecycle(ports: LifecyclePorts): Lifecycle {
   const backoff = new Map<string, number>()
 
+  /** An end is an end even if the disk takes no record of it: whoever waits hears of it, and the record is tried again. */
+  const record = (container: Container, tries = RECORD_TRIES): void => {
+    try {
+      if (!container.removing) ports.store.save(container)
+    } catch (cause) {
+      if (tries === RECORD_TRIES || tries === 0) log.error(tries === 0 ? 'the end of a container is not recorded' : 'the end of a container cannot be recorded now; trying again', { id: container.id, cause })
+      if (tries > 0) setTimeout(() => record(container, tries - 1), RECORD_WAIT_MS).unref()
+    }
+  }
+
   const finish = async (container: Container, exit: TaskExit): Promise<void> => {
     const { state } = container
     const ranMs = Number((exit.at - BigInt(state.startedAt === '' ? '0' : state.startedAt)) / 1_000_000n)
@@ -87,7 +99,7 @@ export function createLifecycle(ports: LifecyclePorts): Lifecycle {
     const again = shouldRestart(container, exit.code)
     state.restarting = again
     const remove = container.document.hostConfig.AutoRemove && !again && !container.restarting
-    if (!remove) ports.store.save(container)
+    if (!remove) record(container)
     if (exit.oomKilled && !container.oomHeard) ports.emit(container, 'oom')
     const { sandbox } = container
     if (sandbox !== undefined) ports.start.emitNetworks(container, 'disconnect', sandbox)

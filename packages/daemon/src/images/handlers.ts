@@ -114,7 +114,7 @@ export function imageHandlers(ports: ImageHandlerPorts): Handlers<ImageJobs> {
       return { lines }
     },
     'image.save': async ({ input, stdio }) => {
-      for (const name of input.names) imageFor(graph, name, input.platform)
+      if (input.platform !== '') for (const name of input.names) imageFor(graph, name, input.platform)
       const saved = input.names.flatMap((name) => savedNames(graph, name))
       if (saved.length === 0) throw new EngineError('invalid', 'no image was named')
       input.onReady()

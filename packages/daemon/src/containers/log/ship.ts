@@ -1,4 +1,4 @@
-import { writeFileSync } from 'node:fs'
+import { closeSync, existsSync, openSync, writeFileSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { setTimeout as after } from 'node:timers/promises'
 import { asObject, EngineError, hasCode, isEngineError, logger, messageOf, readText } from '@gantry/std'
@@ -95,6 +95,21 @@ export function advance(cursor: Cursor, lines: readonly LogLine[]): Cursor {
   return { nanos, count: nanos === cursor.nanos ? cursor.count + count : count }
 }
 
+const TAIL = 256
+
+/** Whether the end of a log has been sent: looked at from the end, for a log may be long. */
+function isAllSent(path: string, cursor: Cursor): boolean {
+  if (!existsSync(path)) return false
+  const fd = openSync(path, 'r')
+  try {
+    const { offset } = JOURNAL.tailOffset(fd, TAIL)
+    const times = [...JOURNAL.linesOf(fd, offset)].flat().map(nanosOf)
+    return times.length > 0 && times.every((nanos) => nanos <= cursor.nanos) && times.filter((nanos) => nanos === cursor.nanos).length <= Math.min(cursor.count, TAIL - 1)
+  } finally {
+    closeSync(fd)
+  }
+}
+
 /** Makes it. */
 export function createLogShipping(ports: LogShippingPorts): LogShipping {
   const closing = new AbortController()
@@ -129,6 +144,7 @@ export function createLogShipping(ports: LogShippingPorts): LogShipping {
     const held = { sink: prepared.get(container.id) }
     prepared.delete(container.id)
     let cursor = readCursor(cursorPath(path))
+    if (container.task === undefined && isAllSent(path, cursor)) return
     let saved = Date.now()
     let left = cursor
     for await (const read of readLog(path, { tail: undefined, since: cursor.nanos, until: undefined, follow: true }, JOURNAL, { ended: () => container.task === undefined, signal: closing.signal, readers: container.logReaders })) {
