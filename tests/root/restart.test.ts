@@ -1,9 +1,9 @@
 /** The daemon dies; containers do not notice, and the next daemon finds everything as it is. */
 import assert from 'node:assert/strict'
-import { readFileSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { afterEach, describe, it } from 'node:test'
 import { NOTHING, settledCensus } from '../census.ts'
-import { sleep, type TestDaemon, testDaemon, until } from '../harness.ts'
+import { exec, root, sleep, type TestDaemon, testDaemon, until } from '../harness.ts'
 
 const skip = process.getuid?.() !== 0 ? 'needs root' : false
 
@@ -60,6 +60,16 @@ describe('daemon restart', { skip }, () => {
     assert.deepEqual([(await state(first)).Status, (await state(first)).ExitCode], ['exited', 137])
   })
 
+  it('a clean stop is carried out to its end: no pid file, no socket, nothing in the exec root', async () => {
+    daemon = await testDaemon()
+    for (let round = 0; round < 4; round++) {
+      // Right after work, and without any.
+      if (round % 2 === 0) assert.equal((await exec(process.execPath, [`${root}/build/gantry.cjs`, '-H', daemon.host, 'run', '--rm', 'busybox', 'true'])).code, 0)
+      await daemon.stop()
+      assert.deepEqual(['pid', 'g.sock', 'x'].filter((name) => existsSync(`${daemon.home}/${name}`)), [])
+      await daemon.start()
+    }
+  })
   it('a clean stop leaves containers running too', async () => {
     daemon = await testDaemon()
     const id = await create('stays', 'sleep 1000')

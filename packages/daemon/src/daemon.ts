@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readFileSync, rmdirSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, rmSync, writeFileSync } from 'node:fs'
 import type { Server } from 'node:http'
 import { availableParallelism, hostname } from 'node:os'
 import { basename } from 'node:path'
@@ -291,7 +291,9 @@ export async function startDaemon(config: DaemonConfig): Promise<Daemon> {
       rmSync(config.pidFile, { force: true })
       rmSync(`${config.execRoot}/launcher`, { force: true })
       rmSync(`${config.execRoot}/streams.sock`, { force: true })
-      for (const directory of ['c', 'etc', 'rootfs', '']) removeIfEmpty(`${config.execRoot}/${directory}`)
+      const runtimes = `${config.execRoot}/runtimes`
+      for (const name of existsSync(runtimes) ? readdirSync(runtimes) : []) removeIfEmpty(`${runtimes}/${name}`)
+      for (const directory of ['c', 'etc', 'rootfs', 'runtimes', '']) removeIfEmpty(`${config.execRoot}/${directory}`)
     },
   }
 }

@@ -8,6 +8,7 @@ import { GANTRY_VERSION } from './system/info.ts'
 const log = logger('daemon.main')
 const STOPPED = 0
 const FAILED = 1
+const ALIVE_MS = 1000
 
 /** Tells systemd that the daemon is ready (sd_notify(3)); Node has no datagram sockets of the unix family. */
 function notifyReady(): void {
@@ -41,7 +42,10 @@ async function main(argv: readonly string[]): Promise<number> {
   notifyReady()
   const reason = await Promise.race([stopping.promise, daemon.failed])
   log.info('stopping', { reason })
+  // What is awaited now may hang on nothing that keeps the process alive: it must not end before all is put away.
+  const alive = setInterval(() => undefined, ALIVE_MS)
   await daemon.stop()
+  clearInterval(alive)
   return reason.startsWith('SIG') ? STOPPED : FAILED
 }
 
