@@ -139,31 +139,36 @@ export function createLogShipping(ports: LogShippingPorts): LogShipping {
     }
     return false
   }
-  const ship = async (container: Container): Promise<void> => {
-    const path = ports.logPath(container)
-    const held = { sink: prepared.get(container.id) }
-    prepared.delete(container.id)
-    let cursor = readCursor(cursorPath(path))
-    if (container.task === undefined && isAllSent(path, cursor)) return
+  /** Reads on from where it was left; gives how far it came. */
+  const shipFrom = async (container: Container, path: string, held: { sink: LogSink | undefined }, from: Cursor): Promise<Cursor> => {
+    let cursor = from
+    let left = from
     let saved = Date.now()
-    let left = cursor
-    for await (const read of readLog(path, { tail: undefined, since: cursor.nanos, until: undefined, follow: true }, JOURNAL, { ended: () => container.task === undefined, signal: closing.signal, readers: container.logReaders })) {
+    for await (const read of readLog(path, { tail: undefined, since: from.nanos, until: undefined, follow: true }, JOURNAL, { ended: () => container.task === undefined, signal: closing.signal, readers: container.logReaders })) {
       const fresh = unsent(read, left)
       left = { nanos: left.nanos, count: left.count - fresh.skipped }
       for (let at = 0; at < fresh.lines.length; at += BATCH) {
         const batch = fresh.lines.slice(at, at + BATCH)
-        if (!(await deliver(container, held, batch))) {
-          writeCursor(cursorPath(path), cursor)
-          return
-        }
+        if (!(await deliver(container, held, batch))) return cursor
         cursor = advance(cursor, batch)
         if (Date.now() - saved < CURSOR_MS) continue
         saved = Date.now()
         writeCursor(cursorPath(path), cursor)
       }
     }
-    writeCursor(cursorPath(path), cursor)
-    await held.sink?.close()
+    return cursor
+  }
+  const ship = async (container: Container): Promise<void> => {
+    const path = ports.logPath(container)
+    const held = { sink: prepared.get(container.id) }
+    prepared.delete(container.id)
+    try {
+      const cursor = readCursor(cursorPath(path))
+      if (container.task === undefined && isAllSent(path, cursor)) return
+      writeCursor(cursorPath(path), await shipFrom(container, path, held, cursor))
+    } finally {
+      await held.sink?.close()
+    }
   }
   const isSent = (container: Container): boolean => logSettings(container.document.hostConfig.LogConfig).driver !== undefined
   return {
@@ -186,6 +191,8 @@ export function createLogShipping(ports: LogShippingPorts): LogShipping {
     async close() {
       closing.abort()
       await Promise.all(running.values())
+      for (const sink of prepared.values()) await sink.close()
+      prepared.clear()
     },
   }
 }
