@@ -3,7 +3,7 @@ import type { Transport } from '@gantry/api'
 import { EngineError } from '@gantry/std'
 import type { Command } from './command.ts'
 import type { Flag } from './flags.ts'
-import { groupCommands, GROUPS, type Words, wordsOf } from './usage.ts'
+import { findCommand, groupCommands, GROUPS, type Words, wordsOf } from './usage.ts'
 
 const PATIENCE_MS = 1000
 
@@ -102,14 +102,6 @@ function walk(words: readonly string[], flags: readonly Flag[], stop: boolean): 
   return { rest, open, ended: false }
 }
 
-function find(commands: readonly Command[], words: readonly string[]): { readonly command: Command; readonly length: number } | undefined {
-  for (const length of [2, 1]) {
-    const command = commands.find((one) => one.names.includes(words.slice(0, length).join(' ')))
-    if (command !== undefined && words.length >= length) return { command, length }
-  }
-  return undefined
-}
-
 async function values(sources: CompletionSources, flag: Flag, command: string, current: string): Promise<Candidates> {
   const source = FLAG_VALUES[flag.name]
   return { words: source === undefined ? [] : starting(await source(sources, command), current), files: FILE_FLAGS.has(flag.name) }
@@ -122,15 +114,15 @@ export async function complete(typed: readonly string[], sources: CompletionSour
   const outer = walk(typed.slice(0, -1), globals, true)
   if (outer.open !== undefined) return values(sources, outer.open, '', current)
   const [group = ''] = outer.rest
-  const found = find(commands, outer.rest)
+  const found = findCommand(commands, outer.rest)
   if (found === undefined) {
     const single = commands.filter((command) => command.hidden !== true && !(command.names[0] ?? '').includes(' ')).map((command) => [command.names[0] ?? '', command.help] as const)
     const words = outer.rest.length === 0 ? [...single, ...Object.entries(GROUPS), ...plugins.map((name) => [name, 'plugin'] as const), ...(current.startsWith('-') ? flagWords(globals) : [])] : outer.rest.length === 1 ? groupCommands(commands, group).map(([name, command]) => [name, command.help] as const) : []
     return { words: starting(words, current), files: false }
   }
-  const { command, length } = found
+  const { command, rest } = found
   const name = (command.names[0] ?? '').split(' ').at(-1) ?? ''
-  const inner = walk(outer.rest.slice(length), command.flags, command.stop === true)
+  const inner = walk(rest, command.flags, command.stop === true)
   if (inner.open !== undefined) return values(sources, inner.open, name, current)
   if (current.startsWith('-') && !inner.ended) {
     const equals = current.indexOf('=')

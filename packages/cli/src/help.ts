@@ -4,27 +4,9 @@ import { GLOBAL_FLAGS } from './endpoint.ts'
 import { type Flag, UsageError } from './flags.ts'
 import { describePlugins, findPlugins } from './plugins.ts'
 import { suggestions } from './suggest.ts'
-import { commandHelp, groupCommands, groupHelp, GROUPS, mainHelp } from './usage.ts'
+import { commandHelp, findCommand, groupCommands, groupHelp, GROUPS, mainHelp } from './usage.ts'
 
 const HELP_COLUMNS = 100
-
-/** A command that was called. */
-export interface Found {
-  readonly command: Command
-  /** The name that it was called by. */
-  readonly called: string
-  readonly rest: readonly string[]
-}
-
-/** The command that words begin with. */
-export function find(words: readonly string[]): Found | undefined {
-  for (const length of [2, 1]) {
-    const called = words.slice(0, length).join(' ')
-    const command = COMMANDS.find((one) => one.names.includes(called))
-    if (command !== undefined && words.length >= length) return { command, called, rest: words.slice(length) }
-  }
-  return undefined
-}
 
 /** No such command; what may have been meant. */
 export function unknown(words: readonly string[]): UsageError {
@@ -42,7 +24,7 @@ export const print = (text: string): number => (process.stdout.write(text), 0)
 /** Help, for what comes after `help` or has `--help` as its only word. */
 export function help(words: readonly string[]): number {
   if (words.length === 0) return print(mainHelp(COMMANDS, GLOBAL_FLAGS, describePlugins(findPlugins(process.env)), columns()))
-  const found = find(words)
+  const found = findCommand(COMMANDS, words)
   if (found !== undefined) return print(commandHelp(found.command, found.called, columns()))
   const [group = ''] = words
   if (words.length === 1 && GROUPS[group] !== undefined) return print(groupHelp(COMMANDS, group))

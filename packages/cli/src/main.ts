@@ -6,9 +6,10 @@ import { configDirectory, openConfig } from './config-file.ts'
 import { answers, startDaemon } from './daemon.ts'
 import { DEFAULT_HOST, endpointOf, GLOBAL_FLAGS } from './endpoint.ts'
 import { type Parsed, parseFlags, UsageError } from './flags.ts'
-import { find, help, helpFlag, unknown } from './help.ts'
+import { COMMANDS } from './commands/all.ts'
+import { help, helpFlag, unknown } from './help.ts'
 import { findPlugins, runPlugin } from './plugins.ts'
-import { checkCount, GROUPS, usageOf } from './usage.ts'
+import { checkCount, findCommand, GROUPS, usageOf } from './usage.ts'
 
 /** A plugin finds the daemon as we do: where nothing says otherwise it is told of ours. */
 function plugin(path: string, globals: Parsed, argv: readonly string[]): Promise<number> {
@@ -31,7 +32,7 @@ async function main(argv: readonly string[]): Promise<number> {
 }
 
 async function run(globals: Parsed, argv: readonly string[]): Promise<number> {
-  const found = find(globals.rest)
+  const found = findCommand(COMMANDS, globals.rest)
   if (found === undefined) {
     const [first = '', second = ''] = globals.rest
     if (GROUPS[first] !== undefined && (second === '' || second === '--help' || second === '-h')) return help([first])

@@ -1,18 +1,6 @@
 import type { IncomingMessage } from 'node:http'
-import { createInterface } from 'node:readline'
-import { EngineError, humanSize } from '@gantry/std'
-
-/** One line of a progress stream (Engine API, JSONMessage). */
-interface Message {
-  readonly id?: string
-  readonly status?: string
-  readonly stream?: string
-  readonly progressDetail?: { readonly current?: number; readonly total?: number }
-  readonly aux?: unknown
-  readonly errorDetail?: { readonly message?: string }
-  /** The same, of daemons before API 1.52. */
-  readonly error?: string
-}
+import { type Progress, progressOf } from '@gantry/api'
+import { humanSize } from '@gantry/std'
 
 const BAR = 50
 
@@ -23,14 +11,14 @@ function bar(current: number, total: number, columns: number): string {
   return `[${'='.repeat(Math.max(0, done - 1))}${done > 0 ? '>' : ''}${' '.repeat(BAR - done)}]  ${amount}`
 }
 
-function lineOf({ id, status = '', progressDetail }: Message, columns: number): string {
+function lineOf({ id, status = '', progressDetail }: Progress, columns: number): string {
   const detail = progressDetail?.current === undefined ? '' : ` ${bar(progressDetail.current, progressDetail.total ?? 0, columns)}`
   const line = `${id === undefined ? '' : `${id}: `}${status}${detail}`
   return progressDetail === undefined ? line : line.slice(0, columns - 1)
 }
 
 /** Shows lines on a terminal: those of one id in one place, which changes. */
-function painter(out: NodeJS.WriteStream): (message: Message) => void {
+function painter(out: NodeJS.WriteStream): (message: Progress) => void {
   const rows = new Map<string, number>()
   return (message) => {
     const text = lineOf(message, out.columns || 80)
@@ -54,11 +42,7 @@ function painter(out: NodeJS.WriteStream): (message: Message) => void {
 export async function showProgress(response: IncomingMessage, options: { readonly quiet: boolean; readonly to?: NodeJS.WriteStream }): Promise<void> {
   const out = options.to ?? process.stdout
   const paint = out.isTTY ? painter(out) : undefined
-  for await (const line of createInterface({ input: response })) {
-    if (line.trim() === '') continue
-    const message = JSON.parse(line) as Message
-    const failure = message.errorDetail?.message ?? message.error
-    if (failure !== undefined) throw new EngineError('internal', failure)
+  for await (const message of progressOf(response)) {
     if (options.quiet || (message.aux !== undefined && message.status === undefined)) continue
     if (paint !== undefined) paint(message)
     // Without a terminal only what will not change: one line a step of a layer, none for its bytes.

@@ -23,6 +23,24 @@ const topOf = (command: Command): string => command.names[0] ?? ''
 /** The usage line without the command's own name. */
 const afterName = (command: Command): string => command.usage.slice(topOf(command).length).trimStart()
 
+/** A command that was called. */
+export interface Found {
+  readonly command: Command
+  /** The name that it was called by. */
+  readonly called: string
+  readonly rest: readonly string[]
+}
+
+/** The command that words begin with; the longest name wins. */
+export function findCommand(commands: readonly Command[], words: readonly string[]): Found | undefined {
+  for (const length of [2, 1]) {
+    const called = words.slice(0, length).join(' ')
+    const command = commands.find((one) => one.names.includes(called))
+    if (command !== undefined && words.length >= length) return { command, called, rest: words.slice(length) }
+  }
+  return undefined
+}
+
 /** Reads the first line of a usage. */
 export function wordsOf(command: Command): Words {
   const words = (afterName(command).split('\n')[0] ?? '').split(/\s+(?![^[]*\])/).filter((word) => word !== '' && word !== '[OPTIONS]')

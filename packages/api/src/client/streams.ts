@@ -13,7 +13,7 @@ export interface OutputChunk {
 /** Output as it comes, from a framed or a plain stream. */
 export async function* outputOf(source: IncomingMessage | Duplex, tty: boolean): AsyncGenerator<OutputChunk> {
   let ready: OutputChunk[] = []
-  const decode = tty ? (bytes: Buffer) => void ready.push({ stream: 'stdout', bytes }) : streamFrameDecoder((kind, payload) => void ready.push({ stream: kind === 2 ? 'stderr' : 'stdout', bytes: Buffer.from(payload) }))
+  const decode = tty ? (bytes: Buffer) => void ready.push({ stream: 'stdout', bytes }) : streamFrameDecoder((kind, payload) => void ready.push({ stream: kind === 2 ? 'stderr' : 'stdout', bytes: payload }))
   for await (const chunk of source) {
     decode(chunk as Buffer)
     yield* ready

@@ -50,15 +50,27 @@ export interface Transport {
 const KINDS: Readonly<Record<number, ErrorKind>> = { 400: 'invalid', 401: 'unauthorized', 403: 'forbidden', 404: 'not-found', 409: 'conflict', 501: 'unsupported', 503: 'unavailable' }
 const BODY_LIMIT = 256 << 20
 
+/** Where a daemon of this form of address listens; the port only where it is named. */
+export function placeOf(host: string): { readonly path: string } | { readonly host: string; readonly port: number | undefined } {
+  if (host.startsWith('unix://')) return { path: host.slice('unix://'.length) }
+  const match = /^(?:tcp|https?):\/\/(\[[^\]]+\]|[^:/]+)(?::(\d+))?/.exec(host)
+  if (match === null) throw new EngineError('invalid', `unable to parse docker host \`${host}\``)
+  return { host: (match[1] ?? '').replace(/^\[|\]$/g, ''), port: match[2] === undefined ? undefined : Number(match[2]) }
+}
+
+/** What is told when nobody answers there. */
+export function unreachable(host: string, cause: Error): EngineError {
+  return new EngineError('unavailable', `Cannot connect to the Gantry daemon at ${host}. Is the daemon running?`, { cause })
+}
+
 function target(endpoint: Endpoint): RequestOptions & { readonly secure: boolean } {
   const { host, tls } = endpoint
   // A stream is what a request needs; the rest of a socket it can do without.
   if (host.startsWith('ssh://')) return { host: 'gantry', createConnection: () => sshStream(host) as unknown as Socket, secure: false }
-  if (host.startsWith('unix://')) return { socketPath: host.slice('unix://'.length), secure: false }
-  const match = /^(?:tcp|https?):\/\/(\[[^\]]+\]|[^:/]+)(?::(\d+))?/.exec(host)
-  if (match === null) throw new EngineError('invalid', `unable to parse docker host \`${host}\``)
+  const place = placeOf(host)
+  if ('path' in place) return { socketPath: place.path, secure: false }
   const files = tls === undefined ? {} : { rejectUnauthorized: tls.verify, ...(tls.ca && { ca: readFileSync(tls.ca) }), ...(tls.cert && { cert: readFileSync(tls.cert) }), ...(tls.key && { key: readFileSync(tls.key) }) }
-  return { host: (match[1] ?? '').replace(/^\[|\]$/g, ''), port: Number(match[2] ?? (tls === undefined ? 2375 : 2376)), secure: tls !== undefined, ...files }
+  return { host: place.host, port: place.port ?? (tls === undefined ? 2375 : 2376), secure: tls !== undefined, ...files }
 }
 
 function pathWith(path: string, query: CallOptions['query']): string {
@@ -102,11 +114,10 @@ export function createTransport(endpoint: Endpoint): Transport {
     else void pump(request, options.body as AsyncIterable<Uint8Array>)
     return request
   }
-  const unreachable = (cause: Error): EngineError => new EngineError('unavailable', `Cannot connect to the Gantry daemon at ${endpoint.host}. Is the daemon running?`, { cause })
   const wait = (request: ClientRequest): Promise<IncomingMessage> =>
     new Promise((resolve, reject) => {
       request.once('response', resolve)
-      request.once('error', (error: NodeJS.ErrnoException) => reject(['ENOENT', 'ECONNREFUSED', 'EACCES'].includes(error.code ?? '') ? unreachable(error) : error))
+      request.once('error', (error: NodeJS.ErrnoException) => reject(['ENOENT', 'ECONNREFUSED', 'EACCES'].includes(error.code ?? '') ? unreachable(endpoint.host, error) : error))
     })
   const send = async (method: string, path: string, options: CallOptions = {}): Promise<IncomingMessage> => {
     const response = await wait(open(method, path, options, {}))
@@ -127,7 +138,7 @@ export function createTransport(endpoint: Endpoint): Transport {
           resolve(socket)
         })
         request.once('response', (response) => void failure(response).then(reject, reject))
-        request.once('error', (error: NodeJS.ErrnoException) => reject(['ENOENT', 'ECONNREFUSED'].includes(error.code ?? '') ? unreachable(error) : error))
+        request.once('error', (error: NodeJS.ErrnoException) => reject(['ENOENT', 'ECONNREFUSED'].includes(error.code ?? '') ? unreachable(endpoint.host, error) : error))
       }),
   }
 }

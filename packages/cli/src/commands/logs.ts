@@ -1,5 +1,5 @@
 import { StringDecoder } from 'node:string_decoder'
-import { streamFrameDecoder } from '@gantry/api'
+import { outputOf } from '@gantry/api'
 import { EngineError, messageOf, parseTimestamp } from '@gantry/std'
 import { type Command, type Context, each } from '../command.ts'
 import type { Parsed } from '../flags.ts'
@@ -45,12 +45,12 @@ function lines(take: (line: string) => void): { add(bytes: Buffer): void; end():
 async function one(context: Context, name: string, parsed: Parsed, timestamps: boolean, write: Write | undefined): Promise<void> {
   const { Config } = await context.api.json<{ Config: { Tty: boolean } }>('GET', `/containers/${name}/json`)
   const response = await context.api.send('GET', `/containers/${name}/logs`, { query: { stdout: true, stderr: true, follow: parsed.bool('follow'), tail: parsed.text('tail') || 'all', since: parsed.text('since'), until: parsed.text('until'), timestamps, details: parsed.bool('details') } })
-  const streams = [process.stdout, process.stderr] as const
-  const cutters = streams.map((stream) => lines((line) => write?.(stream, line)))
-  const put = (kind: number, bytes: Buffer): void => (write === undefined ? void streams[kind === 2 ? 1 : 0].write(bytes) : cutters[kind === 2 ? 1 : 0]?.add(bytes))
-  const decode = Config.Tty ? (chunk: Buffer) => put(1, chunk) : streamFrameDecoder(put)
-  for await (const chunk of response) decode(chunk as Buffer)
-  for (const cutter of cutters) cutter.end()
+  const cutters = { stdout: lines((line) => write?.(process.stdout, line)), stderr: lines((line) => write?.(process.stderr, line)) }
+  for await (const { stream, bytes } of outputOf(response, Config.Tty)) {
+    if (write === undefined) process[stream].write(bytes)
+    else cutters[stream].add(bytes)
+  }
+  for (const cutter of Object.values(cutters)) cutter.end()
 }
 
 /** Logs of several containers, each line under its container's name; in the order of their times, unless they are followed. */

@@ -1,4 +1,4 @@
-import { createInterface } from 'node:readline'
+import { jsonLines } from '@gantry/api'
 import { EngineError, humanSize } from '@gantry/std'
 import { type Command, type Context, each } from '../command.ts'
 import type { Flag, Parsed } from '../flags.ts'
@@ -74,7 +74,7 @@ async function stats(context: Context, parsed: Parsed): Promise<number> {
   const timer = setInterval(show, 1000)
   await Promise.all(all.map(async (name) => {
     const response = await context.api.send('GET', `/containers/${name}/stats`)
-    for await (const line of createInterface({ input: response })) if (line !== '') latest.set(name, view(JSON.parse(line) as Stats, full))
+    for await (const line of jsonLines<Stats>(response)) latest.set(name, view(line, full))
     latest.delete(name)
   }))
   clearInterval(timer)

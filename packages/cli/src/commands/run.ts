@@ -64,6 +64,9 @@ function forwardSignals(context: Context, id: string): () => void {
 type StartQuery = Readonly<Record<string, string>>
 
 /** Attach, then start (where `start` is given), then wait: nothing of the output can be missed. */
+/** `--sig-proxy=false`: signals that come here stay here. */
+const isDeaf = (parsed: Parsed): boolean => parsed.has('sig-proxy') && !parsed.bool('sig-proxy')
+
 interface AttachOptions {
   readonly tty: boolean
   readonly stdin: boolean
@@ -119,7 +122,7 @@ async function run(context: Context, parsed: Parsed): Promise<number> {
       return 0
     }
     const streams = parsed.list('attach').map((one) => one.toLowerCase())
-    return await attached(context, id, { tty: parsed.bool('tty'), stdin: parsed.bool('interactive') && (streams.length === 0 || streams.includes('stdin')), ...(streams.length > 0 && { show: streams }), condition: parsed.bool('rm') ? 'removed' : 'next-exit', detachKeys: parsed.text('detach-keys'), start: {}, deaf: parsed.has('sig-proxy') && !parsed.bool('sig-proxy') })
+    return await attached(context, id, { tty: parsed.bool('tty'), stdin: parsed.bool('interactive') && (streams.length === 0 || streams.includes('stdin')), ...(streams.length > 0 && { show: streams }), condition: parsed.bool('rm') ? 'removed' : 'next-exit', detachKeys: parsed.text('detach-keys'), start: {}, deaf: isDeaf(parsed) })
   } catch (error) {
     throw new UsageError(withHelp(error, 'run'), startFailureCode(error instanceof DaemonError && error.kind === 'invalid' ? error.message : ''))
   }
@@ -160,7 +163,7 @@ async function start(context: Context, parsed: Parsed): Promise<number> {
   const query = { checkpoint: parsed.text('checkpoint'), 'checkpoint-dir': parsed.text('checkpoint-dir') }
   if (parsed.bool('attach') || parsed.bool('interactive')) {
     const { Config } = await context.api.json<Inspected>('GET', `/containers/${name}/json`)
-    return attached(context, name, { tty: Config.Tty, stdin: parsed.bool('interactive') && Config.OpenStdin, condition: 'next-exit', detachKeys: parsed.text('detach-keys'), start: query, deaf: parsed.has('sig-proxy') && !parsed.bool('sig-proxy') })
+    return attached(context, name, { tty: Config.Tty, stdin: parsed.bool('interactive') && Config.OpenStdin, condition: 'next-exit', detachKeys: parsed.text('detach-keys'), start: query, deaf: isDeaf(parsed) })
   }
   const failed: string[] = []
   const code = await each(parsed.rest, async (one) => {
@@ -178,7 +181,7 @@ async function attach(context: Context, parsed: Parsed): Promise<number> {
   const { Config, State } = await context.api.json<Inspected>('GET', `/containers/${name}/json`)
   if (!State.Running) throw new EngineError('conflict', 'You cannot attach to a stopped container, start it first')
   if (State.Paused) throw new EngineError('conflict', 'You cannot attach to a paused container, unpause it first')
-  return attached(context, name, { tty: Config.Tty, stdin: !parsed.bool('no-stdin') && Config.OpenStdin, condition: 'not-running', detachKeys: parsed.text('detach-keys'), start: undefined, deaf: parsed.has('sig-proxy') && !parsed.bool('sig-proxy') })
+  return attached(context, name, { tty: Config.Tty, stdin: !parsed.bool('no-stdin') && Config.OpenStdin, condition: 'not-running', detachKeys: parsed.text('detach-keys'), start: undefined, deaf: isDeaf(parsed) })
 }
 
 const SIG_PROXY = { name: 'sig-proxy', kind: 'bool', help: 'Proxy received signals to the process (default true)' } as const

@@ -2,6 +2,7 @@ import { createReadStream, createWriteStream } from 'node:fs'
 import { createConnection, type Socket } from 'node:net'
 import { createInterface } from 'node:readline'
 import { pipeline } from 'node:stream/promises'
+import { placeOf, unreachable } from '@gantry/api'
 import { EngineError } from '@gantry/std'
 import { type Command, each, filterQuery } from '../command.ts'
 import { listing, short, table } from '../output.ts'
@@ -41,12 +42,11 @@ function eventLine(event: Event): string {
 
 /** A plain connection to a daemon on this host. */
 function dial(host: string): Promise<Socket> {
-  const tcp = /^tcp:\/\/(\[[^\]]+\]|[^:/]+):(\d+)$/.exec(host)
-  if (!host.startsWith('unix://') && tcp === null) throw new EngineError('invalid', `system dial-stdio: cannot connect to ${host}`)
+  const place = placeOf(host)
+  if (!('path' in place) && place.port === undefined) throw new EngineError('invalid', `system dial-stdio: cannot connect to ${host}`)
   return new Promise((resolve, reject) => {
-    const place = tcp === null ? { path: host.slice('unix://'.length) } : { host: (tcp[1] ?? '').replace(/^\[|\]$/g, ''), port: Number(tcp[2]) }
-    const socket = createConnection({ ...place, allowHalfOpen: true }, () => resolve(socket))
-    socket.once('error', (cause) => reject(new EngineError('unavailable', `Cannot connect to the Gantry daemon at ${host}. Is the daemon running?`, { cause })))
+    const socket = createConnection({ ...('path' in place ? place : { host: place.host, port: place.port ?? 0 }), allowHalfOpen: true }, () => resolve(socket))
+    socket.once('error', (cause) => reject(unreachable(host, cause)))
   })
 }
 
