@@ -1,3 +1,5 @@
+import { isSince } from './versions.ts'
+
 /** Frames of an attached stream without a terminal: {u8 stream, 3 zeros, u32 length (big-endian)}, payload. */
 export const STREAM = { stdin: 0, stdout: 1, stderr: 2, systemError: 3 } as const
 export type StreamName = keyof typeof STREAM
@@ -23,4 +25,12 @@ export function streamFrameDecoder(onPayload: (stream: number, payload: Buffer) 
       held = held.subarray(8 + length)
     }
   }
+}
+
+const RAW = 'application/vnd.docker.raw-stream'
+const MULTIPLEXED = 'application/vnd.docker.multiplexed-stream'
+
+/** Content type of a raw stream: versions before 1.42 know only one. */
+export function streamType(tty: boolean, apiVersion: number): string {
+  return tty || !isSince(apiVersion, '1.42') ? RAW : MULTIPLEXED
 }

@@ -13,7 +13,7 @@ import { containerHandlers } from './containers/handlers.ts'
 import type { ExecPorts } from './containers/exec.ts'
 import { watchHealth } from './containers/health.ts'
 import { createLifecycle, type Lifecycle, shouldRestart } from './containers/lifecycle.ts'
-import { LOG_DRIVER_NAMES, logSettings } from './containers/log/settings.ts'
+import { keptAs, LOG_DRIVER_NAMES } from './containers/log/settings.ts'
 import { createLogShipping } from './containers/log/ship.ts'
 import { ownerOf } from './containers/bundle.ts'
 import { type ConnectingPorts, type NetworkingPorts, refreshConsumers } from './containers/network/networking.ts'
@@ -149,7 +149,7 @@ export async function startDaemon(config: DaemonConfig): Promise<Daemon> {
     pull: { graph, work, registries, emit: emitImage, transfers: createTransfers(() => (current.downloads === 0 ? Math.max(3, availableParallelism()) : current.downloads)) },
     push: { graph, work, registries, emit: emitImage, uploads: createTransfers(() => Math.max(1, current.uploads)), compression: config.pushCompression },
   }
-  const logPath = (container: Container): string => `${containerDirectory(container.id)}/${container.id}-${logSettings(container.document.hostConfig.LogConfig).kept ?? 'json'}.log`
+  const logPath = (container: Container): string => `${containerDirectory(container.id)}/${container.id}-${keptAs(container.document.hostConfig.LogConfig.Type) ?? 'json'}.log`
   const shipping = createLogShipping({ host: { sendDatagrams: (path, messages) => host.sendDatagrams(path, messages) }, logPath })
   const making: MakePorts = {
     volumes,

@@ -1,4 +1,4 @@
-import { versionNumber } from '@gantry/api'
+import { streamType } from '@gantry/api'
 import type { StreamServer } from '@gantry/runtime'
 import { EngineError, parseTimestamp, writeWhole } from '@gantry/std'
 import type { Handlers } from '../engine/job.ts'
@@ -62,14 +62,6 @@ function waitForStart(container: Container, stream: WaitingStream): void {
     throw new EngineError('unavailable', `container ${container.id} has ${EARLY_STREAMS} attached clients already and does not run yet`)
   }
   container.waiting.push(stream)
-}
-
-const RAW = 'application/vnd.docker.raw-stream'
-const MULTIPLEXED = 'application/vnd.docker.multiplexed-stream'
-
-/** Content type of a raw stream: versions before 1.42 know only one. */
-export function streamType(tty: boolean, apiVersion: number): string {
-  return tty || apiVersion < versionNumber('1.42') ? RAW : MULTIPLEXED
 }
 
 function lifecycleHandlers(ports: ContainerHandlerPorts): Set<'container.start' | 'container.stop' | 'container.restart' | 'container.kill' | 'container.pause' | 'container.unpause' | 'container.wait' | 'container.remove' | 'container.unlink' | 'container.rename' | 'container.resize'> {

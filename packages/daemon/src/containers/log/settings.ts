@@ -33,7 +33,7 @@ const refuse = (message: string): never => {
 }
 
 function checkOptions(type: string, options: Readonly<Record<string, string>>, driver: LogDriver | undefined): void {
-  const known = (key: string): boolean => type !== 'none' && (ATTRIBUTE_OPTIONS.has(key) || MODE_OPTIONS.has(key) || (driver === undefined ? FILE_OPTIONS.has(key) : CACHE_OPTIONS.has(key) || driver.options.has(key)))
+  const known = (key: string): boolean => type !== 'none' && (ATTRIBUTE_OPTIONS.has(key) || MODE_OPTIONS.has(key) || (driver === undefined ? FILE_OPTIONS.has(key) : CACHE_OPTIONS.has(key) || driver.options.has(key) || driver.unused.has(key)))
   for (const key of Object.keys(options)) if (!known(key)) refuse(`unknown log opt '${key}' for ${type} log driver`)
   for (const key of ['compress', 'cache-compress', 'cache-disabled']) if (options[key] !== undefined && !/^(true|false|1|0)$/i.test(options[key])) refuse(`invalid ${key}: ${options[key]}: expected true or false`)
   const mode = options['mode'] ?? 'blocking'
@@ -43,6 +43,14 @@ function checkOptions(type: string, options: Readonly<Record<string, string>>, d
     parseBytes(options['max-buffer-size'])
   }
 }
+
+/** How a driver's lines are kept here; undefined: not at all. */
+export function keptAs(type: string): LogSettings['kept'] {
+  return type === 'none' ? undefined : type === '' || type === 'json-file' ? 'json' : 'journal'
+}
+
+/** Whether an option is switched on. */
+const isOn = (text: string | undefined): boolean => /^(true|1)$/i.test(text ?? '')
 
 /** Reads log options; those that no driver of ours knows are refused by name. */
 export function logSettings(config: HostConfig['LogConfig']): LogSettings {
@@ -60,14 +68,18 @@ export function logSettings(config: HostConfig['LogConfig']): LogSettings {
   if (!Number.isInteger(maxFiles) || maxFiles < 1 || maxFiles > 100) refuse(`invalid ${filesName}: ${maxFile}: expected a number from 1 to 100`)
   if (maxFile !== undefined && maxFiles > 1 && maxSize === undefined && type === 'json-file') refuse('max-file cannot be set without max-size')
   return {
-    kept: type === 'none' ? undefined : type === 'json-file' ? 'json' : 'journal', readable: type !== 'none' && !/^(true|1)$/i.test(options['cache-disabled'] ?? ''),
+    kept: keptAs(type), readable: type !== 'none' && !isOn(options['cache-disabled']),
     maxBytes: maxSize === undefined ? size : maxSize === '-1' ? 0 : parseBytes(maxSize), maxFiles, lossy: options['mode'] === 'non-blocking', driver,
   }
 }
 
 /** What of the options is taken and not done. */
 export function logWarnings(config: HostConfig['LogConfig']): readonly string[] {
-  return ['compress', 'cache-compress'].filter((key) => /^(true|1)$/i.test(config.Config[key] ?? '')).map((key) => `log-opt ${key}: rotated logs are kept as they are, not compressed`)
+  const given = Object.keys(config.Config)
+  return [
+    ...['compress', 'cache-compress'].filter((key) => isOn(config.Config[key])).map((key) => `log-opt ${key}: rotated logs are kept as they are, not compressed`),
+    ...given.filter((key) => key === 'max-buffer-size' || LOG_DRIVERS[config.Type]?.unused.has(key) === true).map((key) => `log-opt ${key}: taken and not used: lines wait in the file that is kept here`),
+  ]
 }
 
 /** The container's own settings, filled up with the daemon's. */

@@ -3,11 +3,11 @@ import { hostname } from 'node:os'
 import { setTimeout as after } from 'node:timers/promises'
 import { asObject, EngineError, hasCode, isEngineError, logger, messageOf, readText } from '@gantry/std'
 import { fillTag } from '../../logging/attributes.ts'
-import type { LogHost, LogSink, LogSource } from '../../logging/drivers/driver.ts'
+import type { LogDriver, LogHost, LogSink, LogSource } from '../../logging/drivers/driver.ts'
+import { LOG_DRIVERS } from '../../logging/drivers/table.ts'
 import { JOURNAL } from '../../logging/journal.ts'
 import { type LogLine, nanosOf, readLog } from '../../logging/read.ts'
 import type { Container } from '../container.ts'
-import { logSettings } from './settings.ts'
 import { attributesOf } from './stream.ts'
 
 const log = logger('daemon.log-shipping')
@@ -115,11 +115,11 @@ export function createLogShipping(ports: LogShippingPorts): LogShipping {
   const closing = new AbortController()
   const prepared = new Map<string, LogSink>()
   const running = new Map<string, Promise<void>>()
+  const driverOf = (container: Container): LogDriver | undefined => LOG_DRIVERS[container.document.hostConfig.LogConfig.Type]
   const open = (container: Container): Promise<LogSink> => {
-    const { Config } = container.document.hostConfig.LogConfig
-    const { driver } = logSettings(container.document.hostConfig.LogConfig)
+    const driver = driverOf(container)
     if (driver === undefined) throw new EngineError('internal', 'this log is sent nowhere')
-    return driver.open(Config, sourceOf(container), ports.host)
+    return driver.open(container.document.hostConfig.LogConfig.Config, sourceOf(container), ports.host)
   }
   /** Tries until the lines are taken, the daemon stops, or the container has ended long ago. */
   const deliver = async (container: Container, held: { sink: LogSink | undefined }, lines: readonly LogLine[]): Promise<boolean> => {
@@ -170,17 +170,15 @@ export function createLogShipping(ports: LogShippingPorts): LogShipping {
       await held.sink?.close()
     }
   }
-  const isSent = (container: Container): boolean => logSettings(container.document.hostConfig.LogConfig).driver !== undefined
   return {
     async prepare(container) {
-      if (!isSent(container)) return
-      const { Config } = container.document.hostConfig.LogConfig
-      if (/^(true|1)$/i.test(Config['fluentd-async'] ?? Config['fluentd-async-connect'] ?? '')) return
+      const driver = driverOf(container)
+      if (driver === undefined || driver.opensLater(container.document.hostConfig.LogConfig.Config)) return
       await prepared.get(container.id)?.close()
       prepared.set(container.id, await open(container))
     },
     follow(container) {
-      if (!isSent(container)) return
+      if (driverOf(container) === undefined) return
       const before = running.get(container.id) ?? Promise.resolve()
       const mine = before.then(() => ship(container)).catch((cause: unknown) => log.error('a log is not sent any more', { id: container.id, cause }))
       running.set(container.id, mine)

@@ -4,7 +4,7 @@ import { JOURNAL } from '../../logging/journal.ts'
 import { JSON_LINES } from '../../logging/json-lines.ts'
 import { type LogLine, type LogQuery, readLog } from '../../logging/read.ts'
 import type { Container } from '../container.ts'
-import { logSettings } from './settings.ts'
+import { keptAs } from './settings.ts'
 
 /** How lines are shown. */
 export interface LogFormat {
@@ -61,7 +61,7 @@ export async function streamLogs(path: string, container: Container, query: LogQ
     const bytes = out.take()
     if (bytes.length > 0) await write(bytes)
   }
-  for await (const lines of readLog(path, query, logSettings(hostConfig.LogConfig).kept === 'journal' ? JOURNAL : JSON_LINES, { ended: () => container.task === undefined, signal, readers: container.logReaders })) {
+  for await (const lines of readLog(path, query, keptAs(hostConfig.LogConfig.Type) === 'journal' ? JOURNAL : JSON_LINES, { ended: () => container.task === undefined, signal, readers: container.logReaders })) {
     for (const line of lines) {
       if (!(line.stream === 'stdout' ? format.stdout : format.stderr)) continue
       out.add(line)

@@ -1,4 +1,4 @@
-import { versionNumber } from '@gantry/api'
+import { isSince } from '@gantry/api'
 import type { EndpointInfo, EndpointRequest, NetworkInfo } from '@gantry/libnetwork'
 import type { Container } from '../container.ts'
 import { endpointsOf } from './networking.ts'
@@ -53,8 +53,8 @@ export function networkSettings(ports: NetworkViewPorts, container: Container, v
   }
   const sandbox = { SandboxID: running ? container.id : '', SandboxKey: running ? `/proc/${pid}/ns/net` : '', Ports: portMap(container) }
   return {
-    ...(version < versionNumber('1.52') && { Bridge: '', ...sandbox, HairpinMode: false, LinkLocalIPv6Address: '', LinkLocalIPv6PrefixLen: 0, SecondaryIPAddresses: null, SecondaryIPv6Addresses: null, ...flat }),
-    ...(version >= versionNumber('1.52') && sandbox),
+    ...(!isSince(version, '1.52') && { Bridge: '', ...sandbox, HairpinMode: false, LinkLocalIPv6Address: '', LinkLocalIPv6PrefixLen: 0, SecondaryIPAddresses: null, SecondaryIPv6Addresses: null, ...flat }),
+    ...(isSince(version, '1.52') && sandbox),
     Networks: networksView(ports, container),
   }
 }

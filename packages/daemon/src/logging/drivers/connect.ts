@@ -1,3 +1,4 @@
+import { createSocket } from 'node:dgram'
 import { readFileSync } from 'node:fs'
 import { createConnection, type Socket } from 'node:net'
 import { connect as connectTls } from 'node:tls'
@@ -64,4 +65,19 @@ export function writeAll(socket: Socket, bytes: Uint8Array): Promise<void> {
     if (socket.destroyed || socket.readableEnded) return reject(new EngineError('unavailable', 'the receiver of the log has closed the connection'))
     socket.write(bytes, (error) => (error === undefined || error === null ? resolve() : reject(error)))
   })
+}
+
+/** A socket that sends datagrams to one receiver. */
+export interface Datagrams {
+  send(message: string | Uint8Array): Promise<void>
+  close(): void
+}
+
+/** Opens it; nobody needs to listen. */
+export function openDatagrams(address: LogAddress): Datagrams {
+  const socket = createSocket(address.host.includes(':') ? 'udp6' : 'udp4').unref()
+  return {
+    send: (message) => new Promise((resolve, reject) => socket.send(message, address.port, address.host, (error) => (error === null ? resolve() : reject(error)))),
+    close: () => void socket.close(),
+  }
 }

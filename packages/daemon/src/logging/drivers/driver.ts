@@ -30,6 +30,10 @@ export interface LogHost {
 export interface LogDriver {
   /** Its own options, beside those of all. */
   readonly options: ReadonlySet<string>
+  /** Options of Docker's driver that are taken with a warning: what they tune is done in another way. */
+  readonly unused: ReadonlySet<string>
+  /** A container may start before the receiver is there. */
+  opensLater(options: Readonly<Record<string, string>>): boolean
   /** Refuses options that cannot be, before a container is made. */
   check(options: Readonly<Record<string, string>>): void
   open(options: Readonly<Record<string, string>>, source: LogSource, host: LogHost): Promise<LogSink>

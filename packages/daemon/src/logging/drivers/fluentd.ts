@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import type { Socket } from 'node:net'
 import { EngineError } from '@gantry/std'
-import type { Decoder, Encoder, ExtensionCodec } from '@msgpack/msgpack'
+import type { Decoder, Encoder } from '@msgpack/msgpack'
 import { type LogLine, nanosOf } from '../read.ts'
 import { openStream, parseAddress, writeAll } from './connect.ts'
 import { type LogDriver, type LogSource, messageOfLine } from './driver.ts'
@@ -50,7 +50,6 @@ function acknowledged(socket: Socket, chunk: string, decode: (bytes: Uint8Array)
 interface Packing {
   readonly encode: Encoder
   readonly decode: Decoder
-  readonly codec: ExtensionCodec
 }
 
 async function packing(): Promise<Packing> {
@@ -68,7 +67,7 @@ async function packing(): Promise<Packing> {
     },
     decode: (bytes: Uint8Array) => bytes,
   })
-  return { encode: new Encoder({ extensionCodec: codec }), decode: new Decoder(), codec }
+  return { encode: new Encoder({ extensionCodec: codec }), decode: new Decoder() }
 }
 
 class EventTime {
@@ -80,7 +79,9 @@ class EventTime {
 
 /** Sends lines to Fluentd by its forward protocol, a message a line. */
 export const FLUENTD: LogDriver = {
-  options: new Set(['fluentd-address', 'fluentd-async', 'fluentd-async-connect', 'fluentd-async-reconnect-interval', 'fluentd-buffer-limit', 'fluentd-max-retries', 'fluentd-read-timeout', 'fluentd-request-ack', 'fluentd-retry-wait', 'fluentd-sub-second-precision', 'fluentd-write-timeout']),
+  options: new Set(['fluentd-address', 'fluentd-async', 'fluentd-async-connect', 'fluentd-request-ack', 'fluentd-sub-second-precision']),
+  unused: new Set(['fluentd-async-reconnect-interval', 'fluentd-buffer-limit', 'fluentd-max-retries', 'fluentd-read-timeout', 'fluentd-retry-wait', 'fluentd-write-timeout']),
+  opensLater: (options) => flag(options, options['fluentd-async'] === undefined ? 'fluentd-async-connect' : 'fluentd-async'),
   check(options) {
     address(options)
     for (const name of ['fluentd-async', 'fluentd-async-connect', 'fluentd-request-ack', 'fluentd-sub-second-precision']) flag(options, name)

@@ -1,9 +1,8 @@
-import { createSocket } from 'node:dgram'
 import { randomBytes } from 'node:crypto'
 import { deflateSync, gzipSync } from 'node:zlib'
 import { EngineError } from '@gantry/std'
 import { type LogLine, nanosOf } from '../read.ts'
-import { openStream, parseAddress, writeAll } from './connect.ts'
+import { openDatagrams, openStream, parseAddress, writeAll } from './connect.ts'
 import { type LogDriver, type LogSource, messageOfLine } from './driver.ts'
 
 const [PORT, CHUNK, CHUNKS, CHUNK_MAGIC] = [12_201, 1420, 128, 0x1e0f] as const
@@ -52,7 +51,9 @@ function settings(options: Readonly<Record<string, string>>) {
 
 /** Sends lines to a GELF receiver. */
 export const GELF: LogDriver = {
-  options: new Set(['gelf-address', 'gelf-compression-type', 'gelf-compression-level', 'gelf-tcp-max-reconnect', 'gelf-tcp-reconnect-delay']),
+  options: new Set(['gelf-address', 'gelf-compression-type', 'gelf-compression-level']),
+  unused: new Set(['gelf-tcp-max-reconnect', 'gelf-tcp-reconnect-delay']),
+  opensLater: () => false,
   check: (options) => void settings(options),
   async open(options, source) {
     const { address, compress } = settings(options)
@@ -61,12 +62,12 @@ export const GELF: LogDriver = {
       socket.resume()
       return { send: (lines) => writeAll(socket, Buffer.from(lines.map((line) => `${gelfMessage(line, source)}\0`).join(''))), close: async () => void socket.end() }
     }
-    const socket = createSocket(address.host.includes(':') ? 'udp6' : 'udp4').unref()
+    const datagrams = openDatagrams(address)
     return {
       async send(lines) {
-        for (const line of lines) for (const chunk of gelfChunks(compress(gelfMessage(line, source)))) await new Promise<void>((resolve, reject) => socket.send(chunk, address.port, address.host, (error) => (error === null ? resolve() : reject(error))))
+        for (const line of lines) for (const chunk of gelfChunks(compress(gelfMessage(line, source)))) await datagrams.send(chunk)
       },
-      close: async () => void socket.close(),
+      close: async () => datagrams.close(),
     }
   },
 }

@@ -33,6 +33,8 @@ export function journalEntry(line: LogLine, source: LogSource): Buffer {
 /** Sends lines to the journal of the host. */
 export const JOURNALD: LogDriver = {
   options: new Set(),
+  unused: new Set(),
+  opensLater: () => false,
   check() {
     if (!existsSync(SOCKET)) throw new EngineError('unsupported', `journald is not enabled on this host: there is no ${SOCKET}`)
   },

@@ -1,7 +1,6 @@
-import { createSocket } from 'node:dgram'
 import { EngineError } from '@gantry/std'
 import { type LogLine, nanosOf } from '../read.ts'
-import { type LogAddress, openStream, parseAddress, writeAll } from './connect.ts'
+import { type LogAddress, openDatagrams, openStream, parseAddress, writeAll } from './connect.ts'
 import { type LogDriver, type LogHost, type LogSink, type LogSource, messageOfLine } from './driver.ts'
 
 /** Facilities of RFC 5424, section 6.2.1. */
@@ -60,14 +59,12 @@ async function streamSink(address: LogAddress, options: Readonly<Record<string, 
 }
 
 function udpSink(address: LogAddress, message: (line: LogLine) => string): LogSink {
-  const socket = createSocket(address.host.includes(':') ? 'udp6' : 'udp4').unref()
+  const datagrams = openDatagrams(address)
   return {
     async send(lines) {
-      for (const line of lines) await new Promise<void>((resolve, reject) => socket.send(`${message(line)}\n`, address.port, address.host, (error) => (error === null ? resolve() : reject(error))))
+      for (const line of lines) await datagrams.send(`${message(line)}\n`)
     },
-    async close() {
-      socket.close()
-    },
+    close: async () => datagrams.close(),
   }
 }
 
@@ -91,6 +88,8 @@ async function localSink(paths: readonly string[], host: LogHost, message: (line
 /** Sends lines to a syslog receiver (RFC 3164, RFC 5424). */
 export const SYSLOG: LogDriver = {
   options: new Set(['syslog-address', 'syslog-facility', 'syslog-format', 'syslog-tls-ca-cert', 'syslog-tls-cert', 'syslog-tls-key', 'syslog-tls-skip-verify']),
+  unused: new Set(),
+  opensLater: () => false,
   check(options) {
     addressOf(options)
     facilityOf(options['syslog-facility'] ?? '')

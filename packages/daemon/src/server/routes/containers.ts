@@ -1,4 +1,4 @@
-import { versionNumber } from '@gantry/api'
+import { streamType } from '@gantry/api'
 import { asBoolean, asInteger, asList, asObject, asString, asStrings, EngineError, isEngineError, type JsonObject, parseTimestamp, writePaced, writeWhole } from '@gantry/std'
 import { decodeCreate } from '../../containers/request/decode-create.ts'
 import { decodeUpdate } from '../../containers/request/decode-update.ts'
@@ -80,7 +80,7 @@ async function logs(engine: DaemonEngine, request: ApiRequest): Promise<void> {
   }
   const tail = query.get('tail') ?? ''
   const onReady = (tty: boolean): void => {
-    response.writeHead(200, { 'Content-Type': tty || request.apiVersion < versionNumber('1.42') ? 'application/vnd.docker.raw-stream' : 'application/vnd.docker.multiplexed-stream' })
+    response.writeHead(200, { 'Content-Type': streamType(tty, request.apiVersion) })
     response.flushHeaders()
   }
   await engine.run(
