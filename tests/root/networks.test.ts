@@ -282,7 +282,12 @@ describe('networks of users', { skip }, () => {
     assert.equal(await beside('hostname', '-i'), await ok('exec', 'owner', 'hostname', '-i'))
     assert.match(await beside('cat', '/etc/hosts'), /1\.2\.3\.4\s+far/)
     assert.match(await beside('nslookup', 'other'), /Name:\s+other/)
+    await ok('run', '-d', '--name', 'guest', '--network', 'container:owner', 'busybox', 'sleep', '1000')
+    assert.equal(await ok('exec', 'guest', 'sh', '-c', 'echo $HOSTNAME'), 'lord')
+    assert.equal(await ok('inspect', '-f', '{{.HostsPath}}', 'guest'), await ok('inspect', '-f', '{{.HostsPath}}', 'owner'))
     await ok('rm', '-f', 'owner', 'other')
+    assert.match(await ok('inspect', '-f', '{{.HostsPath}}', 'guest'), /hosts$/)
+    await ok('rm', '-f', 'guest')
     await ok('network', 'rm', 'shared')
   })
   it('links of the default bridge: environment, hosts, and openings where containers may not talk', async () => {

@@ -16,6 +16,7 @@ import { createLifecycle, type Lifecycle, shouldRestart } from './containers/lif
 import { keptAs, LOG_DRIVER_NAMES } from './containers/log/settings.ts'
 import { createLogShipping } from './containers/log/ship.ts'
 import { ownerOf } from './containers/bundle.ts'
+import { withSharedName } from './containers/network/owner.ts'
 import { type ConnectingPorts, type NetworkingPorts, refreshConsumers } from './containers/network/networking.ts'
 import { portRequests } from './containers/request/ports.ts'
 import { removeContainer, type RemovePorts } from './containers/remove.ts'
@@ -179,7 +180,7 @@ export async function startDaemon(config: DaemonConfig): Promise<Daemon> {
   const exec: ExecPorts = {
     store, graph, supervisor, streams: host.streams, trees: host.trees, emit,
     specInput: (container, identity) => ({
-      document: container.document, identity, etcDirectory: etcDirectory(config.execRoot, container.id), mounts: container.document.mounts, knownCapabilities, apparmor: apparmor.enabled, cgroupVersion, users: config.users,
+      ...withSharedName(start, container), identity, mounts: container.document.mounts, knownCapabilities, apparmor: apparmor.enabled, cgroupVersion, users: config.users,
       pidOf: (key) => store.find(key).task?.pid ?? 0,
     }),
   }

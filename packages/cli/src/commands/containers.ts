@@ -31,22 +31,19 @@ type Port = Row['Ports'][number]
 
 const bracketed = (ip: string): string => (ip.includes(':') ? `[${ip}]` : ip)
 
-/** Ports as `ps` shows them: those that only the image has first, neighbours together (`0.0.0.0:80-82->80-82/tcp`). */
+/** Ports as `ps` shows them: neighbours together (`0.0.0.0:90-92->90-92/tcp`), then those that are published under another number. */
 function portList(ports: readonly Port[]): string {
-  const key = (port: Port): string => `${port.IP ?? ''} ${port.Type}`
   const sorted = ports.toSorted((a, b) => a.PrivatePort - b.PrivatePort || Number((a.IP ?? '').includes(':')) - Number((b.IP ?? '').includes(':')) || (a.PublicPort ?? 0) - (b.PublicPort ?? 0))
-  const runs: { first: Port; last: Port }[] = []
-  for (const port of sorted) {
-    const run = runs.find(({ last }) => key(last) === key(port) && last.PrivatePort + 1 === port.PrivatePort && (port.PublicPort === undefined ? last.PublicPort === undefined : last.PublicPort !== undefined && last.PublicPort + 1 === port.PublicPort && last.PublicPort === last.PrivatePort === (port.PublicPort === port.PrivatePort)))
-    if (run === undefined) runs.push({ first: port, last: port })
-    else run.last = port
+  const isPlain = (port: Port): boolean => port.PublicPort === undefined || port.PublicPort === port.PrivatePort
+  const outside = (port: Port, numbers: string | number): string => (port.PublicPort === undefined ? '' : `${bracketed(port.IP ?? '')}:${numbers}->`)
+  const runs: { first: Port; last: number }[] = []
+  for (const port of sorted.filter(isPlain)) {
+    const run = runs.find(({ first, last }) => first.IP === port.IP && first.Type === port.Type && last + 1 === port.PrivatePort)
+    if (run === undefined) runs.push({ first: port, last: port.PrivatePort })
+    else run.last = port.PrivatePort
   }
-  const span = (from: number, to: number): string => (from === to ? String(from) : `${from}-${to}`)
-  const show = ({ first, last }: { readonly first: Port; readonly last: Port }): string => {
-    const inside = `${span(first.PrivatePort, last.PrivatePort)}/${first.Type}`
-    return first.PublicPort === undefined ? inside : `${bracketed(first.IP ?? '')}:${span(first.PublicPort, last.PublicPort ?? 0)}->${inside}`
-  }
-  return [...runs.filter((run) => run.first.PublicPort === undefined), ...runs.filter((run) => run.first.PublicPort !== undefined)].map(show).join(', ')
+  const span = ({ first, last }: { readonly first: Port; readonly last: number }): string => (first.PrivatePort === last ? String(last) : `${first.PrivatePort}-${last}`)
+  return [...runs.map((run) => `${outside(run.first, span(run))}${span(run)}/${run.first.Type}`), ...sorted.filter((port) => !isPlain(port)).map((port) => `${outside(port, port.PublicPort ?? 0)}${port.PrivatePort}/${port.Type}`)].join(', ')
 }
 
 /** One container as `--format` sees it. */

@@ -7,7 +7,7 @@ import { resourcesBody, restartPolicy, parsePublish } from './create-body.ts'
 import { CREATE_FLAGS } from './create-flags.ts'
 import { parseMountOrBind } from './mount-flag.ts'
 
-const UPDATABLE: ReadonlySet<string> = new Set(['blkio-weight', 'cpu-period', 'cpu-quota', 'cpu-rt-period', 'cpu-rt-runtime', 'cpu-shares', 'cpus', 'cpuset-cpus', 'cpuset-mems', 'memory', 'memory-reservation', 'memory-swap', 'pids-limit', 'restart', 'kernel-memory'])
+const UPDATABLE: ReadonlySet<string> = new Set(['blkio-weight', 'cpu-period', 'cpu-quota', 'cpu-rt-period', 'cpu-rt-runtime', 'cpu-shares', 'cpus', 'cpuset-cpus', 'cpuset-mems', 'memory', 'memory-reservation', 'memory-swap', 'pids-limit', 'restart'])
 
 /** One line of `GET /containers/{id}/stats`, as far as it is shown. */
 interface Stats {

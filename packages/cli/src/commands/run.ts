@@ -28,6 +28,7 @@ async function create(context: Context, parsed: Parsed, attach: boolean): Promis
   const policy = parsed.text('pull') || 'missing'
   if (!['always', 'missing', 'never'].includes(policy)) throw new EngineError('invalid', `invalid pull option: '${policy}': must be one of "always", "missing" or "never"`)
   if (policy === 'always') await pull()
+  if (parsed.has('kernel-memory')) process.stderr.write('WARNING: --kernel-memory is ignored: kernels have no such limit of their own any more\n')
   const body = createBody(parsed, attach, { host: context.host, config: context.config() })
   const send = (): Promise<{ Id: string; Warnings: readonly string[] }> => context.api.json('POST', '/containers/create', { query: { name: parsed.text('name'), platform }, json: body })
   const result = await send().catch(async (error: unknown) => {

@@ -1,5 +1,5 @@
 import type { Command } from '../command.ts'
-import { table } from '../output.ts'
+import { listing } from '../output.ts'
 
 /** What the words of a swarm ask for first; the daemon, outside a swarm, says that it is in none. */
 const FIRST_REQUESTS: Readonly<Record<string, readonly [method: string, path: string]>> = {
@@ -18,7 +18,7 @@ export const SWARM_COMMANDS: readonly Command[] = [
     names: ['plugin ls', 'plugin list'], usage: 'plugin ls [OPTIONS]', help: 'List plugins that the engine has installed', flags: [{ name: 'quiet', short: 'q', kind: 'bool', help: 'Only display plugin IDs' }, { name: 'no-trunc', kind: 'bool', help: "Don't truncate output" }, { name: 'filter', short: 'f', kind: 'list', help: 'Provide filter values' }, { name: 'format', kind: 'text', help: 'Format output using a custom template' }],
     run: async (context, parsed) => {
       const found = await context.api.json<readonly { readonly Id: string; readonly Name: string; readonly Enabled: boolean }[]>('GET', '/plugins')
-      process.stdout.write(parsed.bool('quiet') ? found.map((one) => `${one.Id}\n`).join('') : parsed.text('format') === '' ? table([['ID', 'NAME', 'DESCRIPTION', 'ENABLED'], ...found.map((one) => [one.Id, one.Name, '', String(one.Enabled)])], { least: 10 }) : '')
+      process.stdout.write(parsed.bool('quiet') ? found.map((one) => `${one.Id}\n`).join('') : listing(found, parsed.text('format'), [['ID', (one) => one.Id], ['NAME', (one) => one.Name], ['DESCRIPTION', () => ''], ['ENABLED', (one) => String(one.Enabled)]], { ID: 'ID', Name: 'NAME', Description: 'DESCRIPTION', Enabled: 'ENABLED' }))
       return 0
     },
   },

@@ -6,7 +6,7 @@ import type { UserMaps } from '../subordinate-ids.ts'
 import { withDevices } from './cdi/devices.ts'
 import type { Container } from './container.ts'
 import { logPlan } from './log/plan.ts'
-import { etcDirectory } from './spec/etc-files.ts'
+import { withSharedName } from './network/owner.ts'
 import { readyMounts } from './mounts/ready.ts'
 import { toSpec, usersOf } from './spec/spec.ts'
 import type { ContainerStore } from './store.ts'
@@ -55,20 +55,10 @@ export function ownerOf(ports: BundlePorts, container: Container): readonly [num
   return [users?.uids[0]?.hostID ?? 0, users?.gids[0]?.hostID ?? 0]
 }
 
-const CHAIN_LIMIT = 16
-
-/** Whose name, hosts and resolv.conf a container has: those of the one whose network it shares. */
-export function networkOwner(store: Pick<ContainerStore, 'find'>, container: Container): Container {
-  let owner = container
-  for (let n = 0; n < CHAIN_LIMIT && owner.document.networkMode.startsWith('container:'); n++) owner = store.find(owner.document.networkMode.slice('container:'.length))
-  return owner
-}
-
 /** Everything that the runtime needs to run a container. */
 export async function bundleOf(ports: BundlePorts, container: Container, image: Image | undefined, sandbox: Sandbox, environment: readonly string[] = []): Promise<Bundle> {
-  const owner = networkOwner(ports.store, container)
-  const { Hostname, Domainname } = owner.document.config
-  const document = environment.length === 0 && owner === container ? container.document : { ...container.document, config: { ...container.document.config, Hostname, Domainname, Env: [...environment, ...container.document.config.Env] } }
+  const shared = withSharedName(ports, container)
+  const document = environment.length === 0 ? shared.document : { ...shared.document, config: { ...shared.document.config, Env: [...environment, ...shared.document.config.Env] } }
   const { hostConfig, config } = document
   return {
     id: container.id,
@@ -76,7 +66,7 @@ export async function bundleOf(ports: BundlePorts, container: Container, image: 
     spec: await withDevices(ports.cdiDirectories, hostConfig.DeviceRequests ?? [], toSpec({
       document,
       identity: identityOf(ports, container, image, config.User),
-      etcDirectory: etcDirectory(ports.execRoot, owner.id),
+      etcDirectory: shared.etcDirectory,
       mounts: readyMounts(ports.graph, document.mounts),
       knownCapabilities: ports.knownCapabilities,
       apparmor: ports.apparmor,

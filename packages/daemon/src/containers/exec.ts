@@ -109,7 +109,7 @@ export async function startExec(ports: ExecPorts, id: string, start: ExecStart):
   })
   const input = ports.specInput(container, identity)
   const spec = toSpec(input)
-  const { config } = container.document
+  const { config } = input.document
   const process = processOf(input, {
     args: instance.command,
     env: environment([...config.Env, ...instance.env], config.Hostname, instance.tty, identity.home),

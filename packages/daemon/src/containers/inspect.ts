@@ -1,5 +1,6 @@
 import type { Graph } from '@gantry/graph'
 import { formatNanos } from '@gantry/std'
+import { withSharedName } from './network/owner.ts'
 import { MASKED_PATHS, READONLY_PATHS } from './spec/defaults.table.ts'
 import { settleSecurity } from './spec/security.ts'
 import type { Container, ExecInstance } from './container.ts'
@@ -7,7 +8,6 @@ import { healthView } from './health.ts'
 import { networkSettings, type NetworkViewPorts } from './network/view.ts'
 import { mountPoint } from './record.ts'
 import type { ContainerStore } from './store.ts'
-import { etcDirectory } from './spec/etc-files.ts'
 import { timeText } from './timeline.ts'
 
 /** What the views need of the rest of the house. */
@@ -16,7 +16,7 @@ export interface ViewPorts extends NetworkViewPorts {
   readonly execRoot: string
   readonly apparmor: boolean
   logPath(container: Container): string
-  readonly store: Pick<ContainerStore, 'links' | 'consumers'>
+  readonly store: Pick<ContainerStore, 'links' | 'consumers' | 'find'>
 }
 
 const millis = (ms: number): string => formatNanos(BigInt(ms) * 1_000_000n)
@@ -65,7 +65,7 @@ export function namesOf(ports: ViewPorts, container: Container): readonly string
 export async function inspectContainer(ports: ViewPorts, container: Container, version: number, size: boolean): Promise<unknown> {
   const { document, state } = container
   const places = ports.graph.places(ports.graph.images.get(document.imageId))
-  const etc = etcDirectory(ports.execRoot, container.id)
+  const etc = withSharedName(ports, container).etcDirectory
   const started = state.startedAt !== ''
   return {
     Id: container.id,

@@ -1,11 +1,12 @@
 import type { Sandbox } from '@gantry/libnetwork'
 import type { Supervisor, Task } from '@gantry/runtime'
-import { logger, nowNanos, undoStack } from '@gantry/std'
-import { type BundlePorts, bundleOf, networkOwner, ownerOf } from './bundle.ts'
+import { logger, nowNanos, type UndoStack, undoStack } from '@gantry/std'
+import { type BundlePorts, bundleOf, ownerOf } from './bundle.ts'
 import type { Container } from './container.ts'
 import type { LogShipping } from './log/ship.ts'
-import { linkEnvironment } from './network/links.ts'
+import { type Link, linkEnvironment } from './network/links.ts'
 import { etcInput, joinNetwork, type NetworkingPorts } from './network/networking.ts'
+import { networkOwner } from './network/owner.ts'
 import { etcDirectory, writeEtcFiles } from './spec/etc-files.ts'
 import { prepareMounts, type StartMountPorts } from './mounts/prepare.ts'
 import { programSteps, stopwatch } from './timeline.ts'
@@ -15,7 +16,7 @@ const log = logger('daemon.start')
 /** What start needs of the rest of the house. */
 export interface StartPorts extends BundlePorts, NetworkingPorts, StartMountPorts {
   readonly supervisor: Supervisor
-  readonly logs: Pick<LogShipping, 'prepare'>
+  readonly logs: Pick<LogShipping, 'prepare' | 'letGo'>
   /** Moves a directory of the exec root out of the way. */
   discard(path: string): void
   emit(container: Container, action: string, attributes?: Readonly<Record<string, string>>): void
@@ -46,16 +47,14 @@ export async function startContainer(ports: StartPorts, container: Container, re
   if (document.hostConfig.AutoRemove && state.startedAt !== '') ports.graph.driver.mountAgain(container.id)
   await prepareMounts(ports, container, image, undo)
   await ports.logs.prepare(container)
+  undo.add('let go of the receiver of its log', () => ports.logs.letGo(container))
   watch.lap('daemon', 'volumes')
 
   const { sandbox, links } = await joinNetwork(ports, container)
   undo.add('leave the network', () => sandbox.release())
   watch.lap('daemon', 'address and ports')
 
-  const directory = etcDirectory(ports.execRoot, container.id)
-  // One that shares another's network shares these files, too.
-  if (networkOwner(ports.store, container) === container) writeEtcFiles(etcInput(ports, container, sandbox, links, directory, ownerOf(ports, container)))
-  undo.add('remove the files in /etc', () => ports.discard(directory))
+  giveEtcFiles(ports, container, sandbox, links, undo)
   const bundle = { ...(await bundleOf(ports, container, image, sandbox, linkEnvironment(container, links))), ...(restoreFrom !== undefined && { restoreFrom }) }
   watch.lap('daemon', 'specification')
 
@@ -78,16 +77,22 @@ export async function startContainer(ports: StartPorts, container: Container, re
   ports.emit(container, 'start')
 }
 
+/** Writes hosts, hostname and resolv.conf; one that shares another's network shares these files, too. */
+function giveEtcFiles(ports: StartPorts, container: Container, sandbox: Sandbox, links: readonly Link[], undo: UndoStack): void {
+  if (networkOwner(ports.store, container) !== container) return
+  const directory = etcDirectory(ports.execRoot, container.id)
+  undo.add('remove the files in /etc', () => ports.discard(directory))
+  writeEtcFiles(etcInput(ports, container, sandbox, links, directory, ownerOf(ports, container)))
+}
+
 /** What a start of this container would carry out. Nothing of it stays. */
 export async function explainStart(ports: StartPorts, container: Container): Promise<string> {
   await using undo = undoStack()
   const image = ports.graph.images.get(container.document.imageId)
   const { sandbox, links } = container.sandbox !== undefined ? { sandbox: container.sandbox, links: [] } : await joinNetwork(ports, container)
-  const directory = etcDirectory(ports.execRoot, container.id)
   if (container.task === undefined) {
     undo.add('leave the network', () => sandbox.release())
-    undo.add('remove the files in /etc', () => ports.discard(directory))
-    writeEtcFiles(etcInput(ports, container, sandbox, links, directory, ownerOf(ports, container)))
+    giveEtcFiles(ports, container, sandbox, links, undo)
   }
   // Awaited here: what was made for it is undone behind this line.
   return await ports.supervisor.driver.explain(await bundleOf(ports, container, image, sandbox))

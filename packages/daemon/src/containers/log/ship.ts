@@ -27,6 +27,8 @@ interface Cursor {
 export interface LogShipping {
   /** Reaches the receiver before the container starts: one that cannot be reached fails the start. */
   prepare(container: Container): Promise<void>
+  /** The container does not start after all. */
+  letGo(container: Container): Promise<void>
   /** Sends what a container says from now on, and what has not been sent yet. */
   follow(container: Container): void
   /** Sends on what was left over. */
@@ -170,11 +172,17 @@ export function createLogShipping(ports: LogShippingPorts): LogShipping {
       await held.sink?.close()
     }
   }
+  const letGo = async (container: Container): Promise<void> => {
+    const sink = prepared.get(container.id)
+    prepared.delete(container.id)
+    await sink?.close()
+  }
   return {
+    letGo,
     async prepare(container) {
       const driver = driverOf(container)
       if (driver === undefined || driver.opensLater(container.document.hostConfig.LogConfig.Config)) return
-      await prepared.get(container.id)?.close()
+      await letGo(container)
       prepared.set(container.id, await open(container))
     },
     follow(container) {
