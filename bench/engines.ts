@@ -70,27 +70,35 @@ export async function startGantry(root: string, work: string): Promise<Engine> {
   }
 }
 
-/** dockerd as tools that unpack peers leave it: a folder with bin/ and start-dockerd. */
-export async function startDockerd(peers: string, work: string): Promise<Engine> {
-  mkdirSync(`${work}/docker`, { recursive: true })
-  const out = execFileSync(`${peers}/start-dockerd`, ['gbench'], { encoding: 'utf8' }).trim()
-  const socket = out.replace('unix://', '')
-  const api = createTransport({ host: out })
-  await ready(api, 'dockerd')
-  const pid = Number(readFileSync(`${peers}/run/gbench/pid`, 'utf8'))
-  return {
-    name: 'dockerd', socket, api, space: 'peer-gbench',
-    memory: () => residentBytes(pid) + childrenOf(pid).reduce((sum, one) => sum + residentBytes(one), 0),
-    async stop() {
-      try {
-        process.kill(pid, 'SIGTERM')
-      } catch {
-        return
-      }
-      for (let turn = 0; turn < 200 && existsSync(`/proc/${pid}`); turn++) await sleep(100)
-      execFileSync('ip', ['netns', 'del', 'peer-gbench'])
-    },
+/** What an engine that ended has left mounted below a folder, taken away. */
+function unmountBelow(folder: string): void {
+  const left = readFileSync('/proc/self/mountinfo', 'utf8').split('\n').map((line) => line.split(' ')[4] ?? '').filter((path) => path.startsWith(`${folder}/`))
+  for (const path of left.reverse()) execFileSync('umount', ['-l', path])
+}
+
+/** dockerd out of a folder of peers (`tools/peers.sh`), its state in `work`/docker: `root`, `exec`. */
+export async function startDockerd(peers: string, work: string, name = 'gbench'): Promise<Engine> {
+  const home = `${work}/docker`
+  const space = `${name}-docker`
+  mkdirSync(home, { recursive: true })
+  execFileSync('ip', ['netns', 'add', space])
+  execFileSync('ip', ['-n', space, 'link', 'set', 'lo', 'up'])
+  const socket = `${home}/docker.sock`
+  const child = spawn('nsenter', [`--net=/run/netns/${space}`, `${peers}/bin/dockerd`, '--data-root', `${home}/root`, '--exec-root', `${home}/exec`, '--pidfile', `${home}/pid`, '-H', `unix://${socket}`, '--storage-driver', 'overlay2', '--insecure-registry', '127.0.0.0/8'], { stdio: ['ignore', 'ignore', 'ignore'], env: { ...process.env, PATH: `${peers}/bin:${process.env['PATH']}:/usr/sbin` } })
+  const stop = async (): Promise<void> => {
+    await stopChild(child)
+    execFileSync('ip', ['netns', 'del', space])
+    unmountBelow(home)
   }
+  const api = createTransport({ host: `unix://${socket}` })
+  try {
+    await ready(api, 'dockerd')
+  } catch (error) {
+    await stop()
+    throw error
+  }
+  const pid = child.pid ?? 0
+  return { name: 'dockerd', socket, api, space, memory: () => residentBytes(pid) + childrenOf(pid).reduce((sum, one) => sum + residentBytes(one), 0), stop }
 }
 
 /** Podman's Docker-compatible service, over runc: its crun refuses a host with both cgroup versions. */

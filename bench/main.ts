@@ -3,7 +3,7 @@
  *
  *   npm run bench -- [--peers DIR] [--rounds N] [--many N]
  *
- * DIR is a folder of unpacked peers with bin/ and start-dockerd; without it only Gantry is measured.
+ * DIR is a folder that tools/peers.sh has filled; without it only Gantry is measured.
  */
 import { execFile } from 'node:child_process'
 import { existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs'

@@ -37,9 +37,18 @@ export async function until(what: string, check: () => boolean | Promise<boolean
   throw new Error(`waited in vain: ${what}`)
 }
 
-/** The genuine client, or undefined where there is none. */
+/** Folder of other engines and clients (`tools/peers.sh` fills one); empty where none is named. */
+export const peers = process.env['GANTRY_PEERS'] ?? ''
+
+/** A program of the peers, or undefined where it is not there. */
+export function peer(program: string): string | undefined {
+  const path = `${peers}/bin/${program}`
+  return peers !== '' && existsSync(path) ? path : undefined
+}
+
+/** The genuine client of this machine, else that of the peers; undefined where there is none. */
 export function dockerClient(): string | undefined {
-  return (process.env['PATH'] ?? '').split(':').map((directory) => `${directory}/docker`).find((path) => existsSync(path))
+  return (process.env['PATH'] ?? '').split(':').map((directory) => `${directory}/docker`).find((path) => existsSync(path)) ?? peer('docker')
 }
 
 /** What a program printed and how it ended. */

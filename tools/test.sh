@@ -10,10 +10,14 @@ if [ "$(id -u)" = 0 ] && [ ! -e build/judges-asked ] && command -v apt-get >/dev
   python3 -c 'import docker' 2>/dev/null || wanted="$wanted python3-docker"
   [ -x /usr/bin/docker-compose ] || wanted="$wanted docker-compose"
   [ -x /usr/sbin/nft ] || wanted="$wanted nftables"
+  [ -x /usr/bin/skopeo ] || wanted="$wanted skopeo"
   # shellcheck disable=SC2086
   [ -z "$wanted" ] || DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $wanted >build/apt.log 2>&1 || echo "not installed, their tests are skipped:$wanted"
+  # Engines and clients of today, unpacked and not installed.
+  [ -n "${GANTRY_PEERS:-}" ] || sh tools/peers.sh build/peers >build/peers.log 2>&1 || echo "no peers (build/peers.log), the tests beside them are skipped"
   : >build/judges-asked
 fi
+[ -n "${GANTRY_PEERS:-}" ] || [ ! -e build/peers/complete ] || export GANTRY_PEERS="$root/build/peers"
 case ${1:-all} in
   unit) set -- 'packages/**/*.test.ts' 'tools/*.test.ts' ;;
   root) set -- 'tests/**/*.test.ts' ;;

@@ -1,12 +1,12 @@
 /** Compose v2, as a plugin of our own client: all that a project has but builds. */
 import assert from 'node:assert/strict'
-import { existsSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs'
+import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs'
 import { after, before, describe, it } from 'node:test'
 import { NOTHING, settledCensus } from '../census.ts'
-import { exec, type Ran, root, type TestDaemon, testDaemon, until } from '../harness.ts'
+import { exec, peer, type Ran, root, type TestDaemon, testDaemon, until } from '../harness.ts'
 
-const plugin = `${process.env['GANTRY_PEERS'] ?? ''}/bin/docker-compose`
-const skip = process.getuid?.() !== 0 ? 'needs root' : existsSync(plugin) ? false : 'needs docker-compose in $GANTRY_PEERS'
+const plugin = peer('docker-compose')
+const skip = process.getuid?.() !== 0 ? 'needs root' : plugin === undefined ? 'needs docker-compose in $GANTRY_PEERS' : false
 
 const YAML = `services:
   db:
@@ -50,7 +50,7 @@ describe('Compose v2', { skip }, () => {
     daemon = await testDaemon()
     mkdirSync(`${daemon.home}/shop`)
     mkdirSync(`${daemon.home}/config/cli-plugins`, { recursive: true })
-    symlinkSync(plugin, `${daemon.home}/config/cli-plugins/docker-compose`)
+    symlinkSync(plugin ?? '', `${daemon.home}/config/cli-plugins/docker-compose`)
     writeFileSync(`${daemon.home}/shop/compose.yaml`, YAML)
     writeFileSync(`${daemon.home}/shop/page`, 'hello from compose\n')
     writeFileSync(`${daemon.home}/shop/key`, 'secret\n')

@@ -6,16 +6,17 @@
  */
 import assert from 'node:assert/strict'
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { after, before, describe, it } from 'node:test'
 import { ENGINES, type ImageEngine, inside } from '../../bench/image-engines.ts'
 import { LOWER, seen, type Seen, UPPER } from '../every-file.ts'
-import { dockerClient, exec, root, until } from '../harness.ts'
+import { debianProgram } from './judges.ts'
+import { dockerClient, exec, peer, peers, root, until } from '../harness.ts'
 import { imageArchive, tarOf } from '../image-archive.ts'
 
-const peers = process.env['GANTRY_PEERS'] ?? ''
 const have = async (program: string): Promise<boolean> => (await exec('sh', ['-c', `command -v ${program}`])).code === 0
-const skip = process.getuid?.() !== 0 ? 'needs root' : dockerClient() === undefined ? 'needs the docker client' : !existsSync(`${peers}/bin/dockerd`) || !existsSync(`${peers}/bin/podman`) ? 'needs dockerd and Podman in $GANTRY_PEERS' : !(await have('docker-registry')) || !(await have('skopeo')) ? 'needs docker-registry and skopeo' : false
+const debianRegistry = process.getuid?.() === 0 ? await debianProgram('docker-registry', '/usr/bin/docker-registry') : undefined
+const skip = process.getuid?.() !== 0 ? 'needs root' : dockerClient() === undefined ? 'needs the docker client' : peer('dockerd') === undefined || peer('podman') === undefined ? 'needs dockerd and Podman in $GANTRY_PEERS' : debianRegistry === undefined || !(await have('skopeo')) ? 'needs docker-registry and skopeo' : false
 const [OURS, DEBIANS] = [5999, 5998]
 
 /** The peers' exports have whole seconds from 1970 on, and no attributes of users. */
@@ -60,7 +61,7 @@ describe('round trips of images', { skip }, () => {
     execFileSync('ip', ['-n', namespace, 'link', 'set', 'lo', 'up'])
     writeFileSync(`${home}/debians.yml`, `version: 0.1\nstorage:\n  filesystem:\n    rootdirectory: ${home}/debians\n  delete:\n    enabled: true\nhttp:\n  addr: 127.0.0.1:${DEBIANS}\n`)
     servers.push(spawn('nsenter', inside(namespace, `${root}/build/node`, `${root}/build/gantry-registry.cjs`, 'serve', '-l', `127.0.0.1:${OURS}`, '--root', `${home}/ours`), { stdio: 'ignore' }))
-    servers.push(spawn('nsenter', inside(namespace, 'docker-registry', 'serve', `${home}/debians.yml`), { stdio: 'ignore' }))
+    servers.push(spawn('nsenter', inside(namespace, debianRegistry ?? '', 'serve', `${home}/debians.yml`), { stdio: 'ignore' }))
     for (const name of ['gantry', 'dockerd', 'podman']) {
       mkdirSync(`${home}/${name}`)
       const start = ENGINES[name]

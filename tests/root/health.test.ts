@@ -2,11 +2,11 @@
 import assert from 'node:assert/strict'
 import { after, before, describe, it } from 'node:test'
 import { NOTHING, settledCensus } from '../census.ts'
-import { exec, ownClient, type TestDaemon, testDaemon, until } from '../harness.ts'
-import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
+import { exec, ownClient, peer, type TestDaemon, testDaemon, until } from '../harness.ts'
+import { mkdirSync, writeFileSync } from 'node:fs'
 
 const skip = process.getuid?.() === 0 ? false : 'needs root'
-const compose = `${process.env['GANTRY_PEERS'] ?? ''}/bin/docker-compose`
+const compose = peer('docker-compose')
 
 describe('health', { skip }, () => {
   let daemon: TestDaemon
@@ -93,7 +93,7 @@ describe('health', { skip }, () => {
       await assert.rejects(daemon.api.json('POST', '/containers/create', { json: { Image: 'busybox', Healthcheck: health } }), message)
     }
   })
-  it('Compose waits for a healthy service, scales, and leaves nothing', { skip: existsSync(compose) ? false : 'needs docker-compose in $GANTRY_PEERS' }, async () => {
+  it('Compose waits for a healthy service, scales, and leaves nothing', { skip: compose === undefined ? 'needs docker-compose in $GANTRY_PEERS' : false }, async () => {
     for (const name of (await ok('ps', '-aq')).split('\n').filter((one) => one !== '')) await ok('rm', '-f', name)
     mkdirSync(`${daemon.home}/project`)
     writeFileSync(`${daemon.home}/project/compose.yaml`, `services:
@@ -123,7 +123,7 @@ networks:
 volumes:
   kept: {}
 `)
-    const composed = (...words: readonly string[]): ReturnType<typeof exec> => exec('sh', ['-c', 'cd "$0" && exec "$@"', `${daemon.home}/project`, compose, ...words], { env: { DOCKER_HOST: daemon.host } })
+    const composed = (...words: readonly string[]): ReturnType<typeof exec> => exec('sh', ['-c', 'cd "$0" && exec "$@"', `${daemon.home}/project`, compose ?? '', ...words], { env: { DOCKER_HOST: daemon.host } })
     const run = async (...words: readonly string[]): Promise<string> => {
       const ran = await composed(...words)
       assert.equal(ran.code, 0, `${words.join(' ')}: ${ran.err}`)
