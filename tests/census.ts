@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict'
 import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import type { TestDaemon } from './harness.ts'
 
@@ -68,4 +69,11 @@ export async function settledCensus(daemon: TestDaemon, ms = 5000): Promise<Cens
   let found = await census(daemon)
   for (const end = Date.now() + ms; Date.now() < end && JSON.stringify(found) !== JSON.stringify(NOTHING); found = await census(daemon)) await new Promise((resolve) => setTimeout(resolve, 50))
   return found
+}
+
+/** Ends a daemon, removes every trace of it, and fails when its containers had left anything on the host before. */
+export async function disposeClean(daemon: TestDaemon): Promise<void> {
+  const left = await settledCensus(daemon)
+  await daemon.dispose()
+  assert.deepEqual(left, NOTHING)
 }

@@ -19,8 +19,8 @@ if [ "$(id -u)" = 0 ] && [ ! -e build/judges-asked ] && command -v apt-get >/dev
 fi
 [ -n "${GANTRY_PEERS:-}" ] || [ ! -e build/peers/complete ] || export GANTRY_PEERS="$root/build/peers"
 case ${1:-all} in
-  unit) set -- 'packages/**/*.test.ts' 'tools/*.test.ts' ;;
+  unit) exec build/node --test --test-concurrency=1 --test-reporter=spec 'packages/**/*.test.ts' 'tools/*.test.ts' ;;
   root) set -- 'tests/**/*.test.ts' ;;
   *) set -- 'packages/**/*.test.ts' 'tools/*.test.ts' 'tests/**/*.test.ts' ;;
 esac
-exec build/node --test --test-concurrency=1 --test-reporter=spec "$@"
+exec build/node --test --test-concurrency=1 --test-global-setup=tests/vm/ahead.ts --test-reporter=spec "$@"

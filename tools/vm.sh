@@ -97,7 +97,10 @@ timeout --foreground --kill-after=5 "$limit" qemu-system-x86_64 -accel tcg,threa
   -fsdev "local,id=host,path=/,security_model=none,readonly=on,multidevs=remap" -device virtio-9p-pci,fsdev=host,mount_tag=host \
   -fsdev "local,id=kernel,path=$cache/kernel,security_model=none,readonly=on" -device virtio-9p-pci,fsdev=kernel,mount_tag=kernel \
   -fsdev "local,id=job,path=$work/job,security_model=none,readonly=on" -device virtio-9p-pci,fsdev=job,mount_tag=job \
-  </dev/null || ended=$?
+  </dev/null &
+machine=$!
+trap 'kill $machine; wait $machine; exit 130' INT TERM
+wait $machine || ended=$?
 case $ended in
   0) ;;
   124 | 137) printf 'vm: the machine was still up after %s s and was ended\n' "$limit" >&2; exit 124 ;;

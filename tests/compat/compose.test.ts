@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs'
 import { after, before, describe, it } from 'node:test'
-import { NOTHING, settledCensus } from '../census.ts'
+import { disposeClean } from '../census.ts'
 import { exec, peer, type Ran, root, type TestDaemon, testDaemon, until } from '../harness.ts'
 
 const plugin = peer('docker-compose')
@@ -55,11 +55,7 @@ describe('Compose v2', { skip }, () => {
     writeFileSync(`${daemon.home}/shop/page`, 'hello from compose\n')
     writeFileSync(`${daemon.home}/shop/key`, 'secret\n')
   })
-  after(async () => {
-    const left = await settledCensus(daemon)
-    await daemon.dispose()
-    assert.deepEqual(left, NOTHING)
-  })
+  after(() => disposeClean(daemon))
   it('up waits for health and for what has to end; a profile stays away', async () => {
     await good('up', '-d', '--wait', 'db', 'web')
     await good('up', '-d')

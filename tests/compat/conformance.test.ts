@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { request } from 'node:http'
 import { after, before, describe, it } from 'node:test'
-import { NOTHING, settledCensus } from '../census.ts'
+import { disposeClean } from '../census.ts'
 import { type TestDaemon, testDaemon } from '../harness.ts'
 import { OPERATIONS } from './operations.table.ts'
 
@@ -119,11 +119,7 @@ describe('the definition of the Engine API', { skip }, () => {
   before(async () => {
     daemon = await testDaemon()
   })
-  after(async () => {
-    const left = await settledCensus(daemon)
-    await daemon.dispose()
-    assert.deepEqual(left, NOTHING)
-  })
+  after(() => disposeClean(daemon))
   it('each case answers with its status', async () => {
     const kept = new Map<string, string>()
     const wrong: string[] = []

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { after, before, describe, it } from 'node:test'
-import { NOTHING, settledCensus } from '../census.ts'
+import { disposeClean } from '../census.ts'
 import { exec, type Ran, type TestDaemon, testDaemon, until } from '../harness.ts'
 import { debianProgram } from './judges.ts'
 
@@ -39,11 +39,7 @@ describe('older clients', { skip: isRoot ? false : 'needs root' }, () => {
   before(async () => {
     daemon = await testDaemon()
   })
-  after(async () => {
-    const left = await settledCensus(daemon)
-    await daemon.dispose()
-    assert.deepEqual(left, NOTHING)
-  })
+  after(() => disposeClean(daemon))
   const good = (ran: Ran): string => {
     assert.equal(ran.code, 0, ran.err)
     return ran.out.trimEnd()

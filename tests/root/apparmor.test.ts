@@ -1,4 +1,4 @@
-/** AppArmor, where the kernel has it; `tests/root/cgroup2.test.ts` runs this file on a Debian kernel, which has. */
+/** AppArmor, where the kernel has it; `tests/vm/cgroup2.test.ts` runs this file on a Debian kernel, which has. */
 import assert from 'node:assert/strict'
 import { existsSync, readFileSync } from 'node:fs'
 import { after, before, describe, it } from 'node:test'

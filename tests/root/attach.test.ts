@@ -4,7 +4,7 @@ import { connect, type Socket } from 'node:net'
 import { after, before, describe, it } from 'node:test'
 import { WebSocket } from 'ws'
 import { streamFrameDecoder } from '../../packages/api/src/index.ts'
-import { NOTHING, settledCensus } from '../census.ts'
+import { disposeClean } from '../census.ts'
 import { ownClient, sleep, type TestDaemon, testDaemon, until } from '../harness.ts'
 
 const skip = process.getuid?.() !== 0 ? 'needs root' : false
@@ -17,9 +17,7 @@ describe('attached readers', { skip }, () => {
   })
   after(async () => {
     for (const id of (await ok('ps', '-aq')).split('\n').filter((one) => one !== '')) await ok('rm', '-f', id)
-    const left = await settledCensus(daemon)
-    await daemon.dispose()
-    assert.deepEqual(left, NOTHING)
+    await disposeClean(daemon)
   })
   const attach = (name: string): Socket => {
     const socket = connect(daemon.host.slice('unix://'.length))

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { after, before, describe, it } from 'node:test'
-import { NOTHING, settledCensus } from '../census.ts'
+import { disposeClean } from '../census.ts'
 import { dockerClient, exec, ownClient, type TestDaemon, testDaemon } from '../harness.ts'
 
 const skip = process.getuid?.() !== 0 ? 'needs root' : false
@@ -29,11 +29,7 @@ describe('devices by description', { skip }, () => {
       return ['--cdi-spec-dir', `${home}/cdi`]
     })
   })
-  after(async () => {
-    const left = await settledCensus(daemon)
-    await daemon.dispose()
-    assert.deepEqual(left, NOTHING)
-  })
+  after(() => disposeClean(daemon))
 
   it('brings nodes, mounts, environment, groups and hooks', async () => {
     const out = await ok('run', '--rm', '--device', 'example.com/gpu=0', '--device', 'example.com/gpu=1', '--device', 'example.com/net=fast', 'busybox', 'sh', '-c', 'echo $CARDS; cat /usr/lib/card/driver; head -c 3 /dev/card0 | wc -c; echo x > /dev/fast; stat -c %a /dev/fast; id -G; (echo x > /dev/card1) 2>&1; true')

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { existsSync } from 'node:fs'
 import { after, before, describe, it } from 'node:test'
-import { NOTHING, settledCensus } from '../census.ts'
+import { disposeClean } from '../census.ts'
 import { dockerClient, exec, ownClient, type TestDaemon, testDaemon, until } from '../harness.ts'
 
 const root = process.getuid?.() === 0
@@ -19,9 +19,7 @@ describe('checkpoints', { skip }, () => {
   })
   after(async () => {
     for (const id of (await ok('ps', '-aq')).split('\n').filter((one) => one !== '')) await ok('rm', '-f', id)
-    const left = await settledCensus(daemon)
-    await daemon.dispose()
-    assert.deepEqual(left, NOTHING)
+    await disposeClean(daemon)
   })
   const ticks = async (name: string): Promise<readonly number[]> => [...(await gantry('logs', name)).out.matchAll(/^tick (\d+)$/gm)].map((match) => Number(match[1]))
 

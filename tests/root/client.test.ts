@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { after, before, describe, it } from 'node:test'
-import { NOTHING, settledCensus } from '../census.ts'
+import { disposeClean } from '../census.ts'
 import { dockerClient, exec, ownClient, type Ran, root, serveBeside, type TestDaemon, testDaemon, until } from '../harness.ts'
 
 const skip = process.getuid?.() === 0 ? false : 'needs root'
@@ -14,11 +14,7 @@ describe('the client', { skip }, () => {
   before(async () => {
     daemon = await testDaemon()
   })
-  after(async () => {
-    const left = await settledCensus(daemon)
-    await daemon.dispose()
-    assert.deepEqual(left, NOTHING)
-  })
+  after(() => disposeClean(daemon))
   it('contexts: by flag, by variable, as the current one; those of the genuine client are ours, too', async () => {
     assert.equal((await client(['context', 'create', 'mine', '--docker', `host=${daemon.host}`])).out, 'mine\n')
     assert.equal((await client(['--context', 'mine', 'images', '--format', '{{.Repository}}'])).out, 'busybox\n')

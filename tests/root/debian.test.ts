@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { createReadStream, existsSync, mkdirSync, rmSync } from 'node:fs'
 import { after, before, describe, it } from 'node:test'
-import { NOTHING, settledCensus } from '../census.ts'
+import { disposeClean } from '../census.ts'
 import { debianRoot } from '../debian-root.ts'
 import { exec, importArchive, root, testDaemon, type TestDaemon, until } from '../harness.ts'
 
@@ -22,9 +22,7 @@ describe('a Debian root as an image', { skip }, () => {
   })
   after(async () => {
     for (const id of (await ok('ps', '-aq')).split('\n').filter((one) => one !== '')) await ok('rm', '-f', '-v', id)
-    const left = await settledCensus(daemon)
-    await daemon.dispose()
-    assert.deepEqual(left, NOTHING)
+    await disposeClean(daemon)
   })
   it('dpkg verifies what it installed: modes, owners and content came through', async () => {
     assert.equal(await ok('run', '--rm', 'debian:12', 'dpkg', '--verify', 'coreutils', 'dpkg', 'python3-minimal'), '')

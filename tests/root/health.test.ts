@@ -1,7 +1,7 @@
 /** Health checks: what a container says of itself, and who hears of it. */
 import assert from 'node:assert/strict'
 import { after, before, describe, it } from 'node:test'
-import { NOTHING, settledCensus } from '../census.ts'
+import { disposeClean } from '../census.ts'
 import { exec, ownClient, peer, type TestDaemon, testDaemon, until } from '../harness.ts'
 import { mkdirSync, writeFileSync } from 'node:fs'
 
@@ -16,9 +16,7 @@ describe('health', { skip }, () => {
   })
   after(async () => {
     for (const name of (await ok('ps', '-aq')).split('\n').filter((one) => one !== '')) await ok('rm', '-f', name)
-    const left = await settledCensus(daemon)
-    await daemon.dispose()
-    assert.deepEqual(left, NOTHING)
+    await disposeClean(daemon)
   })
   const create = async (name: string, health: object, command = 'sleep 1000'): Promise<void> => {
     const { Id } = await daemon.api.json<{ readonly Id: string }>('POST', '/containers/create', { query: { name }, json: { Image: 'busybox', Cmd: ['sh', '-c', command], Healthcheck: health } })

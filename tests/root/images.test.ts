@@ -5,7 +5,7 @@ import { randomBytes } from 'node:crypto'
 import { copyFileSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs'
 import { createInterface } from 'node:readline'
 import { after, before, describe, it } from 'node:test'
-import { NOTHING, settledCensus } from '../census.ts'
+import { disposeClean } from '../census.ts'
 import { dockerClient, exec, ownClient, root, serveBeside, sleep, type TestDaemon, testDaemon, until } from '../harness.ts'
 import { imageArchive, sha256, tarOf } from '../image-archive.ts'
 
@@ -30,9 +30,7 @@ describe('images and registries', { skip }, () => {
   after(async () => {
     registry.kill('SIGTERM')
     for (const id of (await ok('ps', '-aq')).split('\n').filter((one) => one !== '')) await ok('rm', '-f', id)
-    const left = await settledCensus(daemon)
-    await daemon.dispose()
-    assert.deepEqual(left, NOTHING)
+    await disposeClean(daemon)
   })
   const noise = (bytes: number): Buffer => tarOf({ path: 'noise', content: randomBytes(bytes) })
   const load = async (name: string, ...layers: readonly Buffer[]): Promise<string> => {
@@ -174,6 +172,14 @@ describe('images and registries', { skip }, () => {
     assert.match(await ok('pull', 'mirrored.example/theirs:1'), /Downloaded newer image for mirrored\.example\/theirs:1/)
     await ok('rmi', 'mirrored.example/theirs:1')
     assert.match((await gantry('pull', 'mirrored.example/lacking:1')).err, /https:\/\/mirrored\.example/)
+  })
+  it('import --platform says what the files are for', async () => {
+    writeFileSync(`${daemon.home}/arm.tar`, tarOf({ path: 'hello', content: 'arm' }))
+    await ok('import', '--platform', 'linux/arm/7', `${daemon.home}/arm.tar`, 'arm:1')
+    assert.equal(await ok('inspect', '--format', '{{.Os}}/{{.Architecture}}/{{.Variant}}', 'arm:1'), 'linux/arm/v7')
+    assert.match((await gantry('import', '--platform', 'linux/a b', `${daemon.home}/arm.tar`)).err, /invalid platform/)
+    assert.match((await gantry('create', '--platform', 'linux/amd64', 'arm:1', '/hello')).err, /does not match the specified platform/)
+    await ok('rmi', 'arm:1')
   })
   it('import from an URL: the archive comes to the daemon, and what is not there says so', async () => {
     writeFileSync(`${daemon.home}/root.tar`, tarOf({ path: 'hello', content: 'from afar' }))

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { after, before, describe, it } from 'node:test'
-import { NOTHING, settledCensus } from '../census.ts'
+import { disposeClean } from '../census.ts'
 import { exec, ownClient, root, type TestDaemon, testDaemon } from '../harness.ts'
 
 const skip = process.getuid?.() === 0 ? false : 'needs root'
@@ -20,9 +20,7 @@ describe('the library', { skip }, () => {
   })
   after(async () => {
     rmSync(place, { recursive: true })
-    const left = await settledCensus(daemon)
-    await daemon.dispose()
-    assert.deepEqual(left, NOTHING)
+    await disposeClean(daemon)
   })
   for (const [index, example] of examples.entries()) {
     it(`example ${index + 1}`, async () => {

@@ -1,8 +1,8 @@
-/** Limits of cgroups as a container meets them, on whichever version this kernel has. `tests/root/cgroup2.test.ts` runs this file once more in a machine with version 2. */
+/** Limits of cgroups as a container meets them, on whichever version this kernel has. `tests/vm/cgroup2.test.ts` runs this file once more in a machine with version 2. */
 import assert from 'node:assert/strict'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { after, before, describe, it } from 'node:test'
-import { NOTHING, settledCensus } from '../census.ts'
+import { disposeClean } from '../census.ts'
 import { exec, ownClient, root, sleep, type TestDaemon, testDaemon, until } from '../harness.ts'
 
 const skip = process.getuid?.() !== 0 ? 'needs root' : false
@@ -16,9 +16,7 @@ describe(`limits with cgroup version ${version}`, { skip }, () => {
   })
   after(async () => {
     for (const id of (await ok('ps', '-aq')).split('\n').filter((one) => one !== '')) await ok('rm', '-f', id)
-    const left = await settledCensus(daemon)
-    await daemon.dispose()
-    assert.deepEqual(left, NOTHING)
+    await disposeClean(daemon)
   })
 
   it('info tells the version', async () => assert.equal(await ok('info', '--format', '{{.CgroupVersion}}'), String(version)))

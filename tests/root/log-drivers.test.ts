@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { type ChildProcess, spawn } from 'node:child_process'
 import { after, before, describe, it } from 'node:test'
-import { NOTHING, settledCensus } from '../census.ts'
+import { disposeClean } from '../census.ts'
 import { exec, ownClient, root, sleep, type TestDaemon, testDaemon, until } from '../harness.ts'
 
 const skip = process.getuid?.() === 0 ? false : 'needs root'
@@ -42,10 +42,7 @@ describe('log drivers', { skip }, () => {
   before(async () => {
     daemon = await testDaemon()
   })
-  after(async () => {
-    assert.deepEqual(await settledCensus(daemon), NOTHING)
-    await daemon.dispose()
-  })
+  after(() => disposeClean(daemon))
 
   it('syslog over tcp and udp, with formats, facility and tag; logs still reads', async () => {
     const [tcp, udp] = [await listen(daemon, 'tcp:5140'), await listen(daemon, 'udp:5141')]

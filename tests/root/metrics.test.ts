@@ -1,7 +1,7 @@
 /** `--metrics-addr`: the daemon and each container as Prometheus reads them. */
 import assert from 'node:assert/strict'
 import { after, before, describe, it } from 'node:test'
-import { NOTHING, settledCensus } from '../census.ts'
+import { disposeClean } from '../census.ts'
 import { ownClient, type TestDaemon, testDaemon, until } from '../harness.ts'
 
 const skip = process.getuid?.() === 0 ? false : 'needs root'
@@ -16,9 +16,7 @@ describe('metrics', { skip }, () => {
   })
   after(async () => {
     for (const name of (await ok('ps', '-aq')).split('\n').filter((one) => one !== '')) await ok('rm', '-f', name)
-    const left = await settledCensus(daemon)
-    await daemon.dispose()
-    assert.deepEqual(left, NOTHING)
+    await disposeClean(daemon)
   })
   it('tell of the daemon, and of each container that runs', async () => {
     const before_ = await get('/metrics')

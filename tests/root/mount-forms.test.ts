@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { after, before, describe, it } from 'node:test'
-import { NOTHING, settledCensus } from '../census.ts'
+import { disposeClean } from '../census.ts'
 import { exec, ownClient, type TestDaemon, testDaemon } from '../harness.ts'
 
 const skip = process.getuid?.() === 0 ? false : 'needs root'
@@ -23,9 +23,7 @@ describe('forms of mounts', { skip }, () => {
   after(async () => {
     for (const name of (await ok('ps', '-aq')).split('\n').filter((one) => one !== '')) await ok('rm', '-f', '-v', name)
     for (const name of (await ok('volume', 'ls', '-q')).split('\n').filter((one) => one !== '')) await ok('volume', 'rm', name)
-    const left = await settledCensus(daemon)
-    await daemon.dispose()
-    assert.deepEqual(left, NOTHING)
+    await disposeClean(daemon)
   })
 
   it('type=image: the files of an image, read-only; a part of them; held while the container is there', async () => {

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import type { ChildProcess } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { after, before, describe, it } from 'node:test'
-import { census, NOTHING, settledCensus } from '../census.ts'
+import { census, disposeClean, NOTHING, settledCensus } from '../census.ts'
 import { dockerClient, exec, newNamespace, ownClient, type TestDaemon, testDaemon, until } from '../harness.ts'
 
 const skip = process.getuid?.() === 0 ? false : 'needs root'
@@ -120,9 +120,7 @@ describe('who reaches whom', { skip: skip || (hasIp ? false : 'needs ip (Debian 
 async function leaveNothing(daemon: TestDaemon, ok: ReturnType<typeof ownClient>['ok']): Promise<void> {
   for (const name of (await ok('ps', '-aq')).split('\n').filter((one) => one !== '')) await ok('rm', '-f', name)
   await ok('network', 'prune', '-f')
-  const left = await settledCensus(daemon)
-  await daemon.dispose()
-  assert.deepEqual(left, NOTHING)
+  await disposeClean(daemon)
 }
 
 describe('rules that somebody takes away', { skip: skip !== false ? skip : hasNft ? false : 'needs nft' }, () => {

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { mkdirSync, mkdtempSync, truncateSync, writeFileSync } from 'node:fs'
 import { after, before, describe, it } from 'node:test'
-import { NOTHING, settledCensus } from '../census.ts'
+import { disposeClean, NOTHING, settledCensus } from '../census.ts'
 import { exec, ownClient, type TestDaemon, testDaemon } from '../harness.ts'
 
 const root = process.getuid?.() === 0
@@ -76,11 +76,7 @@ describe('limits of size where there are none', { skip: root ? false : 'needs ro
   before(async () => {
     daemon = await testDaemon(['--storage-driver', 'vfs'])
   })
-  after(async () => {
-    const left = await settledCensus(daemon)
-    await daemon.dispose()
-    assert.deepEqual(left, NOTHING)
-  })
+  after(() => disposeClean(daemon))
   it('are refused, and nothing is left', async () => {
     assert.match((await gantry('create', '--storage-opt', 'size=1g', 'busybox')).err, /storage driver vfs has no limits of size/)
     assert.match((await gantry('create', '--storage-opt', 'colour=red', 'busybox')).err, /unknown storage option "colour": expected size/)

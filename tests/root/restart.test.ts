@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { existsSync, readFileSync } from 'node:fs'
 import { afterEach, describe, it } from 'node:test'
-import { NOTHING, settledCensus } from '../census.ts'
+import { disposeClean } from '../census.ts'
 import { exec, root, sleep, type TestDaemon, testDaemon, until } from '../harness.ts'
 
 const skip = process.getuid?.() !== 0 ? 'needs root' : false
@@ -23,9 +23,7 @@ describe('daemon restart', { skip }, () => {
   }
   afterEach(async () => {
     await removeAll()
-    const left = await settledCensus(daemon)
-    await daemon.dispose()
-    assert.deepEqual(left, NOTHING)
+    await disposeClean(daemon)
   })
 
   it('kill -9 while 20 containers run and log: all run, no line is lost, ends are known', async () => {

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { existsSync, readdirSync } from 'node:fs'
 import { after, before, describe, it } from 'node:test'
-import { NOTHING, settledCensus } from '../census.ts'
+import { disposeClean } from '../census.ts'
 import { exec, ownClient, sleep, type TestDaemon, testDaemon, until } from '../harness.ts'
 
 const root = process.getuid?.() === 0
@@ -12,7 +12,7 @@ const where = (name: string): string | undefined => named.find((one) => one.star
 
 for (const name of ['runc', 'crun', 'lxc']) {
   const path = where(name === 'lxc' ? 'lxc-start' : name)
-  const skip = !root ? 'needs root' : path === undefined ? `needs ${name} (Debian package ${name})` : name === 'crun' && version === 1 ? 'crun refuses hybrid cgroups; tests/root/cgroup2.test.ts runs it on version 2' : false
+  const skip = !root ? 'needs root' : path === undefined ? `needs ${name} (Debian package ${name})` : name === 'crun' && version === 1 ? 'crun refuses hybrid cgroups; tests/vm/cgroup2.test.ts runs it on version 2' : false
   describe(`--runtime ${name}`, { skip }, () => {
     let daemon: TestDaemon
     const { gantry, ok } = ownClient(() => daemon)
@@ -24,9 +24,7 @@ for (const name of ['runc', 'crun', 'lxc']) {
     after(async () => {
       for (const id of (await ok('ps', '-aq')).split('\n').filter((one) => one !== '')) await ok('rm', '-f', '-v', id)
       await until('the runtime has forgotten all containers', () => stateLeft().length === 0)
-      const left = await settledCensus(daemon)
-      await daemon.dispose()
-      assert.deepEqual(left, NOTHING)
+      await disposeClean(daemon)
     })
 
     it('run: output, exit code, environment, user; --rm', async () => {

@@ -4,7 +4,7 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { Readable } from 'node:stream'
 import { after, before, describe, it } from 'node:test'
 import { BLOCK, encodeHeader, padding, type TarEntry } from '../../packages/graph/src/index.ts'
-import { NOTHING, settledCensus } from '../census.ts'
+import { disposeClean, NOTHING, settledCensus } from '../census.ts'
 import { exec, importArchive, type Ran, root, testDaemon, type TestDaemon } from '../harness.ts'
 
 const skip = process.getuid?.() !== 0 ? 'needs root' : false
@@ -22,9 +22,7 @@ describe('security', { skip }, () => {
   })
   after(async () => {
     for (const id of (await gantry('ps', '-aq')).out.split('\n').filter((one) => one !== '')) await gantry('rm', '-f', id)
-    const left = await settledCensus(daemon)
-    await daemon.dispose()
-    assert.deepEqual(left, NOTHING)
+    await disposeClean(daemon)
   })
 
   it('system calls of the default profile', async () => {

@@ -4,7 +4,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { chmodSync, closeSync, existsSync, openSync, readFileSync, writeFileSync } from 'node:fs'
 import { after, before, describe, it } from 'node:test'
 import { connectSupervisor, parseEvents, type Supervisor } from '../../packages/runtime/src/index.ts'
-import { NOTHING, settledCensus } from '../census.ts'
+import { disposeClean, NOTHING, settledCensus } from '../census.ts'
 import { exec, ownClient, type Place, root, type TestDaemon, testDaemon, until } from '../harness.ts'
 
 const skip = process.getuid?.() !== 0 ? 'needs root' : false
@@ -128,9 +128,7 @@ describe('the supervisor in the daemon', { skip }, () => {
   })
   after(async () => {
     for (const id of (await ok('ps', '-aq')).split('\n').filter((one) => one !== '')) await ok('rm', '-f', id)
-    const left = await settledCensus(daemon)
-    await daemon.dispose()
-    assert.deepEqual(left, NOTHING)
+    await disposeClean(daemon)
   })
   it('a start that takes too long is given up and leaves nothing', async () => {
     const ran = await gantry('run', '--rm', '--runtime', 'slow', 'busybox', 'true')

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import { after, before, describe, it } from 'node:test'
-import { NOTHING, settledCensus } from '../census.ts'
+import { disposeClean } from '../census.ts'
 import { exec, ownClient, type TestDaemon, testDaemon, until } from '../harness.ts'
 
 const skip = process.getuid?.() === 0 ? false : 'needs root'
@@ -18,9 +18,7 @@ describe('volumes', { skip }, () => {
   after(async () => {
     for (const name of (await ok('ps', '-aq')).split('\n').filter((one) => one !== '')) await ok('rm', '-f', name)
     for (const name of (await ok('volume', 'ls', '-q')).split('\n').filter((one) => one !== '')) await ok('volume', 'rm', name)
-    const left = await settledCensus(daemon)
-    await daemon.dispose()
-    assert.deepEqual(left, NOTHING)
+    await disposeClean(daemon)
   })
   it('type, o and device: mounted while a container has it, and no longer; a restart of the daemon does not matter', async () => {
     mkdirSync(`${daemon.home}/outside`)

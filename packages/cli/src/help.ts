@@ -1,9 +1,9 @@
+import { suggestions } from '@gantry/std'
 import type { Command } from './command.ts'
 import { COMMANDS } from './commands/all.ts'
 import { GLOBAL_FLAGS } from './endpoint.ts'
 import { type Flag, UsageError } from './flags.ts'
 import { describePlugins, findPlugins } from './plugins.ts'
-import { suggestions } from './suggest.ts'
 import { commandHelp, findCommand, groupCommands, groupHelp, GROUPS, mainHelp } from './usage.ts'
 
 const HELP_COLUMNS = 100

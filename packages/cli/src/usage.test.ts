@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict'
 import { it } from 'node:test'
+import { suggestions } from '@gantry/std'
 import type { Command } from './command.ts'
 import { COMMANDS } from './commands/all.ts'
 import { complete, type CompletionSources } from './completion.ts'
 import { GLOBAL_FLAGS } from './endpoint.ts'
 import { manPage } from './man.ts'
-import { suggestions } from './suggest.ts'
 import { checkCount, commandHelp, usageOf, wordsOf } from './usage.ts'
 
 const command = (usage: string): Command => ({ names: [usage.split(' ')[0] ?? ''], usage, help: 'Do it', flags: [], run: async () => 0 })

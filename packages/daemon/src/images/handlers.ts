@@ -85,12 +85,13 @@ export function imageHandlers(ports: ImageHandlerPorts): Handlers<ImageJobs> {
     'image.import': async ({ input, stdio, signal }) => {
       const { url, tell } = input
       if (input.repository !== '') parseReference(target(input.repository, input.tag))
+      const platform = input.platform === '' ? undefined : parsePlatform(input.platform)
       const remote = url === '' ? undefined : await openUrl(url, signal)
       if (remote !== undefined) tell({ status: `Downloading from ${remote.url}` })
       const source = remote?.body ?? stdio.input
       if (source === undefined) throw new EngineError('invalid', 'import needs an archive')
       const message = remote !== undefined && input.message === '' ? `Imported from ${remote.url}` : input.message
-      const image = await importImage(graph, counted(source, { id: 'archive', status: 'Importing', total: remote?.bytes ?? input.total }, tell), { ...input, message })
+      const image = await importImage(graph, counted(source, { id: 'archive', status: 'Importing', total: remote?.bytes ?? input.total }, tell), { changes: input.changes, message, ...(platform && { platform }) })
       if (input.repository !== '') tagImage(ports, image, target(input.repository, input.tag))
       ports.emit('import', image.id, { name: image.id })
       return { id: image.id }

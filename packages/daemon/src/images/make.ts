@@ -1,5 +1,6 @@
 import type { ContainerConfig } from '@gantry/api'
 import type { Graph, Image } from '@gantry/graph'
+import { hostPlatform, type Platform } from '@gantry/registry'
 import { EngineError, type ImageConfig, type ImageHistory, type ImageRunConfig } from '@gantry/std'
 import type { Container } from '../containers/container.ts'
 import { applyChanges } from './changes.ts'
@@ -12,28 +13,30 @@ export interface ImageMeta {
   readonly runConfig: ImageRunConfig
 }
 
-const ARCHITECTURE = process.arch === 'x64' ? 'amd64' : process.arch
-
-function document(base: ImageConfig | undefined, diffId: string | undefined, meta: ImageMeta): Buffer {
+function document(base: Partial<ImageConfig> | undefined, diffId: string | undefined, meta: ImageMeta): Buffer {
   const created = new Date().toISOString()
   const step: ImageHistory = { created, ...(meta.author !== '' && { author: meta.author }), ...(meta.createdBy !== '' && { created_by: meta.createdBy }), ...(meta.comment !== '' && { comment: meta.comment }), ...(diffId === undefined && { empty_layer: true }) }
+  const host = hostPlatform()
   const config: ImageConfig = {
-    architecture: base?.architecture ?? ARCHITECTURE,
-    os: base?.os ?? 'linux',
+    architecture: base?.architecture ?? host.architecture,
+    os: base?.os ?? host.os,
+    ...(base?.variant !== undefined && { variant: base.variant }),
     ...(meta.author !== '' && { author: meta.author }),
     created,
     config: meta.runConfig,
-    rootfs: { type: 'layers', diff_ids: [...(base?.rootfs.diff_ids ?? []), ...(diffId === undefined ? [] : [diffId])] },
+    rootfs: { type: 'layers', diff_ids: [...(base?.rootfs?.diff_ids ?? []), ...(diffId === undefined ? [] : [diffId])] },
     history: [...(base?.history ?? []), step],
   }
   return Buffer.from(JSON.stringify(config))
 }
 
-/** A root file system as an image of one layer. */
-export async function importImage(graph: Graph, source: AsyncIterable<Uint8Array>, options: { readonly message: string; readonly changes: readonly string[]; readonly small?: boolean }): Promise<Image> {
+/** A root file system as an image of one layer, for a platform (of this machine where none is named). */
+export async function importImage(graph: Graph, source: AsyncIterable<Uint8Array>, options: { readonly message: string; readonly changes: readonly string[]; readonly platform?: Platform; readonly small?: boolean }): Promise<Image> {
   const runConfig = applyChanges({}, options.changes)
   const layer = await graph.importLayer(source, undefined, { small: options.small === true })
-  return graph.images.create(document(undefined, layer.diffId, { author: '', comment: options.message === '' ? 'Imported from -' : options.message, createdBy: '', runConfig }))
+  const { platform } = options
+  const base = platform && { os: platform.os, architecture: platform.architecture, ...(platform.variant !== '' && { variant: platform.variant }) }
+  return graph.images.create(document(base, layer.diffId, { author: '', comment: options.message === '' ? 'Imported from -' : options.message, createdBy: '', runConfig }))
 }
 
 function fromContainer(config: ContainerConfig): ImageRunConfig {

@@ -11,7 +11,7 @@ export interface ImageJobs {
   'image.tag': { input: { readonly name: string; readonly repository: string; readonly tag: string }; output: undefined }
   'image.remove': { input: { readonly name: string; readonly force: boolean; /** Untagged images that it was made from stay. */ readonly keepParents: boolean; readonly platforms: readonly string[] }; output: readonly Deleted[] }
   /** A tar stream from stdio.input, or from an URL, as an image of one layer. `total`: its bytes, 0 where nobody knows. */
-  'image.import': { input: { readonly url: string; readonly repository: string; readonly tag: string; readonly message: string; readonly changes: readonly string[]; readonly total: number; readonly tell: Tell }; output: { readonly id: string } }
+  'image.import': { input: { readonly url: string; readonly repository: string; readonly tag: string; readonly message: string; readonly changes: readonly string[]; readonly platform: string; readonly total: number; readonly tell: Tell }; output: { readonly id: string } }
   /** An archive from stdio.input; what was loaded, for people. */
   'image.load': { input: { readonly platform: string; readonly total: number; readonly tell: Tell }; output: { readonly lines: readonly string[] } }
   /** An archive to stdio.write. `onReady` is called once all names are known to be there. */

@@ -3,6 +3,7 @@ import type { Server } from 'node:http'
 import { createConnection } from 'node:net'
 import { EngineError, logger, readText } from '@gantry/std'
 import type { DaemonConfig } from '../config.ts'
+import { refuseBrowsers } from './guard.ts'
 import { createApiServer } from './server.ts'
 import type { Authorization } from './authorization.ts'
 import type { Router } from './router.ts'
@@ -56,7 +57,7 @@ async function openUnix(config: DaemonConfig, path: string, router: Router, acce
     if (await answers(path)) throw new EngineError('conflict', `another daemon listens on ${path}`)
     rmSync(path)
   }
-  const server = createApiServer({ router, accepted, authorization, experimental: config.experimental, guarded: false })
+  const server = createApiServer({ router, accepted, authorization, experimental: config.experimental })
   const before = process.umask(0o177)
   try {
     await listening(server, () => server.listen(path, 1024))
@@ -76,7 +77,7 @@ async function openTcp(config: DaemonConfig, address: string, router: Router, ac
   const host = (match[1] ?? '').replace(/^\[|\]$/g, '')
   const tls = config.tls === undefined ? undefined : { key: readFileSync(config.tls.key), cert: readFileSync(config.tls.cert), requestCert: config.tls.verify, ...(config.tls.verify && { ca: readFileSync(config.tls.ca) }) }
   if (tls === undefined || !tls.requestCert) log.warn('this TCP socket asks for no proof: whoever reaches it is root on this host', { address })
-  const server = createApiServer({ router, accepted, authorization, experimental: config.experimental, guarded: tls === undefined, ...(tls && { tls }) })
+  const server = createApiServer({ router, accepted, authorization, experimental: config.experimental, ...(tls === undefined ? { guard: (headers) => refuseBrowsers(headers, config.hosts) } : { tls }) })
   await listening(server, () => server.listen(Number(match[2]), host === '' ? '127.0.0.1' : host))
   return server
 }
@@ -87,7 +88,7 @@ async function openInherited(config: DaemonConfig, router: Router, accepted: Pro
   if (count < 1 || Number(process.env['LISTEN_PID'] ?? process.pid) !== process.pid) throw new EngineError('invalid', 'fd://: no sockets found via socket activation: make sure the service was started by systemd')
   const servers: Server[] = []
   for (let fd = FIRST_INHERITED; fd < FIRST_INHERITED + count; fd++) {
-    const server = createApiServer({ router, accepted, authorization, experimental: config.experimental, guarded: false })
+    const server = createApiServer({ router, accepted, authorization, experimental: config.experimental })
     await listening(server, () => server.listen({ fd }))
     servers.push(server)
   }

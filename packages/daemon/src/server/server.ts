@@ -1,4 +1,4 @@
-import { createServer, type IncomingMessage, type Server, ServerResponse } from 'node:http'
+import { createServer, type IncomingHttpHeaders, type IncomingMessage, type Server, ServerResponse } from 'node:http'
 import { createServer as createSecureServer } from 'node:https'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
@@ -24,8 +24,8 @@ export interface ServerOptions {
   /** Early requests wait until the daemon is ready. */
   readonly accepted: Promise<void>
   readonly tls?: SecureContextOptions & { readonly requestCert: boolean }
-  /** Browsers must not reach a socket that needs no proof: requests with an Origin are refused. */
-  readonly guarded: boolean
+  /** Judges the head of a request to a socket that asks for no proof; throws. */
+  readonly guard?: (headers: IncomingHttpHeaders) => void
   readonly authorization: Authorization
   /** Clients offer what they call experimental (checkpoints) only to daemons that say so. */
   readonly experimental: boolean
@@ -56,7 +56,7 @@ export function createApiServer(options: ServerOptions): Server {
     for (const [name, value] of Object.entries(always)) response.setHeader(name, value)
     try {
       await options.accepted
-      if (options.guarded && message.headers.origin !== undefined) throw new EngineError('forbidden', 'requests with an Origin are refused on this socket')
+      options.guard?.(message.headers)
       const url = new URL(message.url ?? '/', 'http://localhost')
       const found = options.router.match(message.method ?? 'GET', url.pathname)
       if (found === undefined) throw new EngineError('not-found', 'page not found')

@@ -57,7 +57,7 @@ async function createImage(engine: DaemonEngine, request: ApiRequest): Promise<v
     return withProgress(request, (tell) => engine.run('image.pull', { name: from, tag: query.get('tag') ?? '', platform: query.get('platform') ?? '', credentials, tell }, { signal: request.signal }))
   }
   if (source === '') throw new EngineError('invalid', 'fromImage or fromSrc is needed')
-  const wanted = { url: source === '-' ? '' : source, repository: query.get('repo') ?? '', tag: query.get('tag') ?? '', message: query.get('message') ?? '', changes: query.getAll('changes'), total: lengthOf(request) }
+  const wanted = { url: source === '-' ? '' : source, repository: query.get('repo') ?? '', tag: query.get('tag') ?? '', message: query.get('message') ?? '', changes: query.getAll('changes'), platform: query.get('platform') ?? '', total: lengthOf(request) }
   await withProgress(request, async (tell) => {
     const { id } = await engine.run('image.import', { ...wanted, tell }, { stdio: { input: request.message }, signal: request.signal })
     tell({ status: id })
