@@ -1,8 +1,9 @@
 import { readFileSync } from 'node:fs'
-import { type ClientRequest, type IncomingMessage, request as httpRequest, type RequestOptions } from 'node:http'
+import type { ClientRequest, IncomingMessage, RequestOptions } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { collect, EngineError, type ErrorKind } from '@gantry/std'
+import { askShortly } from './short.ts'
 import { sshStream } from './ssh.ts'
 
 /** Where the daemon is, and how to prove who one is. */
@@ -84,14 +85,16 @@ function pathWith(path: string, query: CallOptions['query']): string {
 }
 
 async function failure(response: IncomingMessage): Promise<DaemonError> {
-  const text = (await collect(response, BODY_LIMIT)).toString('utf8')
+  return failureOf(response.statusCode ?? 500, (await collect(response, BODY_LIMIT)).toString('utf8'))
+}
+
+function failureOf(status: number, text: string): DaemonError {
   let message = text.trim()
   try {
     message = String((JSON.parse(text) as { message?: unknown }).message ?? message)
   } catch (error) {
     if (!(error instanceof SyntaxError)) throw error
   }
-  const status = response.statusCode ?? 500
   return new DaemonError(KINDS[status] ?? 'internal', message === '' ? `status ${status}` : message, status)
 }
 
@@ -99,26 +102,46 @@ async function failure(response: IncomingMessage): Promise<DaemonError> {
 export function createTransport(endpoint: Endpoint): Transport {
   const { secure, ...base } = target(endpoint)
   const prefix = endpoint.version === undefined ? '' : `/v${endpoint.version}`
-  const open = (method: string, path: string, options: CallOptions, headers: Readonly<Record<string, string>>): ClientRequest => {
+  const outgoing = (method: string, path: string, options: CallOptions, headers: Readonly<Record<string, string>>): { readonly path: string; readonly headers: Readonly<Record<string, string>>; readonly fixed: Uint8Array | undefined } => {
     const json = options.json === undefined ? undefined : Buffer.from(JSON.stringify(options.json))
     const fixed = json ?? (options.body instanceof Uint8Array ? options.body : undefined)
-    // TLS takes 15 ms to load: only for those who use it.
-    const request = (secure ? process.getBuiltinModule('node:https').request : httpRequest)({
-      ...base, method, path: `${prefix}${pathWith(path, options.query)}`, ...(base.createConnection === undefined && { agent: false }),
+    const length = fixed ? { 'Content-Length': String(fixed.length) } : options.body === undefined && method !== 'GET' ? { 'Content-Length': '0' } : {}
+    return {
+      path: `${prefix}${pathWith(path, options.query)}`, fixed,
+      headers: { ...(base.socketPath && { Host: 'gantry' }), ...endpoint.headers, ...options.headers, ...headers, ...(json && { 'Content-Type': 'application/json' }), ...(options.contentType && { 'Content-Type': options.contentType }), ...length },
+    }
+  }
+  const open = (method: string, path: string, options: CallOptions, extra: Readonly<Record<string, string>>): ClientRequest => {
+    const { fixed, headers, ...out } = outgoing(method, path, options, extra)
+    // TLS takes 15 ms to load, HTTP 5: only for those who use it.
+    const { request: start } = secure ? process.getBuiltinModule('node:https') : process.getBuiltinModule('node:http')
+    const request = start({
+      ...base, ...out, method, headers, ...(base.createConnection === undefined && { agent: false }),
       // Without TLS nobody needs to know whether the host is an address.
       ...(!secure && { servername: '' }),
-      headers: { ...(base.socketPath && { Host: 'gantry' }), ...endpoint.headers, ...options.headers, ...headers, ...(json && { 'Content-Type': 'application/json' }), ...(options.contentType && { 'Content-Type': options.contentType }), ...(fixed ? { 'Content-Length': String(fixed.length) } : options.body === undefined && method !== 'GET' ? { 'Content-Length': '0' } : {}) },
       ...(options.signal && { signal: options.signal }),
     })
     if (fixed !== undefined || options.body === undefined) request.end(fixed)
     else void pump(request, options.body as AsyncIterable<Uint8Array>)
     return request
   }
+  const told = (error: NodeJS.ErrnoException): Error => (['ENOENT', 'ECONNREFUSED', 'EACCES'].includes(error.code ?? '') ? unreachable(endpoint.host, error) : error)
   const wait = (request: ClientRequest): Promise<IncomingMessage> =>
     new Promise((resolve, reject) => {
       request.once('response', resolve)
-      request.once('error', (error: NodeJS.ErrnoException) => reject(['ENOENT', 'ECONNREFUSED', 'EACCES'].includes(error.code ?? '') ? unreachable(endpoint.host, error) : error))
+      request.once('error', (error: NodeJS.ErrnoException) => reject(told(error)))
     })
+  const short = async (method: string, path: string, options: CallOptions): Promise<string> => {
+    const { fixed, headers, ...out } = outgoing(method, path, options, {})
+    const place = base.socketPath ? { path: base.socketPath } : { host: base.host ?? '', port: Number(base.port) }
+    const host = base.socketPath ? {} : { Host: `${place.host?.includes(':') ? `[${place.host}]` : place.host}:${place.port}` }
+    const { status, body } = await askShortly(place as { readonly path: string }, { ...out, method, headers: { ...host, ...headers }, body: fixed, signal: options.signal }, BODY_LIMIT).catch((error: NodeJS.ErrnoException) => {
+      throw told(error)
+    })
+    const text = body.toString('utf8')
+    if (status >= 400) throw failureOf(status, text)
+    return text
+  }
   const send = async (method: string, path: string, options: CallOptions = {}): Promise<IncomingMessage> => {
     const response = await wait(open(method, path, options, {}))
     if ((response.statusCode ?? 500) >= 400) throw await failure(response)
@@ -127,7 +150,8 @@ export function createTransport(endpoint: Endpoint): Transport {
   return {
     send,
     async json<T>(method: string, path: string, options: CallOptions = {}): Promise<T> {
-      const text = (await collect(await send(method, path, options), BODY_LIMIT)).toString('utf8')
+      const isShort = !secure && base.createConnection === undefined && (options.body === undefined || options.body instanceof Uint8Array)
+      const text = isShort ? await short(method, path, options) : (await collect(await send(method, path, options), BODY_LIMIT)).toString('utf8')
       return (text === '' ? undefined : JSON.parse(text)) as T
     },
     hijack: (path, options = {}) =>
@@ -138,7 +162,7 @@ export function createTransport(endpoint: Endpoint): Transport {
           resolve(socket)
         })
         request.once('response', (response) => void failure(response).then(reject, reject))
-        request.once('error', (error: NodeJS.ErrnoException) => reject(['ENOENT', 'ECONNREFUSED'].includes(error.code ?? '') ? unreachable(endpoint.host, error) : error))
+        request.once('error', (error: NodeJS.ErrnoException) => reject(told(error)))
       }),
   }
 }
