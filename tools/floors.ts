@@ -7,8 +7,9 @@ export const FLOORS: Readonly<Record<string, readonly string[]>> = {
   libcontainer: ['linux', 'std'],
   libnetwork: ['linux', 'std'],
   graph: ['linux', 'std'],
+  builder: ['graph', 'std'],
   runtime: ['libcontainer', 'linux', 'std'],
-  daemon: ['runtime', 'libnetwork', 'graph', 'registry', 'api', 'std'],
+  daemon: ['runtime', 'builder', 'libnetwork', 'graph', 'registry', 'api', 'std'],
   cli: ['api', 'registry', 'std'],
 }
 
@@ -25,6 +26,7 @@ export const DAEMON_ROOMS: Readonly<Record<string, readonly string[]>> = {
   volumes: ['plugins'],
   plugins: [],
   networks: ['engine', 'jobs', 'containers', 'server'],
+  build: ['engine', 'jobs', 'containers', 'images'],
   logging: [],
   server: ['jobs', 'plugins', 'containers', 'images', 'system', 'logging'],
 }

@@ -2,13 +2,18 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, rmSync, wr
 import type { Server } from 'node:http'
 import { availableParallelism, hostname } from 'node:os'
 import { basename } from 'node:path'
+import { openBuildCache, openContextStore } from '@gantry/builder'
 import { chooseDriver, decompressed, feedTar, openGraph, treeToTar } from '@gantry/graph'
 import { createController } from '@gantry/libnetwork'
 import { familiarString, parseReference } from '@gantry/registry'
 import { byRuntime, connectSupervisor, externalDriver, lxcDriver, NATIVE, prepareAppArmor, capabilitiesOf, createSupervisor, nativeDriver, openHost, startTimeOf } from '@gantry/runtime'
 import { EngineError, hasCode, keyedLock, logger, newId, openDatabase, readText, replaceFile } from '@gantry/std'
+import { openCacheMounts } from './build/cache-mounts.ts'
+import { buildHandlers } from './build/handlers.ts'
+import { runStep } from './build/runner.ts'
 import type { DaemonConfig } from './config.ts'
 import type { Container } from './containers/container.ts'
+import type { CreatePorts } from './containers/create.ts'
 import { containerHandlers } from './containers/handlers.ts'
 import type { ExecPorts } from './containers/exec.ts'
 import { watchHealth } from './containers/health.ts'
@@ -41,6 +46,7 @@ import { NO_FILTERS } from './server/filters.ts'
 import { createAuthorization } from './server/authorization.ts'
 import { openListeners } from './server/listen.ts'
 import { createRouter } from './server/router.ts'
+import { buildRoutes } from './server/routes/build.ts'
 import { containerRoutes } from './server/routes/containers.ts'
 import { debugRoutes } from './server/routes/debug.ts'
 import { imageRoutes } from './server/routes/images.ts'
@@ -119,6 +125,8 @@ export async function startDaemon(config: DaemonConfig): Promise<Daemon> {
   const driver = await chooseDriver({ root: config.dataRoot, trees: host.trees, asked: config.storageDriver, scratch: `${config.execRoot}/rootfs` })
   const graph = openGraph({ root: config.dataRoot, db, trees: host.trees, driver, write: writeLayerWith(work), spool: spoolArchiveWith(work) })
   const store = openContainerStore(db, graph.names)
+  /** Those that people know of: steps of builds are none of them. */
+  const listed = (): readonly Container[] => store.list().filter((container) => container.document.build !== true)
   const volumes = openVolumes(db, `${config.dataRoot}/volumes`, (path) => {
     graph.releaseLimit(`volume ${basename(path)}`)
     graph.discard(path)
@@ -142,7 +150,7 @@ export async function startDaemon(config: DaemonConfig): Promise<Daemon> {
   const containerDirectory = (id: string): string => `${config.dataRoot}/containers/${id}`
 
   const emit = (container: Container, action: string, attributes: Readonly<Record<string, string>> = {}): void =>
-    events.emit('container', action, container.id, { ...container.document.config.Labels, image: container.document.config.Image, name: container.name, ...attributes })
+    container.document.build === true ? undefined : events.emit('container', action, container.id, { ...container.document.config.Labels, image: container.document.config.Image, name: container.name, ...attributes })
   const emitImage = (action: string, id: string, attributes: Readonly<Record<string, string>>): void => events.emit('image', action, id, { ...graph.images.get(id)?.config.config?.Labels, ...attributes })
   const registries = createRegistries(config.registries)
   const images = {
@@ -188,6 +196,11 @@ export async function startDaemon(config: DaemonConfig): Promise<Daemon> {
     watchHealth(exec, container, task, (action) => (action === 'restart' ? lifecycle.restart(container, {}) : action === 'stop' ? lifecycle.stop(container, {}) : lifecycle.kill(container, 'SIGKILL')))
     shipping.follow(container)
   }, store, supervisor, lock: keyedLock(), execRoot: config.execRoot, emit, remove, discard: (path) => host.discarder.discard(path) })
+  const create: CreatePorts = { ...making, store, graph, knownCapabilities, apparmor: apparmor.enabled, limits, runtimes, get defaultRuntime() {
+    return current.defaultRuntime
+  }, get defaultLog() {
+    return current.defaultLog
+  }, containerBytes: config.containerBytes, remapped: config.users !== undefined, emit, resolveImage: (name) => resolveImage(graph, name), findNetwork: (name) => networks.network(name) }
   const views = { graph, store, apparmor: apparmor.enabled, execRoot: config.execRoot, network: (name: string) => networks.network(name), logPath }
   const engine: DaemonEngine = createEngine<DaemonJobs>(withPruneEvents(events, {
     ...containerHandlers({
@@ -200,17 +213,18 @@ export async function startDaemon(config: DaemonConfig): Promise<Daemon> {
           if (container.task !== undefined) await networks.republish(container.id, wanted)
         },
       },
-      create: { ...making, store, graph, knownCapabilities, apparmor: apparmor.enabled, limits, runtimes, get defaultRuntime() {
-        return current.defaultRuntime
-      }, get defaultLog() {
-        return current.defaultLog
-      }, containerBytes: config.containerBytes, remapped: config.users !== undefined, emit, resolveImage: (name) => resolveImage(graph, name), findNetwork: (name) => networks.network(name) },
+      create,
       checkpoints: { start, containerDirectory },
       exec,
-      list: { ...views, list: () => store.list(), find: (key) => store.find(key), imageName: (container) => shownImage(graph.tags, container) },
+      list: { ...views, list: listed, find: (key) => store.find(key), imageName: (container) => shownImage(graph.tags, container) },
       archive: { graph, trees: host.trees, execRoot: config.execRoot, users: config.users },
     }),
     ...imageHandlers(images),
+    ...buildHandlers({
+      graph, trees: host.trees, execRoot: config.execRoot, images, mounts: openCacheMounts(`${config.dataRoot}/build/mounts`, db, (path) => graph.discard(path)),
+      contexts: openContextStore(`${config.dataRoot}/build/contexts`, db), cache: openBuildCache(db, graph.layers),
+      run: (step) => runStep({ graph, create, streams: host.streams, lifecycle, execRoot: config.execRoot, remove, discard: (path) => host.discarder.discard(path) }, step),
+    }),
     ...networkHandlers({
       networks, containers: () => store.list(),
       connecting,
@@ -242,13 +256,13 @@ export async function startDaemon(config: DaemonConfig): Promise<Daemon> {
         }
       },
       ...making, events, bytesIn: (path) => graph.bytesIn(path), containers: () => store.list(), version: versionView, jobs: () => engine.jobs(),
-      info: () => infoView({ graph, logDrivers: LOG_DRIVER_NAMES, registryConfig: registryView(registries), apparmor: apparmor.enabled, config: current, events, limits, daemonId: ownId, quarantined: store.quarantined, containers: () => store.list(), jobs: () => engine.jobs().length }),
+      info: () => infoView({ graph, logDrivers: LOG_DRIVER_NAMES, registryConfig: registryView(registries), apparmor: apparmor.enabled, config: current, events, limits, daemonId: ownId, quarantined: store.quarantined, containers: listed, jobs: () => engine.jobs().length }),
     }),
   }))
 
   const accepted = Promise.withResolvers<void>()
   accepted.promise.catch(() => undefined)
-  const router = createRouter([...containerRoutes(engine), ...imageRoutes(engine), ...networkRoutes(engine), ...systemRoutes(engine), ...debugRoutes(engine, () => current.logLevel === 'debug'), ...missingRoutes()])
+  const router = createRouter([...containerRoutes(engine), ...imageRoutes(engine), ...buildRoutes(engine), ...networkRoutes(engine), ...systemRoutes(engine), ...debugRoutes(engine, () => current.logLevel === 'debug'), ...missingRoutes()])
   const listeners = openListeners(config, router, accepted.promise, createAuthorization(() => current.authorizationPlugins))
   listeners.catch(() => undefined) // awaited below, once the state is there
   try {
@@ -256,7 +270,7 @@ export async function startDaemon(config: DaemonConfig): Promise<Daemon> {
     await volumeUse.sweep()
     await ensureBundledImage(graph, config.busybox)
     const servers = await listeners
-    const metrics = config.metricsAddress === '' ? [] : [await serveMetrics({ driver: supervisor.driver, events, version: GANTRY_VERSION, graphDriver: graph.driver.name, daemonId: ownId, containers: () => store.list() }, config.metricsAddress)]
+    const metrics = config.metricsAddress === '' ? [] : [await serveMetrics({ driver: supervisor.driver, events, version: GANTRY_VERSION, graphDriver: graph.driver.name, daemonId: ownId, containers: listed }, config.metricsAddress)]
     // What was left over when the last daemon ended.
     for (const container of store.list()) if (container.task === undefined && container.state.startedAt !== '') shipping.follow(container)
     startPolicies(store.list(), lifecycle)

@@ -45,6 +45,17 @@ export async function restore(ports: RestorePorts): Promise<void> {
   // After that, so that the one batch holds the ports of what runs and none of them is ever missing.
   await ports.networks.start(running)
   for (const record of ended) await record()
+  // What a build ran: the build is gone.
+  for (const container of store.list().filter((one) => one.document.build === true)) {
+    if (container.task !== undefined) {
+      running.delete(container.id)
+      const gone = new Promise<void>((resolve) => container.waiters.exit.add(() => resolve()))
+      await ports.lifecycle.kill(container, 'SIGKILL')
+      await gone
+      await container.tidy
+    }
+    await ports.remove(container)
+  }
   await sweep(ports, running)
   log.info('containers restored', { running: running.size, ended: ended.length })
 }

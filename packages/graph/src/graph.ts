@@ -1,5 +1,5 @@
 import { mkdirSync, readdirSync, rmSync, statSync } from 'node:fs'
-import { createDiscarder, type Database, type Discarder, EngineError, logger } from '@gantry/std'
+import { createDiscarder, type Database, type Discarder, EngineError, type ImageRunConfig, logger } from '@gantry/std'
 import type { Trees } from '@gantry/linux'
 import { fileChunks } from './apply/file-chunks.ts'
 import { type LoadedImage, loadArchive, type SpoolArchive } from './archive-load.ts'
@@ -40,10 +40,12 @@ export interface Graph extends AsyncDisposable {
   moveLimit(from: string, to: string): void
   releaseLimit(id: string): void
   changes(containerId: string, image: Image | undefined): Promise<readonly Change[]>
-  /** The container's changes as a layer's tar stream. */
-  readChanges<T>(containerId: string, image: Image | undefined, use: (tar: AsyncIterable<Buffer>) => Promise<T>): Promise<T>
+  /** The container's changes as a layer's tar stream, without paths that are left out. */
+  readChanges<T>(containerId: string, image: Image | undefined, use: (tar: AsyncIterable<Buffer>) => Promise<T>, leaveOut?: (path: string) => boolean): Promise<T>
   /** Bytes of files that the container has written or changed. */
   changedBytes(containerId: string, image: Image | undefined): Promise<number>
+  /** Layers as an image for as long as it is held; see `ImageStore.lend`. */
+  lendImage(chainId: string | undefined, config?: ImageRunConfig): Image & Disposable
   /** What has to be computed before the image can be mounted; undefined when it is there. */
   composition(image: Image): Composition | undefined
   /** Bytes of the files in a directory. */
@@ -128,16 +130,16 @@ export function openGraph({ root, db, trees, driver: driverName, write, spool }:
     places,
     look: (containerId, image) => layeredFs(driver.views(containerId, places(image))),
     changes,
-    async readChanges(containerId, image, use) {
+    async readChanges(containerId, image, use, leaveOut = () => false) {
       const upper = driver.changes(containerId)
       if (upper !== undefined) {
-        return trees.read({ kind: 'directory', path: upper }, '/', { data: true, oneFilesystem: false }, (reader) => use(treeToTar(reader, { whiteouts: true, rename: (path) => (path === '.' ? undefined : path) })))
+        return trees.read({ kind: 'directory', path: upper }, '/', { data: true, oneFilesystem: false }, (reader) => use(treeToTar(reader, { whiteouts: true, rename: (path) => (path === '.' || leaveOut(path) ? undefined : path) })))
       }
       const all = await changes(containerId, image)
       const changed = new Set(all.filter((change) => change.kind !== 2).map((change) => change.path.slice(1)))
       const removed = all.filter((change) => change.kind === 2).map((change) => Buffer.from(change.path.slice(1), 'utf8').toString('latin1'))
       return trees.read({ kind: 'directory', path: treeOf(containerId, image) }, '/', { data: true, oneFilesystem: false }, (reader) =>
-        use(treeToTar(reader, { whiteouts: false, removed, rename: (path) => (changed.has(Buffer.from(path, 'latin1').toString('utf8')) ? path : undefined) })),
+        use(treeToTar(reader, { whiteouts: false, removed, rename: (path) => (changed.has(Buffer.from(path, 'latin1').toString('utf8')) && !leaveOut(path) ? path : undefined) })),
       )
     },
     async changedBytes(containerId, image) {
@@ -145,6 +147,7 @@ export function openGraph({ root, db, trees, driver: driverName, write, spool }:
       if (upper !== undefined) return treeBytes(trees, upper)
       return (await treeBytes(trees, treeOf(containerId, image))) - (image === undefined ? 0 : await treeBytes(trees, treeOf(undefined, image)))
     },
+    lendImage: (chainId, config = {}) => images.lend(config, chainId),
     composition: (image) => driver.composition?.(places(image)),
     bytesIn: (path) => treeBytes(trees, path),
     load: (source) => loadArchive(source, root, images, layers, spool),

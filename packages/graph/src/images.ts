@@ -1,4 +1,5 @@
-import { type Database, digestOf, EngineError, type ImageConfig } from '@gantry/std'
+import { createHash } from 'node:crypto'
+import { type Database, digestOf, EngineError, type ImageConfig, type ImageRunConfig, newId } from '@gantry/std'
 import { chainIds, type Layer, type LayerStore } from './layers.ts'
 
 /** An image: its configuration, and the top of its layers. */
@@ -18,6 +19,8 @@ export interface ImageStore {
   /** Keeps an image whose layers are registered; takes over one reference to its top layer. */
   create(raw: Buffer, options?: { readonly parent?: string }): Image
   get(id: string): Image | undefined
+  /** Layers as an image that lives only as long as this process, and at most until it is taken back: steps of builds run on it. It is in no list. */
+  lend(config: ImageRunConfig, chainId: string | undefined): Image & Disposable
   /** Ids that begin so; more than one is ambiguous. */
   find(prefix: string): readonly string[]
   list(): readonly Image[]
@@ -68,6 +71,20 @@ export function openImages(db: Database, layers: LayerStore): ImageStore {
   const layersOf = (image: Image): readonly Layer[] => (image.chainId === undefined ? [] : layers.chain(image.chainId))
   return {
     get,
+    lend(config, chainId) {
+      const id = `sha256:${createHash('sha256').update(newId()).digest('hex')}`
+      const diffIds = chainId === undefined ? [] : layers.chain(chainId).map((layer) => layer.diffId).reverse()
+      const lent: Image = { id, raw: Buffer.alloc(0), config: { rootfs: { type: 'layers', diff_ids: diffIds }, config }, chainId, addedAt: Date.now(), parent: undefined }
+      cache.set(id, lent)
+      if (chainId !== undefined) layers.retain(chainId)
+      return {
+        ...lent,
+        [Symbol.dispose]() {
+          cache.delete(id)
+          if (chainId !== undefined) layers.release(chainId)
+        },
+      }
+    },
     create(raw, options = {}) {
       const config = parseImageConfig(raw)
       const chainId = chainIds(config.rootfs.diff_ids).at(-1)

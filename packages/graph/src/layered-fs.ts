@@ -5,6 +5,12 @@ import { hasCode } from '@gantry/std'
 export interface SeenFile {
   readonly kind: 'directory' | 'file' | 'link' | 'whiteout' | 'other'
   readonly size: number
+  /** Permission bits, with set-user-id and its like. */
+  readonly mode: number
+  readonly uid: number
+  readonly gid: number
+  readonly mtimeSeconds: number
+  readonly mtimeNanos: number
 }
 
 /** One layer of a root file system, looked into without mounting it. Paths begin with a slash and hold no links; the root is empty. */
@@ -20,6 +26,10 @@ export interface LayerView {
 export interface LayeredFs {
   /** What stands there; a last link is followed. */
   find(path: string): SeenFile | undefined
+  /** What stands there itself, and its path without links; a last link is not followed. */
+  findEntry(path: string): { readonly path: string; readonly seen: SeenFile } | undefined
+  /** The path of what stands there, all links followed inside the root; the root is empty. */
+  resolve(path: string): string | undefined
   readText(path: string, limitBytes?: number): string | undefined
   /** Names in a directory, over all layers. */
   names(path: string): readonly string[]
@@ -43,12 +53,17 @@ function kindOf(stats: Stats): SeenFile['kind'] {
   return stats.isCharacterDevice() && stats.rdev === 0 ? 'whiteout' : 'other'
 }
 
+function seenOf(stats: Stats): SeenFile {
+  const seconds = Math.floor(stats.mtimeMs / 1000)
+  return { kind: kindOf(stats), size: stats.size, mode: stats.mode & 0o7777, uid: stats.uid, gid: stats.gid, mtimeSeconds: seconds, mtimeNanos: Math.round((stats.mtimeMs - seconds * 1000) * 1e6) }
+}
+
 /** A layer that is a directory. */
 export function directoryView(directory: string): LayerView {
   return {
     look(path) {
       const stats = lstat(`${directory}${path}`)
-      return stats === undefined ? undefined : { kind: kindOf(stats), size: stats.size }
+      return stats === undefined ? undefined : seenOf(stats)
     },
     link: (path) => readlinkSync(`${directory}${path}`),
     read: (path) => readFileSync(`${directory}${path}`),
@@ -101,6 +116,20 @@ export function layeredFs(views: readonly LayerView[]): LayeredFs {
     return at
   }
   return {
+    resolve,
+    findEntry(path) {
+      const slash = path.replace(/\/+$/, '').lastIndexOf('/')
+      const parent = resolve(path.slice(0, slash))
+      const name = path.replace(/\/+$/, '').slice(slash + 1)
+      if (parent === undefined) return undefined
+      if (name === '' || name === '.' || name === '..') {
+        const at = resolve(path)
+        const found = at === undefined ? undefined : look(at)
+        return at === undefined || found === undefined ? undefined : { path: at, seen: found.seen }
+      }
+      const found = look(`${parent}/${name}`)
+      return found === undefined ? undefined : { path: `${parent}/${name}`, seen: found.seen }
+    },
     find(path) {
       const at = resolve(path)
       return at === undefined ? undefined : look(at)?.seen

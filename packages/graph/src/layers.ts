@@ -63,6 +63,9 @@ export interface LayerStore {
   /** Takes a reference away, but lets the layer be: something will name it soon, or the next boot removes it. */
   loosen(chainId: string): void
   release(chainId: string): readonly string[]
+  /** A reference that outlives a restart, of somebody who has a name; one a name. */
+  hold(chainId: string, holder: string): void
+  letGo(holder: string): readonly string[]
   /** Where the layer's tar stream comes from, for a reader in this process or in another (`layerTar`). */
   source(chainId: string): LayerSource
   list(): readonly Layer[]
@@ -107,6 +110,7 @@ export function openLayers(db: Database, root: string, driver: GraphDriver, tree
        bytes INTEGER NOT NULL, refs INTEGER NOT NULL) STRICT, WITHOUT ROWID;`,
     `ALTER TABLE layer ADD COLUMN tar_bytes INTEGER NOT NULL DEFAULT 0;
      CREATE TABLE settled (key TEXT PRIMARY KEY, diff_id TEXT NOT NULL, cache_id TEXT NOT NULL, bytes INTEGER NOT NULL, tar_bytes INTEGER NOT NULL, at INTEGER NOT NULL) STRICT, WITHOUT ROWID;`,
+    'CREATE TABLE layer_hold (holder TEXT PRIMARY KEY, chain_id TEXT NOT NULL) STRICT, WITHOUT ROWID; CREATE INDEX layer_hold_chain ON layer_hold (chain_id);',
   ])
   const home = `${root}/layers`
   mkdirSync(home, { recursive: true, mode: 0o700 })
@@ -214,6 +218,20 @@ export function openLayers(db: Database, root: string, driver: GraphDriver, tree
     })
     return removed
   }
+  const hold = (chainId: string, holder: string): void => {
+    db.transaction(() => {
+      db.run('INSERT INTO layer_hold VALUES (?, ?)', holder, chainId)
+      retain(chainId)
+    })
+  }
+  const letGo = (holder: string): readonly string[] => {
+    const row = db.get('SELECT chain_id FROM layer_hold WHERE holder = ?', holder)
+    if (row === undefined) return []
+    return db.transaction(() => {
+      db.run('DELETE FROM layer_hold WHERE holder = ?', holder)
+      return release(String(row['chain_id']))
+    })
+  }
   const settled = (key: string): SettledLayer | undefined => {
     const row = db.get('SELECT * FROM settled WHERE key = ?', key)
     if (row === undefined) return undefined
@@ -227,6 +245,8 @@ export function openLayers(db: Database, root: string, driver: GraphDriver, tree
     chain,
     retain,
     release,
+    hold,
+    letGo,
     settled,
     list: () => db.all('SELECT * FROM layer').map(fromRow),
     register: (tar, parent, expected, options) => {
@@ -304,7 +324,7 @@ export function openLayers(db: Database, root: string, driver: GraphDriver, tree
     },
     sweep() {
       db.run('DELETE FROM settled WHERE at < ?', Date.now() - SETTLED_LIFE_MS)
-      db.run('UPDATE layer SET refs = (SELECT count(*) FROM image WHERE image.chain_id = layer.chain_id) + (SELECT count(*) FROM layer AS child WHERE child.parent = layer.chain_id)')
+      db.run('UPDATE layer SET refs = (SELECT count(*) FROM image WHERE image.chain_id = layer.chain_id) + (SELECT count(*) FROM layer AS child WHERE child.parent = layer.chain_id) + (SELECT count(*) FROM layer_hold WHERE layer_hold.chain_id = layer.chain_id)')
       for (const row of db.all('SELECT chain_id FROM layer WHERE refs = 0')) {
         retain(String(row['chain_id']))
         release(String(row['chain_id']))

@@ -99,6 +99,8 @@ export interface TarOptions {
   readonly rename: (path: string) => string | undefined
   /** Paths that are gone, for a tree that keeps no marks of its own. */
   readonly removed?: readonly string[]
+  /** False: each name of a file has its content. */
+  readonly hardlinks?: boolean
 }
 
 /** Reads a tree from the helper and gives it as a tar archive. */
@@ -121,7 +123,7 @@ export async function* treeToTar(reader: ByteReader, options: TarOptions): Async
     const member = toTarEntry(entry, path)
     if (member === undefined) continue
     const inode = `${entry.device}:${entry.inode}`
-    const first = isFile && entry.links > 1 ? seen.get(inode) : undefined
+    const first = isFile && entry.links > 1 && options.hardlinks !== false ? seen.get(inode) : undefined
     if (first !== undefined) {
       yield encodeHeader({ ...member, type: 'hardlink', link: first, size: 0 })
       await reader.skip(size)

@@ -74,7 +74,7 @@ export async function bundleOf(ports: BundlePorts, container: Container, image: 
       users: ports.users,
       pidOf: (key, namespace) => pidToJoin(ports.store.find(key), namespace),
     })),
-    root: ports.graph.driver.recipe(container.id, ports.graph.places(image), { volatile: hostConfig.AutoRemove }),
+    root: ports.graph.driver.recipe(container.id, ports.graph.places(image), { volatile: hostConfig.AutoRemove || container.document.build === true }),
     network: sandbox.attachment,
     stdio: { openStdin: config.OpenStdin, stdinOnce: config.StdinOnce, streams: container.waiting.map((one) => one.plan) },
     log: logPlan(container, () => ports.logPath(container)),

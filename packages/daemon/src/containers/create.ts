@@ -51,6 +51,8 @@ export interface CreateRequest {
   readonly mac: string
   /** `os/architecture[/variant]`; empty: whatever the image is for. */
   readonly platform: string
+  /** For a step of a build. */
+  readonly build?: true
 }
 
 const NAME = /^\/?[a-zA-Z0-9][a-zA-Z0-9_.-]+$/
@@ -190,11 +192,11 @@ export async function createContainer(ports: CreatePorts, request: CreateRequest
   const name = pickName(ports, request.name)
   const wanted = collectMounts(hostConfig, Object.keys(image.config.config?.Volumes ?? {}), Object.keys(request.config.Volumes ?? {}), volumesFrom(ports, hostConfig.VolumesFrom ?? []))
   const mounts = await settleMounts(ports, wanted, undo)
-  const document: ContainerDocument = { id, createdAt: Date.now(), imageId: image.id, config, hostConfig, mounts, path, args, networkMode: endpoints.length === 1 && endpoints[0]?.network === 'none' ? 'none' : hostConfig.NetworkMode, endpoints }
+  const document: ContainerDocument = { id, createdAt: Date.now(), imageId: image.id, config, hostConfig, mounts, path, args, networkMode: endpoints.length === 1 && endpoints[0]?.network === 'none' ? 'none' : hostConfig.NetworkMode, endpoints, ...(request.build && { build: true as const }) }
   const container = liveContainer(document, name, freshState())
   logAttributes(hostConfig.LogConfig.Config, { ...document, name })
   // The record comes first: a crash after this leaves something that names what it left behind.
-  ports.store.add(container, { durable: !hostConfig.AutoRemove, links })
+  ports.store.add(container, { durable: !hostConfig.AutoRemove && request.build !== true, links })
   undo.add('forget the container', () => ports.store.remove(container))
   ports.graph.images.touch(image.id)
   await ports.graph.createContainer(id, image, writableBytes(hostConfig, ports.containerBytes))

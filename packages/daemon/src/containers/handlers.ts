@@ -140,7 +140,7 @@ function viewHandlers(ports: ContainerHandlerPorts): Set<'container.list' | 'con
       const removed: string[] = []
       let bytes = 0
       for (const container of store.list()) {
-        if (container.task !== undefined || container.removing || container.state.starting) continue
+        if (container.task !== undefined || container.removing || container.state.starting || container.document.build === true) continue
         if (!input.filters.labels('label', container.document.config.Labels) || until.some((ms) => container.document.createdAt > ms)) continue
         const { SizeRw } = await sizesOf(ports.list.graph, container)
         await removeOnRequest(ports.remove, container, { volumes: false, force: false })

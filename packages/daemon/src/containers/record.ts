@@ -20,6 +20,8 @@ export interface SettledMount {
   /** The image's content is not copied into an empty volume. */
   readonly noCopy: boolean
   readonly anonymous: boolean
+  /** Of images: a container's writable layer that lies above. */
+  readonly above?: string
   /** What of a volume or an image is mounted; empty: all. */
   readonly subpath: string
   /** Read-only without the mounts below it. */
@@ -39,6 +41,8 @@ export interface ContainerDocument {
   readonly path: string
   readonly args: readonly string[]
   readonly networkMode: string
+  /** A step of a build runs in it: nobody lists it, and a restart removes it. */
+  readonly build?: true
   /** The networks that it is in, that of the mode first; records of earlier versions have only the mode. */
   readonly endpoints?: readonly EndpointRequest[]
 }

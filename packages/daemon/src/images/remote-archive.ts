@@ -4,8 +4,13 @@ import { EngineError } from '@gantry/std'
 /** An archive somewhere else. */
 export interface RemoteArchive {
   readonly url: string
-  /** 0: the other side does not say. */
+  /** 0: the other side does not say, or it is empty. */
   readonly bytes: number
+  /** The other side says how large it is. */
+  readonly sized: boolean
+  /** Seconds since 1970, where the other side says. */
+  readonly lastModified: number | undefined
+  readonly contentType: string
   readonly body: AsyncIterable<Uint8Array>
 }
 
@@ -23,5 +28,9 @@ export async function openUrl(text: string, signal: AbortSignal | undefined): Pr
     answer.destroy()
     throw new EngineError('unavailable', `${url.href}: the server answered ${answer.statusCode}`)
   }
-  return { url: url.href, bytes: Number(answer.headers['content-length'] ?? 0), body: answer }
+  const modified = Date.parse(answer.headers['last-modified'] ?? '')
+  return {
+    url: url.href, bytes: Number(answer.headers['content-length'] ?? 0), sized: answer.headers['content-length'] !== undefined,
+    lastModified: Number.isNaN(modified) ? undefined : Math.floor(modified / 1000), contentType: answer.headers['content-type'] ?? '', body: answer,
+  }
 }

@@ -67,7 +67,12 @@ export function erofsView(path: string, files: readonly string[]): LayerView {
   return {
     look(at) {
       const found = find(at)
-      return found === undefined ? undefined : { kind: kindOf(found), size: found.size }
+      if (found === undefined) return undefined
+      const { at: place, size, mode } = found
+      return {
+        kind: kindOf(found), size, mode: mode & 0o7777, uid: image.readUInt32LE(place + INODE.uid), gid: image.readUInt32LE(place + INODE.gid),
+        mtimeSeconds: Number(image.readBigInt64LE(place + INODE.mtime)), mtimeNanos: image.readUInt32LE(place + INODE.mtimeNanos),
+      }
     },
     link: (at) => Buffer.from(content(known(at))).toString('utf8'),
     names: (at) => [...names(known(at))].map(([name]) => Buffer.from(name, 'latin1').toString('utf8')).filter((name) => name !== '.' && name !== '..'),

@@ -18,7 +18,7 @@ export function openTreeMount(p: ProgramBuilder, mount: OciMount, mountPoint: st
   if (tree.type === 'bind') return openBind(p, { ...bind, source: tree.source }, users)
   p.call('go to the layers', 'chdir', [p.text(tree.directory)])
   lower(tree)
-  p.call(`mount ${mount.source}`, 'mount', [p.text(tree.source), p.text(mountPoint), p.text('overlay'), MS.RDONLY, p.text(tree.data)])
+  p.call(`mount ${mount.source}`, 'mount', [p.text(tree.source), p.text(mountPoint), p.text('overlay'), mount.options.includes('ro') ? MS.RDONLY : 0, p.text(tree.data)])
   const fd = openBind(p, { ...bind, source: mountPoint })
   p.call('take it from its place', 'umount2', [p.text(mountPoint), MNT_DETACH])
   return fd

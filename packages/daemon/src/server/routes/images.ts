@@ -1,11 +1,10 @@
 import { asObject, asString, EngineError, type ImageRunConfig, messageOf, writePaced } from '@gantry/std'
-import { isSince } from '@gantry/api'
 import type { Credentials } from '@gantry/registry'
 import { IMAGE_FILTERS } from '../../images/images.ts'
-import type { Tell } from '../../images/progress.ts'
 import { credentialsOf, parseAuthHeader } from '../../images/registries.ts'
 import type { DaemonEngine } from '../../jobs/jobs.ts'
 import { parseFilters } from '../filters.ts'
+import { withProgress } from '../progress.ts'
 import { type ApiRequest, flag, jsonBody, numberOf, param } from '../request.ts'
 import { sendEmpty, sendJson } from '../respond.ts'
 import type { Route } from '../router.ts'
@@ -16,25 +15,6 @@ const PRUNE_FILTERS: ReadonlySet<string> = new Set(['dangling', 'label', 'label!
 /** `X-Registry-Auth` of a request. */
 function authOf(request: ApiRequest): Credentials {
   return parseAuthHeader(String(request.message.headers['x-registry-auth'] ?? ''))
-}
-
-/** Work that tells how far it is, a line of JSON each. What fails before the first line has a status of its own; after it, the error is the last line. */
-async function withProgress(request: ApiRequest, work: (tell: Tell) => Promise<unknown>): Promise<void> {
-  const { response } = request
-  const tell: Tell = (message) => {
-    if (!response.headersSent) response.writeHead(200, { 'Content-Type': 'application/json' })
-    // Since 1.52 nothing is said twice.
-    const { progress, error, ...current } = message
-    response.write(`${JSON.stringify(isSince(request.apiVersion, '1.52') ? current : message)}\r\n`)
-  }
-  try {
-    await work(tell)
-  } catch (error) {
-    if (!response.headersSent || request.signal.aborted) throw error
-    tell({ errorDetail: { message: messageOf(error) }, error: messageOf(error) })
-  }
-  if (!response.headersSent) response.writeHead(200, { 'Content-Type': 'application/json' })
-  response.end()
 }
 
 async function push(engine: DaemonEngine, request: ApiRequest): Promise<void> {

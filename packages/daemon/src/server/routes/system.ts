@@ -123,8 +123,6 @@ export function systemRoutes(engine: DaemonEngine): readonly Route[] {
     { method: 'GET', path: '/jobs', handle: async ({ response }) => sendJson(response, 200, await engine.run('system.jobs', {})) },
     { method: 'GET', path: '/plugins', handle: async ({ response }) => sendJson(response, 200, []) },
     ...volumeRoutes(engine),
-    // Nothing is built here yet, so that there is nothing to prune: `docker system prune` asks for it.
-    { method: 'POST', path: '/build/prune', handle: async ({ response }) => sendJson(response, 200, { CachesDeleted: null, SpaceReclaimed: 0 }) },
     ...swarmRoutes(),
   ]
 }

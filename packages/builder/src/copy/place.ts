@@ -1,0 +1,184 @@
+import { posix } from 'node:path'
+import type { LayeredFs, TarEntry } from '@gantry/graph'
+import { EngineError } from '@gantry/std'
+import type { ContextNode } from '../context/tree.ts'
+import { type Selected, toBytes, toText } from './select.ts'
+
+/** An entry of the layer that a copy makes. Its path has no slash at the beginning. */
+export interface Placement {
+  readonly path: string
+  readonly node: ContextNode
+  /** Where its content comes from: a path of the tree that it was selected from, and the part that the tree belongs to. */
+  readonly from: string
+  readonly part: number
+}
+
+/** Who a file belongs to. */
+export interface Owner {
+  readonly uid: number
+  readonly gid: number
+}
+
+/** How files are copied. */
+export interface PlaceOptions {
+  /** What is below the target's root now; undefined: nothing. */
+  readonly root: LayeredFs | undefined
+  /** Links of the root lead nowhere: a directory takes their place (`--link`). */
+  readonly replacesLinks?: boolean
+  /** As it is written, absolute. A slash at its end says that it is a directory. */
+  readonly target: string
+  /** Who owns what comes of a part; undefined: whoever does there. */
+  readonly owner: (part: number) => Owner | undefined
+  /** What permissions come of those that a file has. */
+  readonly mode: (node: ContextNode) => number
+  readonly excluded: (path: string) => boolean
+  /** Seconds since 1970 for directories that come into being. */
+  readonly now: number
+  /** Names keep their directories (`--parents`). */
+  readonly parents: boolean
+  /** No file is later than this (`SOURCE_DATE_EPOCH`). */
+  readonly latest: number | undefined
+}
+
+const directory = (mode: number, uid: number, gid: number, seconds: number): ContextNode => ({ type: 'directory', mode, uid, gid, size: 0, mtimeSeconds: seconds, mtimeNanos: 0, link: '', digest: '', xattrs: new Map() })
+
+/** The layer of a copy as it grows: parents first, nothing twice. */
+class Placer {
+  readonly #options: PlaceOptions
+  readonly #placed = new Map<string, Placement>()
+  /** Directories that are new: nothing below them can be there already. */
+  readonly #fresh = new Set<string>()
+
+  constructor(options: PlaceOptions) {
+    this.#options = options
+  }
+
+  get placements(): readonly Placement[] {
+    return [...this.#placed.values()]
+  }
+
+  put(path: string, node: ContextNode, from: string, part: number): void {
+    const known = this.#placed.get(path)
+    // A directory that is there keeps its place in the order; what comes later wins.
+    if (known !== undefined && node.type !== 'directory') this.#placed.delete(path)
+    this.#placed.set(path, { path, node, from, part })
+  }
+
+  #isFresh(path: string): boolean {
+    for (let at = path; at !== ''; at = at.includes('/') ? at.slice(0, at.lastIndexOf('/')) : '') if (this.#fresh.has(at)) return true
+    return false
+  }
+
+  /** Makes sure of a directory and all above it, links of the root followed. Gives its path. */
+  directory(path: string, part = 0): string {
+    const { root, now } = this.#options
+    const owner = this.#options.owner(part)
+    let at = ''
+    const todo = path.split('/').filter((name) => name !== '' && name !== '.').reverse()
+    for (let name = todo.pop(), links = 0; name !== undefined; name = todo.pop()) {
+      if (name === '..') {
+        at = at.includes('/') ? at.slice(0, at.lastIndexOf('/')) : ''
+        continue
+      }
+      const next = at === '' ? name : `${at}/${name}`
+      const known = this.#placed.get(next)
+      if (known !== undefined) {
+        if (known.node.type !== 'directory') throw new EngineError('invalid', `cannot copy to non-directory: /${toText(next)}`)
+        at = next
+        continue
+      }
+      const entry = root === undefined || this.#isFresh(at) ? undefined : root.findEntry(`/${toText(next)}`)
+      const found = this.#options.replacesLinks === true && entry?.seen.kind === 'link' ? undefined : entry
+      if (found?.seen.kind === 'link') {
+        const resolved = root?.resolve(`/${toText(next)}`)
+        if (++links > 40 || resolved === undefined) throw new EngineError('invalid', `cannot copy to /${toText(next)}: a link that leads nowhere`)
+        todo.push(...toBytes(resolved).split('/').filter((part) => part !== '').reverse())
+        at = ''
+        continue
+      }
+      if (found !== undefined && found.seen.kind !== 'directory') throw new EngineError('invalid', `cannot copy to non-directory: /${toText(next)}`)
+      if (found === undefined) {
+        this.#fresh.add(next)
+        this.put(next, directory(0o755, owner?.uid ?? 0, owner?.gid ?? 0, now), '', part)
+      } else this.put(next, { ...directory(found.seen.mode, found.seen.uid, found.seen.gid, found.seen.mtimeSeconds), mtimeNanos: found.seen.mtimeNanos }, '', part)
+      at = next
+    }
+    return at
+  }
+
+  /** True where the path is a directory now, or a link to one. */
+  isDirectory(path: string): boolean {
+    const clean = posix.normalize(`/${path}`).slice(1)
+    if (clean === '') return true
+    const known = this.#placed.get(clean)
+    if (known !== undefined) return known.node.type === 'directory'
+    return this.#options.root?.find(`/${toText(clean)}`)?.kind === 'directory'
+  }
+
+  #attributes(node: ContextNode, part: number): ContextNode {
+    const { mode, latest } = this.#options
+    const owner = this.#options.owner(part)
+    const late = latest !== undefined && node.mtimeSeconds > latest
+    return { ...node, mode: mode(node), uid: owner?.uid ?? node.uid, gid: owner?.gid ?? node.gid, ...(late && { mtimeSeconds: latest, mtimeNanos: 0 }) }
+  }
+
+  /** A file or a link under its own name. */
+  file(path: string, node: ContextNode, from: string, part: number): void {
+    const slash = path.lastIndexOf('/')
+    const parent = this.directory(slash < 0 ? '' : path.slice(0, slash), part)
+    const name = path.slice(slash + 1)
+    const at = parent === '' ? name : `${parent}/${name}`
+    const there = this.#placed.get(at)?.node.type ?? (this.#options.root === undefined || this.#isFresh(parent) ? undefined : this.#options.root.findEntry(`/${toText(at)}`)?.seen.kind)
+    if (there === 'directory') throw new EngineError('invalid', `cannot copy a file over the directory /${toText(at)}`)
+    this.put(at, this.#attributes(node, part), from, part)
+  }
+
+  /** A directory's content, into a directory. */
+  content(target: string, one: PlacedSource): void {
+    const { part } = one
+    const at = this.directory(target, part)
+    for (const [path, node] of one.tree.below(one.path)) {
+      const inner = one.path === '' ? path : path.slice(one.path.length + 1)
+      if (this.#options.excluded(inner)) continue
+      const goes = at === '' ? inner : `${at}/${inner}`
+      if (node.type !== 'directory') {
+        this.file(goes, node, path, part)
+        continue
+      }
+      const before = this.isDirectory(goes)
+      const made = this.directory(goes, part)
+      if (!before) this.put(made, this.#attributes(node, part), path, part)
+    }
+  }
+}
+
+/** A file or a directory, and the part of a copy that it comes from. */
+export interface PlacedSource extends Selected {
+  readonly part: number
+}
+
+/** Says what the layer of a copy holds (Dockerfile reference, COPY). The target's rules: a directory where it ends with a slash or is one. */
+export function place(selected: readonly PlacedSource[], options: PlaceOptions): readonly Placement[] {
+  const placer = new Placer(options)
+  const target = toBytes(options.target).replace(/^\/+/, '')
+  const clean = posix.normalize(`/${target}`).replace(/\/$/, '').slice(1)
+  const intoDirectory = target === '' || target.endsWith('/') || options.parents || selected.length > 1 || placer.isDirectory(clean)
+  for (const one of selected) {
+    const inside = clean === '' ? one.name : `${clean}/${one.name}`
+    if (one.node.type === 'directory') placer.content(options.parents ? inside : clean, one)
+    else placer.file(intoDirectory ? inside : clean, one.node, one.path, one.part)
+  }
+  return placer.placements
+}
+
+/** A directory with all above it that is not there yet. */
+export function placeDirectory(path: string, options: PlaceOptions): readonly Placement[] {
+  const placer = new Placer(options)
+  placer.directory(toBytes(path))
+  return placer.placements
+}
+
+/** The archive's member of a placement. */
+export function memberOf({ path, node }: Placement): TarEntry {
+  return { path, type: node.type, mode: node.mode, uid: node.uid, gid: node.gid, size: node.type === 'file' ? node.size : 0, mtimeSeconds: node.mtimeSeconds, mtimeNanos: node.mtimeNanos, link: node.link, major: 0, minor: 0, xattrs: node.xattrs }
+}

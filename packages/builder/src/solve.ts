@@ -1,0 +1,93 @@
+import { EngineError } from '@gantry/std'
+import type { Dockerfile } from './dockerfile/instructions.ts'
+import type { Source } from './dockerfile/source.ts'
+import type { BuildOptions } from './options.ts'
+import type { BuildPorts } from './ports.ts'
+import type { BuildReport } from './report.ts'
+import type { Solver } from './solver.ts'
+import { buildStage } from './stage.ts'
+import { type BuildPlan, stageOfFrom } from './stages.ts'
+import { type StageState, stateOf } from './state.ts'
+
+const MAX_RUNNING = 8
+
+/** Lets so many work at a time. */
+function semaphore(count: number): <T>(work: () => Promise<T>) => Promise<T> {
+  let free = count
+  const waiting: (() => void)[] = []
+  return async (work) => {
+    if (free > 0) free--
+    else await new Promise<void>((resolve) => waiting.push(resolve))
+    try {
+      return await work()
+    } finally {
+      const next = waiting.shift()
+      if (next === undefined) free++
+      else next()
+    }
+  }
+}
+
+/** Builds the target of a plan; gives what it came to. */
+export async function solve(ports: BuildPorts, options: BuildOptions, source: Source, file: Dockerfile, plan: BuildPlan, report: BuildReport): Promise<StageState> {
+  const limit = semaphore(MAX_RUNNING)
+  const stages = new Map<number, Promise<StageState>>()
+  const failed = new AbortController()
+  const signal = AbortSignal.any([options.signal, failed.signal])
+  const order = [...plan.stages.keys()].sort((a, b) => a - b)
+  const counts = new Map(order.map((index) => [index, 1 + (plan.stages.get(index)?.stage.instructions.length ?? 0)]))
+  const total = [...counts.values()].reduce((sum, count) => sum + count, 0)
+  const firsts = new Map<number, number>()
+  order.reduce((sum, index) => (firsts.set(index, sum), sum + (counts.get(index) ?? 0)), 1)
+  const epochText = options.buildArgs.get('SOURCE_DATE_EPOCH')
+  if (epochText !== undefined && !/^\d{1,12}$/.test(epochText)) throw new EngineError('invalid', `SOURCE_DATE_EPOCH: ${epochText}: expected seconds since 1970`)
+  const epoch = epochText === undefined ? undefined : Number(epochText)
+  const images = new Map<string, Promise<StageState>>()
+  const imageState = (name: string, platform: string): Promise<StageState> => {
+    const key = `${name} ${platform}`
+    const known = images.get(key)
+    if (known !== undefined) return known
+    const fetched = ports.image(name, platform, { pull: options.pull, signal }).then(stateOf)
+    images.set(key, fetched)
+    return fetched
+  }
+  const solver: Solver = {
+    ports, options: { ...options, signal }, source, file, plan, report, epoch, now: epoch ?? Math.floor(Date.now() / 1000),
+    stage: (index) => stageOnce(index),
+    async from(name, own) {
+      const context = options.contexts.get(name)
+      if (context !== undefined && typeof context !== 'string') return { context }
+      const index = context === undefined ? stageOfFrom(file.stages, name, own) : undefined
+      if (index !== undefined) return stageOnce(index)
+      if (name === 'scratch') return { chainId: undefined }
+      return imageState(typeof context === 'string' ? context.replace(/^docker-image:\/\//, '') : name, '')
+    },
+    cached: (key, info, make) =>
+      ports.cache.once(key, async () => {
+        const known = options.noCache ? undefined : ports.cache.find(key)
+        if (known !== undefined) return { layer: known, cached: true, createdAt: known.createdAt }
+        const layer = await limit(() => {
+          signal.throwIfAborted()
+          return make()
+        })
+        const record = ports.cache.keep(key, { ...info, ...layer })
+        return { layer, cached: false, createdAt: record.createdAt }
+      }),
+  }
+  const stageOnce = (index: number): Promise<StageState> => {
+    const known = stages.get(index)
+    if (known !== undefined) return known
+    const running = buildStage(solver, index, { total, first: firsts.get(index) ?? 1, imageState }).catch((error: unknown) => {
+      failed.abort(error)
+      throw error
+    })
+    running.catch(() => undefined)
+    stages.set(index, running)
+    return running
+  }
+  const all = order.map(stageOnce)
+  await Promise.allSettled(all)
+  // The first that failed says why; the others were told to stop.
+  if (failed.signal.aborted) throw failed.signal.reason
+  return stageOnce(plan.target)
+}

@@ -1,0 +1,109 @@
+import { EngineError, type ImageHistory, messageOf } from '@gantry/std'
+import type { Instruction } from './dockerfile/instructions.ts'
+import { readTrigger } from './dockerfile/parse.ts'
+import { DockerfileError } from './dockerfile/source.ts'
+import type { StepReport } from './report.ts'
+import { type Applied, COMMENT, emptyStep, type Solver, stamp, type StepOutcome } from './solver.ts'
+import { emptyState, expanderOf, lookupOf, type StageState } from './state.ts'
+import { declareArgs } from './steps/arg.ts'
+import { runStep } from './steps/execute.ts'
+import { copyStep } from './steps/files.ts'
+import { applyMetadata, workdirOf } from './steps/metadata.ts'
+import { makeWorkdir } from './steps/workdir.ts'
+
+/** Text of an instruction on one line, as people see it. */
+function nameOf(instruction: { readonly line: Instruction['line'] }): string {
+  const { line } = instruction
+  return `${line.keyword} ${line.text.replace(/\s+/g, ' ')}`.trim()
+}
+
+/** Where a stage's steps stand among all, and images that stages share. */
+export interface Numbers {
+  readonly total: number
+  readonly first: number
+  imageState(name: string, platform: string): Promise<StageState>
+}
+
+async function baseOf(solver: Solver, index: number, numbers: Numbers): Promise<StageState> {
+  const planned = solver.plan.stages.get(index)
+  const base = planned?.base
+  const platform = planned?.platform ?? ''
+  if (base === undefined || base.kind === 'scratch') return emptyState(solver.options.platform)
+  if (base.kind === 'stage') return { ...(await solver.stage(base.index)), args: new Map(), commandSet: false }
+  const context = solver.options.contexts.get(base.name)
+  if (context !== undefined && typeof context !== 'string') throw new EngineError('unsupported', `the context ${base.name} is no image: a stage cannot stand on it`)
+  return numbers.imageState(typeof context === 'string' ? context.replace(/^docker-image:\/\//, '') : base.name, platform === '' ? solver.options.askedPlatform : platform)
+}
+
+/** Builds a stage, one instruction after the other. */
+export async function buildStage(solver: Solver, index: number, numbers: Numbers): Promise<StageState> {
+  const planned = solver.plan.stages.get(index)
+  if (planned === undefined) throw new EngineError('internal', `stage ${index} is not planned`)
+  const { stage } = planned
+  const called = stage.name === '' ? `stage-${index}` : stage.name
+  const many = solver.plan.stages.size > 1
+  const count = 1 + stage.instructions.length
+  const step = (number: number, name: string): StepReport => solver.report.begin({ number: numbers.first + number, total: numbers.total, stage: `${many ? `${called} ` : ''}${number + 1}/${count}`, name })
+  const first = step(0, nameOf(stage))
+  let state: StageState
+  try {
+    state = await baseOf(solver, index, numbers)
+  } catch (error) {
+    throw placed(solver, stage, error, first)
+  }
+  first.done({ cached: false, id: state.chainId ?? 'sha256:scratch' })
+  const triggers = (state.config.OnBuild ?? []).map((text) => readTrigger(text, '\\'))
+  if (triggers.length > 0) state = { ...state, config: { ...state.config, OnBuild: null } }
+  // What the base asks for (`ONBUILD`) comes first.
+  for (const [at, { instruction, source }] of [...triggers, ...stage.instructions.map((one) => ({ instruction: one, source: solver.source }))].entries()) {
+    solver.options.signal.throwIfAborted()
+    const report = step(Math.max(1, at + 1 - triggers.length), nameOf(instruction))
+    const here = { ...solver, source }
+    try {
+      const next = await applyInstruction(here, index, state, instruction, report)
+      report.done({ cached: next.cached, id: next.id })
+      state = next.state
+    } catch (error) {
+      throw placed(here, instruction, error, report)
+    }
+  }
+  return state
+}
+
+/** An error with the place of the instruction that it belongs to. */
+function placed(solver: Solver, where: { readonly line: Instruction['line'] }, error: unknown, report: StepReport): unknown {
+  report.failed(messageOf(error).split('\n', 1)[0] ?? '')
+  if (error instanceof DockerfileError || !(error instanceof EngineError) || solver.options.signal.aborted) return error
+  const place = where.line.place(-1)
+  return place.line > solver.source.lines.length ? error : Object.assign(new DockerfileError(solver.source, place, error.message, { parsing: false, cause: error }), { kind: error.kind })
+}
+
+function above(solver: Solver, state: StageState, outcome: StepOutcome): Applied {
+  const { layer, createdBy } = outcome
+  if (layer === undefined) return { state: { ...state, history: [...state.history, emptyStep(solver, createdBy)] }, cached: outcome.cached, id: state.chainId ?? '' }
+  const step: ImageHistory = { created: stamp(solver, outcome.createdAt), created_by: createdBy, comment: COMMENT }
+  return { state: { ...state, chainId: layer.chainId, diffIds: [...state.diffIds, layer.diffId], history: [...state.history, step] }, cached: outcome.cached, id: layer.chainId }
+}
+
+async function applyInstruction(solver: Solver, index: number, state: StageState, instruction: Instruction, report: StepReport): Promise<Applied> {
+  const expand = expanderOf(solver.source, solver.file.escape, instruction, lookupOf(state))
+  switch (instruction.kind) {
+    case 'ARG':
+      return declareArgs(solver, state, instruction, index)
+    case 'RUN':
+      return above(solver, state, await runStep(solver, index, state, instruction, expand, report))
+    case 'COPY':
+    case 'ADD':
+      return above(solver, state, await copyStep(solver, index, state, instruction, expand))
+    case 'WORKDIR': {
+      const path = workdirOf(state.config, expand.word(instruction.text))
+      const next = { ...state, config: { ...state.config, WorkingDir: path } }
+      return above(solver, next, await makeWorkdir(solver, state, path))
+    }
+    default: {
+      const change = applyMetadata(state.config, instruction, expand, state.commandSet)
+      const next = { ...state, config: change.config, commandSet: state.commandSet || instruction.kind === 'CMD', ...(change.author !== undefined && { author: change.author }) }
+      return { state: { ...next, history: [...next.history, emptyStep(solver, change.createdBy)] }, cached: true, id: state.chainId ?? '' }
+    }
+  }
+}

@@ -1,0 +1,150 @@
+import { encodeHeader, padding, readTar, type TarEntry } from '@gantry/graph'
+import { EngineError } from '@gantry/std'
+import type { BuildContext } from '../context/store.ts'
+import { type ContextNode, contextTree, type ContextTree } from '../context/tree.ts'
+import { memberOf, type Placement } from '../copy/place.ts'
+import { excluder, select, type Selected, toBytes } from '../copy/select.ts'
+import type { BuildPorts } from '../ports.ts'
+import { type AsyncQueue, asyncQueue } from '../queue.ts'
+import { asImage } from '../state.ts'
+
+/** Digests of what is selected; with patterns, of what they leave. */
+export function digestOfSelected(selected: readonly Selected[], excludes: readonly string[]): readonly string[] {
+  const excluded = excluder(excludes)
+  return selected.flatMap(({ tree, path, name }) => {
+    if (excludes.length === 0) return [name, tree.digest(path)]
+    const left = [...tree.below(path)].filter(([inner]) => !excluded(path === '' ? inner : inner.slice(path.length + 1)))
+    return [name, ...left.map(([inner, node]) => `${inner} ${node.type} ${node.mode} ${node.link} ${node.digest}`)]
+  })
+}
+
+/** Selects in a context. A source that names nothing is an error. */
+export function fromContext(context: BuildContext, sources: readonly string[], parents: boolean): readonly Selected[] {
+  return sources.flatMap((source) => {
+    const found = select(context.tree, source, { parents })
+    if (found.length === 0) throw new EngineError('invalid', `${JSON.stringify(`/${source.replace(/^\/+/, '')}`)}: not found: file not found in build context or excluded by .dockerignore`)
+    return found
+  })
+}
+
+/** Files of layers that a copy reads from: which of them, and where they are. */
+export interface LayerFiles {
+  readonly tree: ContextTree
+  readonly selected: readonly Selected[]
+  /** Directories and files that cover all that is selected: as they are called, and their paths without links. */
+  readonly tops: readonly { readonly named: string; readonly path: string }[]
+}
+
+/** Looks at what `sources` name in layers. Content is read, not kept. */
+export async function surveyLayers(ports: BuildPorts, chainId: string | undefined, sources: readonly string[], parents: boolean): Promise<LayerFiles> {
+  const root = ports.graph.look(undefined, asImage(chainId))
+  // Patterns are looked for from the last directory that is named plainly.
+  const named = [...new Set(sources.map(plainTop))]
+  const tops = named.filter((one) => !named.some((other) => other !== one && (other === '' || one.startsWith(`${other}/`)))).flatMap((one) => {
+    const path = root.resolve(`/${one}`)
+    return path === undefined ? [] : [{ named: toBytes(one), path: path === '' ? '/' : path }]
+  })
+  const files = new Map<string, ContextNode>()
+  for (const top of tops) {
+    const survey = await ports.readFiles(chainId, top.path, { hardlinks: true }, (tar) => ports.contexts.survey(tar))
+    const from = toBytes(top.path.slice(top.path.lastIndexOf('/') + 1))
+    // What a link leads to is called like the link.
+    for (const [path, node] of survey.below('')) files.set(top.named === '' ? path : `${top.named}${path.slice(from.length)}`, node)
+  }
+  const tree = contextTree(files)
+  const selected = sources.flatMap((source) => {
+    const found = select(tree, source, { parents })
+    if (found.length === 0) throw new EngineError('invalid', `${JSON.stringify(`/${source.replace(/^\/+/, '')}`)}: not found`)
+    return found
+  })
+  return { tree, selected, tops }
+}
+
+/** The parts of a path before the first that is a pattern. */
+function plainTop(source: string): string {
+  const parts = source.split('/').filter((part) => part !== '' && part !== '.')
+  const magic = parts.findIndex((part) => /[*?[\]\\]/.test(part) || part === '..')
+  return (magic < 0 ? parts : parts.slice(0, magic)).join('/')
+}
+
+/** One place that files come from, with what stands for them in a key. */
+export interface Part {
+  readonly selected: readonly Selected[]
+  readonly digest: readonly unknown[]
+  /** Content: by digest, or from layers. */
+  readonly content: { readonly kind: 'blobs'; read(digest: string): Iterable<Buffer> } | { readonly kind: 'layers'; readonly chainId: string | undefined; readonly files: LayerFiles }
+  /** Files keep their owners (archives that are unpacked, other images). */
+  readonly keepsOwners: boolean
+}
+
+const END = Buffer.alloc(1024)
+const CHUNK = 1 << 18
+
+/** The layer of a copy as an archive: directories and what is at hand first, then files of layers in the order in which they are read. */
+export async function* archiveOf(ports: BuildPorts, placements: readonly Placement[], parts: readonly Part[]): AsyncGenerator<Buffer> {
+  let held: Buffer[] = []
+  let bytes = 0
+  const later = parts.map((): Placement[] => [])
+  for (const placement of placements) {
+    const { node } = placement
+    const content = parts[placement.part]?.content
+    if (node.type === 'file' && content?.kind === 'layers') {
+      later[placement.part]?.push(placement)
+      continue
+    }
+    const header = encodeHeader(memberOf(placement))
+    held.push(header)
+    bytes += header.length
+    if (node.type === 'file' && node.size > 0 && content?.kind === 'blobs') {
+      for (const chunk of content.read(node.digest)) {
+        held.push(chunk)
+        bytes += chunk.length
+        if (bytes < CHUNK) continue
+        yield Buffer.concat(held)
+        held = []
+        bytes = 0
+      }
+      held.push(padding(node.size))
+    }
+  }
+  yield Buffer.concat(held)
+  for (const [index, part] of parts.entries()) if (part.content.kind === 'layers') yield* filesOfLayers(ports, part.content.chainId, part.content.files, later[index] ?? [])
+  yield END
+}
+
+/** Files that are read from layers once more. Names of one file stay names of one file. */
+async function* filesOfLayers(ports: BuildPorts, chainId: string | undefined, files: LayerFiles, placements: readonly Placement[]): AsyncGenerator<Buffer> {
+  const wanted = new Map<string, Placement[]>()
+  for (const placement of placements) {
+    const same = wanted.get(placement.from)
+    if (same === undefined) wanted.set(placement.from, [placement])
+    else same.push(placement)
+  }
+  /** Where a file went first. */
+  const first = new Map<ContextNode, string>()
+  for (const top of files.tops) {
+    const from = toBytes(top.path.slice(top.path.lastIndexOf('/') + 1))
+    const chunks: AsyncQueue = asyncQueue()
+    const reading = ports.readFiles(chainId, top.path, { hardlinks: false }, async (tar) => {
+      for await (const { entry, data } of readTar(tar)) {
+        const member = entry.path.replace(/^\.\//, '').replace(/\/$/, '')
+        const path = top.named === '' ? member : `${top.named}${member.slice(from.length)}`
+        for (const [nth, placement] of (wanted.get(path) ?? []).entries()) {
+          const node = files.tree.get(path)
+          const known = node === undefined ? undefined : first.get(node)
+          const header: TarEntry = memberOf(placement)
+          if (known !== undefined || nth > 0) {
+            await chunks.push(encodeHeader({ ...header, type: 'hardlink', link: known ?? placement.path, size: 0 }))
+            continue
+          }
+          if (node !== undefined) first.set(node, placement.path)
+          await chunks.push(encodeHeader(header))
+          for await (const chunk of data()) await chunks.push(Buffer.from(chunk))
+          await chunks.push(padding(placement.node.size))
+        }
+      }
+    }).then(() => chunks.end(), (error: unknown) => chunks.end(error))
+    yield* chunks.read()
+    await reading
+  }
+}

@@ -1,0 +1,63 @@
+import { EngineError } from '@gantry/std'
+import { place } from '../copy/place.ts'
+import type { Instruction } from '../dockerfile/instructions.ts'
+import { keyOf } from '../key.ts'
+import type { Solver, StepOutcome } from '../solver.ts'
+import type { Expander, StageState } from '../state.ts'
+import { partsOfAdd } from './add.ts'
+import { digestOfSelected, fromContext, type Part, surveyLayers } from './copy.ts'
+import { readCopy } from './copy-flags.ts'
+import { sourcesOf } from './inline.ts'
+import { importPlacements, type Made, placing, ROOT_OWNER } from './layer.ts'
+
+type Copy = Instruction & { readonly kind: 'COPY' | 'ADD' }
+
+/** Carries a COPY or an ADD out. */
+export async function copyStep(solver: Solver, index: number, state: StageState, copy: Copy, expand: Expander): Promise<StepOutcome> {
+  const { sources, inline } = sourcesOf(copy, expand)
+  const { link, parents, from, checksum, excludes, target, unpack, ...wanted } = readCopy(copy, expand, state)
+  if (copy.sources.length > 1 && !target.endsWith('/')) throw new EngineError('invalid', `When using ${copy.kind} with more than one source file, the destination must be a directory and end with a /`)
+  const createdBy = `${copy.kind} ${[...copy.sources.map((word) => expand.word(word)), copy.target].join(' ')} # buildkit`
+  const options = placing(solver, state, { target, mode: wanted.mode, excluded: wanted.excluded, parents, replacesLinks: link })
+  const owner = wanted.owner(options.root)
+  const how = [target, owner ?? null, wanted.chmod, parents, excludes, solver.epoch ?? null]
+  const info = { kind: 'regular', description: createdBy }
+  const parent = link ? '' : (state.chainId ?? '')
+  const held: Disposable[] = []
+  const make = (parts: readonly Part[]) => (): Promise<Made> => {
+    const all = parts.flatMap((part, number) => part.selected.map((one) => ({ ...one, part: number })))
+    return importPlacements(solver, state.chainId, place(all, { ...options, owner: (part) => owner ?? (parts[part]?.keepsOwners === true ? undefined : ROOT_OWNER) }), parts)
+  }
+  const finish = async (parts: readonly Part[]): Promise<StepOutcome> => {
+    const content = keyOf('copy', parent, how, parts.map((part) => [part.digest, part.keepsOwners]))
+    return { ...(await solver.cached(link ? keyOf('link', state.chainId ?? '', content) : content, info, make(parts))), createdBy }
+  }
+  try {
+    const found = from === '' ? { context: solver.options.context } : await solver.from(from, index)
+    if ('context' in found) {
+      const { context } = found
+      if (copy.kind === 'ADD') return await finish([...(await partsOfAdd(solver, sources, { context, checksum, unpack, excludes, held })), ...inline])
+      if (sources.length === 0) return await finish(inline)
+      if (context === undefined) throw new EngineError('invalid', `${copy.kind}: there is no build context to copy from`)
+      const selected = fromContext(context, sources, parents)
+      return await finish([{ selected, digest: digestOfSelected(selected, excludes), content: { kind: 'blobs', read: (digest) => context.read(digest) }, keepsOwners: false }, ...inline])
+    }
+    // First by where the files are; only then by what they hold, which has to be read.
+    const quick = keyOf('copy-layers', state.chainId ?? '', how, link, found.chainId ?? '', sources, inline.map((part) => part.digest))
+    const known = solver.options.noCache ? undefined : solver.ports.cache.find(quick)
+    if (known !== undefined) return { layer: known, cached: true, createdAt: known.createdAt, createdBy }
+    const files = await surveyLayers(solver.ports, found.chainId, sources, parents)
+    const owners = files.selected.map(({ tree, path, node }) => [node.uid, node.gid, ...[...tree.below(path)].filter(([, one]) => one.uid !== 0 || one.gid !== 0).map(([at, one]) => `${at}:${one.uid}:${one.gid}`)])
+    const part: Part = { selected: files.selected, digest: [...digestOfSelected(files.selected, excludes), owners], content: { kind: 'layers', chainId: found.chainId, files }, keepsOwners: true }
+    const outcome = await finish([part, ...inline])
+    solver.ports.cache.alias(quick, keyOfOutcome(link, state, parent, how, [part, ...inline]))
+    return outcome
+  } finally {
+    for (const one of held) one[Symbol.dispose]()
+  }
+}
+
+function keyOfOutcome(link: boolean, state: StageState, parent: string, how: readonly unknown[], parts: readonly Part[]): string {
+  const content = keyOf('copy', parent, how, parts.map((part) => [part.digest, part.keepsOwners]))
+  return link ? keyOf('link', state.chainId ?? '', content) : content
+}

@@ -1,0 +1,16 @@
+import { EngineError } from '@gantry/std'
+import { keyOf } from '../key.ts'
+import type { Solver, StepOutcome } from '../solver.ts'
+import { asImage, type StageState } from '../state.ts'
+import { directoryLayer } from './layer.ts'
+
+/** The directory is made where it is not there: a layer with just that. */
+export async function makeWorkdir(solver: Solver, state: StageState, path: string): Promise<StepOutcome> {
+  const { ports } = solver
+  const createdBy = `WORKDIR ${path}`
+  const found = state.chainId === undefined ? undefined : ports.graph.look(undefined, asImage(state.chainId)).find(path)
+  if (found !== undefined && found.kind !== 'directory') throw new EngineError('invalid', `Cannot mkdir: ${path} is not a directory`)
+  if (path === '/' || found !== undefined) return { layer: undefined, cached: true, createdBy, createdAt: 0 }
+  const done = await solver.cached(keyOf('workdir', state.chainId ?? '', path, solver.epoch ?? null), { kind: 'regular', description: createdBy }, () => directoryLayer(solver, state, path))
+  return { ...done, createdBy }
+}

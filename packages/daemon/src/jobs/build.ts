@@ -1,0 +1,53 @@
+import type { StepResources } from '@gantry/builder'
+import type { Credentials } from '@gantry/registry'
+import type { Tell } from '../images/progress.ts'
+import type { Filters } from '../server/filters.ts'
+
+/** What `POST /build` asks for. */
+export interface BuildRequest {
+  /** Path of the Dockerfile in the context; empty: `Dockerfile`. */
+  readonly dockerfile: string
+  /** Where the context is; empty: it comes with the request. */
+  readonly remote: string
+  readonly tags: readonly string[]
+  readonly quiet: boolean
+  readonly noCache: boolean
+  readonly pull: boolean
+  readonly target: string
+  /** A name without a value is taken from nowhere: it is as if it was not given. */
+  readonly buildArgs: ReadonlyMap<string, string>
+  readonly labels: Readonly<Record<string, string>>
+  /** `os/architecture[/variant]`; empty: this machine's. */
+  readonly platform: string
+  readonly network: string
+  readonly hosts: readonly string[]
+  readonly resources: StepResources
+  /** By the registry's name. */
+  readonly credentials: ReadonlyMap<string, Credentials>
+  /** Names the build for `build.cancel`; empty: none. */
+  readonly buildId: string
+  readonly tell: Tell
+}
+
+/** A record of the build cache (Engine API, BuildCache). */
+export interface BuildCacheRow {
+  readonly id: string
+  readonly type: string
+  readonly description: string
+  readonly inUse: boolean
+  readonly shared: boolean
+  readonly bytes: number
+  readonly createdAt: number
+  readonly usedAt: number
+  readonly uses: number
+}
+
+/** Jobs of the builder. */
+export interface BuildJobs {
+  /** The context comes from stdio.input. */
+  'build.image': { input: BuildRequest; output: { readonly id: string } }
+  'build.cancel': { input: { readonly buildId: string }; output: undefined }
+  'build.cache': { input: Readonly<Record<never, never>>; output: readonly BuildCacheRow[] }
+  /** `keepBytes`: so much stays of what was used last. */
+  'build.prune': { input: { readonly all: boolean; readonly keepBytes: number; readonly filters: Filters }; output: { readonly ids: readonly string[]; readonly bytes: number } }
+}
