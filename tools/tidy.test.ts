@@ -11,7 +11,7 @@ const root = new URL('..', import.meta.url).pathname.replace(/\/$/, '')
 function* walk(directory: string): Generator<string> {
   for (const entry of readdirSync(`${root}/${directory}`, { withFileTypes: true })) {
     const path = join(directory, entry.name)
-    if (entry.isDirectory() && !['node_modules', 'build', '.git'].includes(entry.name)) yield* walk(path)
+    if (entry.isDirectory() && !['node_modules', '.git'].includes(entry.name) && path !== 'build') yield* walk(path)
     else if (entry.isFile()) yield path
   }
 }

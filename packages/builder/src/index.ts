@@ -1,6 +1,5 @@
 export { build, openBuild } from './build.ts'
 export { type BuildCache, type CacheRecord, openBuildCache } from './cache.ts'
-export { ignoreRules } from './context/ignore.ts'
 export { type BuildContext, type ContextStore, openContextStore } from './context/store.ts'
 export type { ContextTree } from './context/tree.ts'
 export { toBytes, toText } from './copy/select.ts'

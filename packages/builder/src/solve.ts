@@ -77,7 +77,7 @@ export async function solve(ports: BuildPorts, options: BuildOptions, source: So
   const stageOnce = (index: number): Promise<StageState> => {
     const known = stages.get(index)
     if (known !== undefined) return known
-    const running = buildStage(solver, index, { total, first: firsts.get(index) ?? 1, imageState }).catch((error: unknown) => {
+    const running = buildStage(solver, index, { total, first: firsts.get(index) ?? 1, lastOf: (one) => (firsts.get(one) ?? 1) + (counts.get(one) ?? 1) - 1, imageState }).catch((error: unknown) => {
       failed.abort(error)
       throw error
     })

@@ -4,12 +4,11 @@ import { readTrigger } from './dockerfile/parse.ts'
 import { DockerfileError } from './dockerfile/source.ts'
 import type { StepReport } from './report.ts'
 import { type Applied, COMMENT, emptyStep, type Solver, stamp, type StepOutcome } from './solver.ts'
+import { fromsOf, stageOfFrom } from './stages.ts'
 import { emptyState, expanderOf, lookupOf, type StageState } from './state.ts'
 import { declareArgs } from './steps/arg.ts'
-import { runStep } from './steps/execute.ts'
-import { copyStep } from './steps/files.ts'
 import { applyMetadata, workdirOf } from './steps/metadata.ts'
-import { makeWorkdir } from './steps/workdir.ts'
+import { layerStep, makeWorkdir } from './steps/layers.ts'
 
 /** Text of an instruction on one line, as people see it. */
 function nameOf(instruction: { readonly line: Instruction['line'] }): string {
@@ -21,6 +20,8 @@ function nameOf(instruction: { readonly line: Instruction['line'] }): string {
 export interface Numbers {
   readonly total: number
   readonly first: number
+  /** Number of a stage's last step. */
+  lastOf(index: number): number
   imageState(name: string, platform: string): Promise<StageState>
 }
 
@@ -43,8 +44,9 @@ export async function buildStage(solver: Solver, index: number, numbers: Numbers
   const called = stage.name === '' ? `stage-${index}` : stage.name
   const many = solver.plan.stages.size > 1
   const count = 1 + stage.instructions.length
-  const step = (number: number, name: string): StepReport => solver.report.begin({ number: numbers.first + number, total: numbers.total, stage: `${many ? `${called} ` : ''}${number + 1}/${count}`, name })
-  const first = step(0, nameOf(stage))
+  const step = (number: number, name: string, others: readonly number[]): StepReport =>
+    solver.report.begin({ number: numbers.first + number, total: numbers.total, stage: `${many ? `${called} ` : ''}${number + 1}/${count}`, name, needs: [...(number === 0 ? [] : [numbers.first + number - 1]), ...others.map(numbers.lastOf)] })
+  const first = step(0, nameOf(stage), planned.base.kind === 'stage' ? [planned.base.index] : [])
   let state: StageState
   try {
     state = await baseOf(solver, index, numbers)
@@ -57,7 +59,8 @@ export async function buildStage(solver: Solver, index: number, numbers: Numbers
   // What the base asks for (`ONBUILD`) comes first.
   for (const [at, { instruction, source }] of [...triggers, ...stage.instructions.map((one) => ({ instruction: one, source: solver.source }))].entries()) {
     solver.options.signal.throwIfAborted()
-    const report = step(Math.max(1, at + 1 - triggers.length), nameOf(instruction))
+    const others = fromsOf(instruction).flatMap((from) => stageOfFrom(solver.file.stages, from, index) ?? [])
+    const report = step(Math.max(1, at + 1 - triggers.length), nameOf(instruction), others)
     const here = { ...solver, source }
     try {
       const next = await applyInstruction(here, index, state, instruction, report)
@@ -75,7 +78,7 @@ function placed(solver: Solver, where: { readonly line: Instruction['line'] }, e
   report.failed(messageOf(error).split('\n', 1)[0] ?? '')
   if (error instanceof DockerfileError || !(error instanceof EngineError) || solver.options.signal.aborted) return error
   const place = where.line.place(-1)
-  return place.line > solver.source.lines.length ? error : Object.assign(new DockerfileError(solver.source, place, error.message, { parsing: false, cause: error }), { kind: error.kind })
+  return place.line > solver.source.lines.length ? error : Object.assign(new DockerfileError(solver.source, place, error.message, { parsing: false, cause: error }), { kind: error.kind, exitCode: (error as { readonly exitCode?: unknown }).exitCode })
 }
 
 function above(solver: Solver, state: StageState, outcome: StepOutcome): Applied {
@@ -91,10 +94,9 @@ async function applyInstruction(solver: Solver, index: number, state: StageState
     case 'ARG':
       return declareArgs(solver, state, instruction, index)
     case 'RUN':
-      return above(solver, state, await runStep(solver, index, state, instruction, expand, report))
     case 'COPY':
     case 'ADD':
-      return above(solver, state, await copyStep(solver, index, state, instruction, expand))
+      return above(solver, state, await layerStep(solver, index, state, instruction, expand, report))
     case 'WORKDIR': {
       const path = workdirOf(state.config, expand.word(instruction.text))
       const next = { ...state, config: { ...state.config, WorkingDir: path } }

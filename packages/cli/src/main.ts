@@ -1,11 +1,11 @@
 import { createTransport } from '@gantry/api'
-import { asString } from '@gantry/std'
+import { asString, hasCode } from '@gantry/std'
 import { told } from './command.ts'
 import { answerShell } from './completion-answer.ts'
 import { configDirectory, openConfig } from './config-file.ts'
 import { answers, startDaemon } from './daemon.ts'
 import { DEFAULT_HOST, endpointOf, GLOBAL_FLAGS } from './endpoint.ts'
-import { type Parsed, parseFlags, UsageError } from './flags.ts'
+import { type Parsed, parseFlags } from './flags.ts'
 import { COMMANDS } from './commands/all.ts'
 import { help, helpFlag, unknown } from './help.ts'
 import { findPlugins, runPlugin } from './plugins.ts'
@@ -53,6 +53,13 @@ async function run(globals: Parsed, argv: readonly string[]): Promise<number> {
   return command.run({ api, host: endpoint.host, config, setting: (name) => asString(config()[name], name) }, parsed)
 }
 
+// Whoever read what is printed has had enough.
+process.on('uncaughtException', (error) => {
+  if (hasCode(error, 'EPIPE')) process.exit(0)
+  process.stderr.write(`${error.stack ?? error.message}\n`)
+  process.exit(1)
+})
+
 main(process.argv.slice(2)).then(
   (code) => {
     process.exitCode = code
@@ -63,6 +70,7 @@ main(process.argv.slice(2)).then(
   (error: unknown) => {
     const debug = /^(-D|--debug)$/.test(process.argv[2] ?? '') && error instanceof Error ? `${error.stack}\n` : ''
     process.stderr.write(`${told(error)}\n${debug}`)
-    process.exit(error instanceof UsageError ? error.exitCode : 1)
+    const { exitCode } = error as { readonly exitCode?: unknown }
+    process.exit(typeof exitCode === 'number' && exitCode > 0 ? exitCode : 1)
   },
 )

@@ -233,6 +233,7 @@ export async function startDaemon(config: DaemonConfig): Promise<Daemon> {
     ...systemHandlers({
       usage: {
         graph, volumes, dataRoot: config.dataRoot, containers: () => store.list(), containerDirectory, count: (request) => work.run('usage', request),
+        buildCache: () => engine.run('build.cache', {}),
         imageRows: () => listImages(images, { all: true, filters: NO_FILTERS }),
         containerRows: () => engine.run('container.list', { apiVersion: 0, all: true, limit: 0, size: false, filters: NO_FILTERS }),
       },

@@ -258,10 +258,7 @@ export function openContextStore(home: string, db: Database): ContextStore {
     if (!pack.isEmpty) {
       // Records name only what is on the disk; the build does not wait for that.
       hold(pack.id)
-      pack.sync().then(
-        () => keep(pack),
-        (cause: unknown) => log.warn('a context is not kept', { cause }),
-      ).finally(() => {
+      pack.sync().then(() => keep(pack)).catch((cause: unknown) => log.warn('a context is not kept', { cause })).finally(() => {
         pack.close()
         letGo(pack.id)
       })

@@ -1,5 +1,4 @@
-import { EngineError } from '@gantry/std'
-import { ignoreRules, patternSource } from '../context/ignore.ts'
+import { EngineError, ignoreRules, patternSource } from '@gantry/std'
 import type { ContextNode, ContextTree } from '../context/tree.ts'
 import { joined, parentOf } from '../context/tree.ts'
 

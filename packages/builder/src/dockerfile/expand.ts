@@ -160,6 +160,7 @@ class Expansion {
     const rest = (ends = '}'): string => this.#until(ends).map((piece) => piece.text).join('')
     const char = this.#text[this.#at] ?? ''
     if (char === '}') return value ?? ''
+    if (char === '') throw new ExpandError(begin, "syntax error: missing '}'")
     const colon = char === ':'
     if (colon) this.#at++
     const form = this.#text[this.#at] ?? ''

@@ -86,7 +86,8 @@ export async function runStep(solver: Solver, index: number, state: StageState, 
         output: (stream, chunk) => report.output(stream, chunk), signal: options.signal,
       })
       options.signal.throwIfAborted()
-      if (result.layer === undefined) throw new EngineError('invalid', failure(plan.argv, result))
+      // Clients end with its code.
+      if (result.layer === undefined) throw Object.assign(new EngineError('invalid', failure(plan.argv, result)), { exitCode: result.code })
       return result.layer
     } finally {
       for (const release of held.reverse()) release()

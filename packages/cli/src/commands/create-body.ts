@@ -90,7 +90,8 @@ export function parsePublish(specs: readonly string[]): Readonly<Record<string, 
 
 const bytes = (text: string): number => (text === '' ? 0 : text === '-1' ? -1 : parseBytes(text))
 
-function ulimits(specs: readonly string[]): readonly unknown[] {
+/** `--ulimit` as the API has it. */
+export function ulimits(specs: readonly string[]): readonly unknown[] {
   return specs.map((spec) => {
     const match = /^(\w+)=(-?\d+)(?::(-?\d+))?$/.exec(spec)
     if (match === null) throw new EngineError('invalid', `invalid ulimit argument: ${spec}`)
@@ -226,7 +227,7 @@ function healthcheck(parsed: Parsed): object {
 }
 
 /** Variables for proxies, as the user's configuration has them for this daemon (`proxies` in config.json), but for those that are given. */
-function proxyVariables(config: JsonObject, host: string, given: readonly string[]): readonly string[] {
+export function proxyVariables(config: JsonObject, host: string, given: readonly string[]): readonly string[] {
   const all = asObject(config['proxies'] ?? {}, 'proxies')
   const one = asObject(all[host] ?? all['default'] ?? {}, 'proxies.default')
   const has = (name: string): boolean => given.some((entry) => entry.split('=')[0] === name)

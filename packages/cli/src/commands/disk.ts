@@ -5,11 +5,23 @@ import { listing, short, table } from '../output.ts'
 import { compileTemplate } from '../template.ts'
 import { confirm, FORCE } from './prune.ts'
 
+interface BuildRecord {
+  readonly ID: string
+  readonly Type: string
+  readonly Description: string
+  readonly Size: number
+  readonly Shared: boolean
+  readonly InUse: boolean
+  readonly UsageCount: number
+}
+
 interface Usage {
   readonly LayersSize: number
   readonly Images: readonly { readonly Id: string; readonly RepoTags: readonly string[]; readonly Size: number; readonly SharedSize: number; readonly Containers: number }[]
   readonly Containers: readonly { readonly Id: string; readonly Names: readonly string[]; readonly Image: string; readonly SizeRw: number; readonly State: string }[]
   readonly Volumes: readonly { readonly Name: string; readonly UsageData: { readonly Size: number; readonly RefCount: number } }[]
+  readonly BuildCache: readonly BuildRecord[]
+  readonly BuilderSize: number
   readonly Gantry?: { readonly Root: string; readonly Bytes: number; readonly Parts: readonly { readonly Name: string; readonly Bytes: number }[] }
 }
 
@@ -39,7 +51,7 @@ function rowsOf(usage: Usage): readonly Row[] {
     { Type: 'Images', TotalCount: String(usage.Images.length), Active: String(used.length), Size: humanSize(usage.LayersSize), Reclaimable: reclaimable(images, usage.LayersSize) },
     { Type: 'Containers', TotalCount: String(usage.Containers.length), Active: String(active.length), Size: humanSize(containers), Reclaimable: reclaimable(containers - sum(active.map((one) => one.SizeRw)), containers) },
     { Type: 'Local Volumes', TotalCount: String(usage.Volumes.length), Active: String(inUse.length), Size: humanSize(volumes), Reclaimable: reclaimable(volumes - sum(inUse.map((one) => one.UsageData.Size)), volumes) },
-    { Type: 'Build Cache', TotalCount: '0', Active: '0', Size: '0B', Reclaimable: '0B' },
+    { Type: 'Build Cache', TotalCount: String(usage.BuildCache.length), Active: String(usage.BuildCache.filter((one) => one.InUse).length), Size: humanSize(usage.BuilderSize), Reclaimable: humanSize(usage.BuilderSize) },
   ]
 }
 
@@ -59,6 +71,7 @@ function verbose(usage: Usage): string {
   return [
     `Images space usage:\n\n${table([['REPOSITORY:TAG', 'IMAGE ID', 'SIZE', 'SHARED SIZE', 'UNIQUE SIZE', 'CONTAINERS'], ...images])}`,
     `Containers space usage:\n\n${table([['CONTAINER ID', 'IMAGE', 'NAMES', 'STATUS', 'SIZE'], ...containers])}`,
+    ...(usage.BuildCache.length === 0 ? [] : [`Build cache usage: ${humanSize(usage.BuilderSize)}\n\n${table([['CACHE ID', 'CACHE TYPE', 'SIZE', 'USAGE', 'SHARED', 'WHAT'], ...usage.BuildCache.map((one) => [one.ID.slice(0, 12), one.Type, humanSize(one.Size), String(one.UsageCount), String(one.Shared), one.Description])])}`]),
     `Local Volumes space usage:\n\n${table([['VOLUME NAME', 'LINKS', 'SIZE'], ...volumes])}`,
   ].join('\n')
 }
@@ -74,12 +87,14 @@ interface NewUsage {
   readonly ImageUsage?: Objects<Usage['Images']>
   readonly ContainerUsage?: Objects<Usage['Containers']>
   readonly VolumeUsage?: Objects<Usage['Volumes']>
+  readonly BuildCacheUsage?: Objects<Usage['BuildCache']>
 }
 
 /** One shape for daemons of either kind. */
 function asUsage(answer: Partial<Usage> & NewUsage): Usage {
   return {
     LayersSize: answer.LayersSize ?? answer.ImageUsage?.TotalSize ?? 0, Images: answer.Images ?? answer.ImageUsage?.Items ?? [], Containers: answer.Containers ?? answer.ContainerUsage?.Items ?? [], Volumes: answer.Volumes ?? answer.VolumeUsage?.Items ?? [],
+    BuildCache: answer.BuildCache ?? answer.BuildCacheUsage?.Items ?? [], BuilderSize: answer.BuilderSize ?? answer.BuildCacheUsage?.TotalSize ?? 0,
     ...(answer.Gantry !== undefined && { Gantry: answer.Gantry }),
   }
 }
@@ -88,7 +103,7 @@ async function df(context: Context, parsed: Parsed): Promise<number> {
   const usage = asUsage(await context.api.json<Partial<Usage> & NewUsage>('GET', '/system/df', { query: { verbose: true } }))
   const format = parsed.text('format')
   if (parsed.bool('verbose')) {
-    const view = { Images: usage.Images, Containers: usage.Containers, Volumes: usage.Volumes, BuildCache: [] }
+    const view = { Images: usage.Images, Containers: usage.Containers, Volumes: usage.Volumes, BuildCache: usage.BuildCache }
     process.stdout.write(format === '' ? verbose(usage) + rest(usage) : format === 'json' ? `${JSON.stringify(view)}\n` : compileTemplate(format)(view))
   }
   else {

@@ -8,6 +8,8 @@ export interface ProgressMessage {
   readonly progress?: string
   readonly progressDetail?: { readonly current?: number; readonly total?: number }
   readonly aux?: unknown
+  /** An event of a step of a build, for clients that asked for them. */
+  readonly step?: object
   readonly error?: string
   readonly errorDetail?: { readonly message: string }
 }

@@ -24,6 +24,8 @@ export interface BuildRequest {
   readonly resources: StepResources
   /** By the registry's name. */
   readonly credentials: ReadonlyMap<string, Credentials>
+  /** Steps are told as events, not as text. */
+  readonly steps: boolean
   /** Names the build for `build.cancel`; empty: none. */
   readonly buildId: string
   readonly tell: Tell
@@ -35,7 +37,8 @@ export interface BuildCacheRow {
   readonly type: string
   readonly description: string
   readonly inUse: boolean
-  readonly shared: boolean
+  /** Its layer; empty for a directory. */
+  readonly chainId: string
   readonly bytes: number
   readonly createdAt: number
   readonly usedAt: number

@@ -62,7 +62,7 @@ function buildRequest(request: ApiRequest, tell: Tell): BuildRequest {
     dockerfile: query.get('dockerfile') ?? '', remote: query.get('remote') ?? '', tags: query.getAll('t').filter((tag) => tag !== ''), quiet: flag(query, 'q'), noCache: flag(query, 'nocache'), pull: flag(query, 'pull'), target: query.get('target') ?? '',
     buildArgs: new Map(Object.entries(given).filter(([, value]) => value !== null).map(([name, value]) => [name, asString(value, `buildargs.${name}`)])), labels: jsonOf(query, 'labels', {}, (value) => stringMap(value, 'labels')),
     platform: query.get('platform') ?? '', network: query.get('networkmode') ?? '', hosts: (query.get('extrahosts') ?? '').startsWith('[') ? jsonOf(query, 'extrahosts', [], (value) => asList(value, 'extrahosts').map((one) => asString(one, 'extrahosts'))) : query.getAll('extrahosts').filter((one) => one !== ''),
-    resources: resourcesOf(query), credentials: registryConfig(request), buildId: query.get('buildid') ?? '', tell,
+    resources: resourcesOf(query), credentials: registryConfig(request), buildId: query.get('buildid') ?? '', steps: flag(query, 'steps'), tell,
   }
 }
 

@@ -1,7 +1,11 @@
 import { EngineError } from '@gantry/std'
+import type { Instruction } from '../dockerfile/instructions.ts'
 import { keyOf } from '../key.ts'
+import type { StepReport } from '../report.ts'
 import type { Solver, StepOutcome } from '../solver.ts'
-import { asImage, type StageState } from '../state.ts'
+import { asImage, type Expander, type StageState } from '../state.ts'
+import { runStep } from './execute.ts'
+import { copyStep } from './files.ts'
 import { directoryLayer } from './layer.ts'
 
 /** The directory is made where it is not there: a layer with just that. */
@@ -13,4 +17,9 @@ export async function makeWorkdir(solver: Solver, state: StageState, path: strin
   if (path === '/' || found !== undefined) return { layer: undefined, cached: true, createdBy, createdAt: 0 }
   const done = await solver.cached(keyOf('workdir', state.chainId ?? '', path, solver.epoch ?? null), { kind: 'regular', description: createdBy }, () => directoryLayer(solver, state, path))
   return { ...done, createdBy }
+}
+
+/** Carries an instruction out that always makes a layer. */
+export function layerStep(solver: Solver, index: number, state: StageState, instruction: Instruction & { readonly kind: 'RUN' | 'COPY' | 'ADD' }, expand: Expander, report: StepReport): Promise<StepOutcome> {
+  return instruction.kind === 'RUN' ? runStep(solver, index, state, instruction, expand, report) : copyStep(solver, index, state, instruction, expand)
 }

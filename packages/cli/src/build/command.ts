@@ -1,0 +1,125 @@
+import { writeFileSync } from 'node:fs'
+import { jsonLines } from '@gantry/api'
+import { asObject, EngineError, parseBytes } from '@gantry/std'
+import { contextOf } from './context.ts'
+import { buildView, type StepEvent } from './show.ts'
+import type { Command, Context } from '../command.ts'
+import { configDirectory, openConfig } from '../config-file.ts'
+import { openCredentials, serverNamed } from '../credentials.ts'
+import type { Flag, Parsed } from '../flags.ts'
+import { UsageError } from '../flags.ts'
+import { proxyVariables, ulimits } from '../commands/create-body.ts'
+
+const FLAGS: readonly Flag[] = [
+  { name: 'add-host', kind: 'list', help: 'Add a custom host-to-IP mapping (host:ip)' },
+  { name: 'build-arg', kind: 'list', help: 'Set build-time variables' },
+  { name: 'cache-from', kind: 'list', help: 'Images to consider as cache sources' },
+  { name: 'cgroup-parent', kind: 'text', help: 'Parent cgroup of the steps' },
+  { name: 'cpu-period', kind: 'number', help: 'Period of the CPU scheduler (microseconds)' },
+  { name: 'cpu-quota', kind: 'number', help: 'CPU time in a period (microseconds)' },
+  { name: 'cpu-shares', short: 'c', kind: 'number', help: 'CPU shares (relative weight)' },
+  { name: 'cpuset-cpus', kind: 'text', help: 'CPUs in which to run (0-3, 0,1)' },
+  { name: 'cpuset-mems', kind: 'text', help: 'Memory nodes in which to run (0-3, 0,1)' },
+  { name: 'disable-content-trust', kind: 'bool', help: 'Skip image verification' },
+  { name: 'file', short: 'f', kind: 'text', help: 'Name of the Dockerfile (PATH/Dockerfile)' },
+  { name: 'force-rm', kind: 'bool', help: 'Always remove intermediate containers: they always are' },
+  { name: 'iidfile', kind: 'text', help: 'Write the image ID to a file' },
+  { name: 'isolation', kind: 'text', help: 'Container isolation technology' },
+  { name: 'label', kind: 'list', help: 'Set metadata for an image' },
+  { name: 'memory', short: 'm', kind: 'text', help: 'Memory limit of the steps' },
+  { name: 'memory-swap', kind: 'text', help: 'Limit of memory and swap together; -1 for no limit of swap' },
+  { name: 'network', kind: 'text', help: 'Network of the RUN instructions (default, none, host or a name)' },
+  { name: 'no-cache', kind: 'bool', help: 'Do not use the cache' },
+  { name: 'platform', kind: 'text', help: 'Platform of the image (os/architecture[/variant])' },
+  { name: 'progress', kind: 'text', help: 'How steps are shown (auto, tty, plain, rawjson, quiet)', check: (value) => (['auto', 'tty', 'plain', 'rawjson', 'quiet'].includes(value) ? undefined : 'expected auto, tty, plain, rawjson or quiet') },
+  { name: 'pull', kind: 'bool', help: 'Always attempt to pull newer versions of the bases' },
+  { name: 'quiet', short: 'q', kind: 'bool', help: 'Show only the image ID' },
+  { name: 'rm', kind: 'bool', help: 'Remove intermediate containers: they always are' },
+  { name: 'security-opt', kind: 'list', help: 'Security options' },
+  { name: 'shm-size', kind: 'text', help: 'Size of /dev/shm' },
+  { name: 'squash', kind: 'bool', help: 'Squash the new layers into one (not supported)' },
+  { name: 'tag', short: 't', kind: 'list', help: 'Name and optionally a tag (name:tag)' },
+  { name: 'target', kind: 'text', help: 'Stage to build' },
+  { name: 'trace', kind: 'bool', help: 'Say at the end which steps decided how long it took' },
+  { name: 'ulimit', kind: 'list', help: 'Ulimit options' },
+]
+
+/** `NAME=VALUE`; a name alone takes its value from here, or has none. */
+function buildArgs(specs: readonly string[], proxies: readonly string[]): Readonly<Record<string, string | null>> {
+  const all: Record<string, string | null> = {}
+  for (const spec of [...proxies, ...specs]) {
+    const equals = spec.indexOf('=')
+    all[equals < 0 ? spec : spec.slice(0, equals)] = equals < 0 ? (process.env[spec] ?? null) : spec.slice(equals + 1)
+  }
+  return all
+}
+
+function labels(specs: readonly string[]): Readonly<Record<string, string>> {
+  return Object.fromEntries(specs.map((spec) => (spec.includes('=') ? [spec.slice(0, spec.indexOf('=')), spec.slice(spec.indexOf('=') + 1)] : [spec, ''])))
+}
+
+/** Who the user is to every registry that the configuration names. */
+async function registryConfig(): Promise<Readonly<Record<string, string>>> {
+  const directory = configDirectory(process.env)
+  const config = openConfig(directory).read()
+  const credentials = openCredentials(directory)
+  const servers = [...new Set([...Object.keys(asObject(config['auths'] ?? {}, 'auths')), ...Object.keys(asObject(config['credHelpers'] ?? {}, 'credHelpers'))].map(serverNamed))]
+  const found: Record<string, object> = {}
+  for (const server of servers) {
+    const auth = await credentials.find(server)
+    if (auth !== undefined) found[server] = auth
+  }
+  return servers.length === 0 ? {} : { 'X-Registry-Config': Buffer.from(JSON.stringify(found)).toString('base64url') }
+}
+
+const bytesOf = (text: string): number | undefined => (text === '' ? undefined : text === '-1' ? -1 : parseBytes(text))
+
+interface BuildLine {
+  readonly step?: StepEvent
+  readonly aux?: { readonly ID?: string }
+  readonly status?: string
+  readonly id?: string
+  readonly error?: string
+  readonly errorDetail?: { readonly message?: string; readonly code?: number }
+}
+
+async function build(context: Context, parsed: Parsed): Promise<number> {
+  const [word = ''] = parsed.rest
+  const progress = parsed.bool('quiet') ? 'quiet' : parsed.text('progress') || process.env['BUILDKIT_PROGRESS'] || 'auto'
+  if (parsed.bool('squash')) throw new UsageError('--squash: squashing layers is not supported')
+  const proxies = proxyVariables(context.config(), context.host, parsed.list('build-arg'))
+  const sent = await contextOf(word, parsed.text('file'))
+  const query = {
+    t: parsed.list('tag'), dockerfile: sent.dockerfile, remote: sent.remote, nocache: parsed.bool('no-cache'), pull: parsed.bool('pull'), target: parsed.text('target'), platform: parsed.text('platform'), networkmode: parsed.text('network'),
+    buildargs: JSON.stringify(buildArgs(parsed.list('build-arg'), proxies)), labels: JSON.stringify(labels(parsed.list('label'))), extrahosts: parsed.list('add-host'), cachefrom: JSON.stringify(parsed.list('cache-from')),
+    memory: bytesOf(parsed.text('memory')), memswap: bytesOf(parsed.text('memory-swap')), cpushares: parsed.number('cpu-shares'), cpuperiod: parsed.number('cpu-period'), cpuquota: parsed.number('cpu-quota'), cpusetcpus: parsed.text('cpuset-cpus'), cpusetmems: parsed.text('cpuset-mems'),
+    shmsize: bytesOf(parsed.text('shm-size')), cgroupparent: parsed.text('cgroup-parent'), ulimits: JSON.stringify(ulimits(parsed.list('ulimit'))), securityopt: parsed.list('security-opt'), isolation: parsed.text('isolation'), steps: true,
+  }
+  const out = process.stderr
+  const view = progress === 'quiet' || progress === 'rawjson' ? undefined : buildView(out, progress === 'tty' || (progress === 'auto' && out.isTTY) ? 'tty' : 'plain')
+  let imageId = ''
+  try {
+    const response = await context.api.send('POST', '/build', { query, headers: await registryConfig(), ...(sent.body !== undefined && { body: sent.body, contentType: 'application/x-tar' }) })
+    for await (const line of jsonLines<BuildLine>(response)) {
+      if (progress === 'rawjson') process.stdout.write(`${JSON.stringify(line)}\n`)
+      const failure = line.errorDetail?.message ?? line.error
+      if (failure !== undefined) {
+        view?.end()
+        throw Object.assign(new EngineError('internal', failure), { exitCode: line.errorDetail?.code ?? 1 })
+      }
+      if (line.step !== undefined) view?.take(line.step)
+      imageId = line.aux?.ID ?? imageId
+    }
+    await sent.done
+  } finally {
+    view?.end()
+  }
+  if (view !== undefined && parsed.bool('trace')) out.write(view.criticalPath())
+  if (parsed.text('iidfile') !== '') writeFileSync(parsed.text('iidfile'), imageId)
+  if (progress === 'quiet') process.stdout.write(`${imageId}\n`)
+  else if (view !== undefined) out.write([`image ${imageId}`, ...parsed.list('tag').map((tag) => `name  ${tag}`), ''].join('\n'))
+  return 0
+}
+
+/** Commands that build images. */
+export const BUILD_COMMANDS: readonly Command[] = [{ names: ['build', 'image build', 'builder build'], usage: 'build [OPTIONS] PATH|URL|-', help: 'Build an image from a Dockerfile', flags: FLAGS, run: build }]

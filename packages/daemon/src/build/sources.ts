@@ -1,0 +1,78 @@
+import type { BuildPlatform, BuildPorts, StepRun, StepResult, ContextStore, BuildCache } from '@gantry/builder'
+import { asImage } from '@gantry/builder'
+import { type Graph, type Image, treeToTar } from '@gantry/graph'
+import { ANONYMOUS, type Credentials, DEFAULT_DOMAIN, familiarString, hostPlatform, parsePlatform, parseReference, platformFits, type Reference } from '@gantry/registry'
+import type { Trees } from '@gantry/runtime'
+import { EngineError } from '@gantry/std'
+import { type ImagePorts, resolveImage } from '../images/images.ts'
+import { pullImage, type PullPorts } from '../images/pull.ts'
+import type { Tell } from '../images/progress.ts'
+import { openUrl } from '../images/remote-archive.ts'
+import type { CacheMounts } from './cache-mounts.ts'
+
+/** What builds stand on. */
+export interface BuildHandlerPorts {
+  readonly graph: Graph
+  readonly trees: Trees
+  readonly execRoot: string
+  readonly contexts: ContextStore
+  readonly cache: BuildCache
+  readonly mounts: CacheMounts
+  readonly images: ImagePorts & { readonly pull: PullPorts }
+  run(step: StepRun): Promise<StepResult>
+}
+
+/** What one build adds: where it tells of pulls, and who it is to registries. */
+export interface BuildSession {
+  readonly tell: Tell
+  readonly credentials: ReadonlyMap<string, Credentials>
+}
+
+function credentialsFor(reference: Reference, all: ReadonlyMap<string, Credentials>): Credentials {
+  const names = reference.domain === DEFAULT_DOMAIN ? [DEFAULT_DOMAIN, 'index.docker.io', 'https://index.docker.io/v1/', 'registry-1.docker.io'] : [reference.domain, `https://${reference.domain}`, `http://${reference.domain}`, `https://${reference.domain}/v1/`]
+  return names.map((name) => all.get(name)).find((one) => one !== undefined) ?? ANONYMOUS
+}
+
+function localImage(graph: Graph, name: string, platform: string): Image | undefined {
+  try {
+    const image = resolveImage(graph, name)
+    return platform === '' || platformFits(parsePlatform(platform), image.config) ? image : undefined
+  } catch (error) {
+    if (error instanceof EngineError && error.kind === 'not-found') return undefined
+    throw error
+  }
+}
+
+/** The house as a build sees it. */
+export function buildPorts(ports: BuildHandlerPorts, session: BuildSession): BuildPorts {
+  const { graph, trees, execRoot, contexts, cache, mounts } = ports
+  return {
+    graph, contexts, cache, run: (step) => ports.run(step), host: hostPlatform(),
+    async image(name, platform, { pull, signal }) {
+      const known = localImage(graph, name, platform)
+      if (known !== undefined && !pull) return known
+      const named = parseReference(name)
+      const reference = named.tag === undefined && named.digest === undefined ? { ...named, tag: 'latest' } : named
+      await pullImage(ports.images.pull, { reference, platform: platform === '' ? undefined : parsePlatform(platform), credentials: credentialsFor(reference, session.credentials), tell: session.tell, signal, allTags: false })
+      return resolveImage(graph, familiarString(reference))
+    },
+    async readFiles(chainId, path, options, use) {
+      const recipe = graph.driver.imageRecipe(graph.places(asImage(chainId)))
+      const root = { kind: 'mount' as const, root: recipe, mountPoint: `${execRoot}/rootfs`, binds: [] }
+      return trees.read(root, path, { data: true, oneFilesystem: false }, (reader) => use(treeToTar(reader, { whiteouts: false, hardlinks: options.hardlinks, rename: (member) => (member === '.' ? './' : member) })))
+    },
+    cacheDirectory: (request, signal) => mounts.take(request, signal),
+    async download(url, signal) {
+      const remote = await openUrl(url, signal)
+      if (!remote.sized) throw new EngineError('unsupported', `${url}: the server does not say how large the file is`)
+      const path = decodeURIComponent(new URL(remote.url).pathname)
+      const name = path.slice(path.lastIndexOf('/') + 1)
+      return { body: remote.body, bytes: remote.bytes, lastModified: remote.lastModified, name: name === '' ? 'index' : name }
+    },
+  }
+}
+
+/** `linux/arm64` of a request, or this machine's. */
+export function platformOf(text: string): BuildPlatform {
+  return text === '' ? hostPlatform() : parsePlatform(text)
+}

@@ -1,0 +1,18 @@
+/** What may be different, and why. */
+export interface JustifiedDifference {
+  /** `buildkit`, `classic`. */
+  readonly by: RegExp
+  readonly case: RegExp
+  /** `config FIELD`, `file PATH`, `failed`. */
+  readonly what: RegExp
+  readonly why: string
+}
+
+export const JUSTIFIED: readonly JustifiedDifference[] = [
+  { by: /classic/, case: /^from alone$/, what: /config Env/, why: 'the classic builder gives the base itself, BuildKit an image with a PATH as any other: we do as BuildKit' },
+  { by: /classic/, case: /^scratch and a |^files of an image$/, what: /config WorkingDir/, why: 'BuildKit says that an image from scratch works in /, the classic builder says nothing: both mean the same' },
+  { by: /buildkit/, case: /^WORKDIR$/, what: /config WorkingDir/, why: 'BuildKit keeps /a/../d as it is written, the classic builder makes /d of it, as we do' },
+  { by: /buildkit/, case: /^--chown of nobody that is there$/, what: /failed/, why: 'BuildKit takes a user that is not there for root without a word; the classic builder and we refuse it' },
+  { by: /buildkit/, case: /^several files onto one$/, what: /failed/, why: 'BuildKit lets the last file overwrite the others; the classic builder and we refuse it' },
+  { by: /buildkit/, case: /^--parents$/, what: /failed/, why: 'the grammar in dockerd 28 does not have --parents, which newer ones have' },
+]
