@@ -27,7 +27,7 @@ export interface LayeredFs {
   /** What stands there; a last link is followed. */
   find(path: string): SeenFile | undefined
   /** What stands there itself, and its path without links; a last link is not followed. */
-  findEntry(path: string): { readonly path: string; readonly seen: SeenFile } | undefined
+  findEntry(path: string): { readonly path: string; readonly seen: SeenFile; /** Where a link leads, as it is written. */ readonly link: string } | undefined
   /** The path of what stands there, all links followed inside the root; the root is empty. */
   resolve(path: string): string | undefined
   readText(path: string, limitBytes?: number): string | undefined
@@ -125,10 +125,10 @@ export function layeredFs(views: readonly LayerView[]): LayeredFs {
       if (name === '' || name === '.' || name === '..') {
         const at = resolve(path)
         const found = at === undefined ? undefined : look(at)
-        return at === undefined || found === undefined ? undefined : { path: at, seen: found.seen }
+        return at === undefined || found === undefined ? undefined : { path: at, seen: found.seen, link: '' }
       }
       const found = look(`${parent}/${name}`)
-      return found === undefined ? undefined : { path: `${parent}/${name}`, seen: found.seen }
+      return found === undefined ? undefined : { path: `${parent}/${name}`, seen: found.seen, link: found.seen.kind === 'link' ? found.view.link(`${parent}/${name}`) : '' }
     },
     find(path) {
       const at = resolve(path)

@@ -42,6 +42,8 @@ export interface PlaceOptions {
 
 const directory = (mode: number, uid: number, gid: number, seconds: number): ContextNode => ({ type: 'directory', mode, uid, gid, size: 0, mtimeSeconds: seconds, mtimeNanos: 0, link: '', digest: '', xattrs: new Map() })
 
+const LINK_LIMIT = 40
+
 /** The layer of a copy as it grows: parents first, nothing twice. */
 class Placer {
   readonly #options: PlaceOptions
@@ -90,10 +92,10 @@ class Placer {
       const entry = root === undefined || this.#isFresh(at) ? undefined : root.findEntry(`/${toText(next)}`)
       const found = this.#options.replacesLinks === true && entry?.seen.kind === 'link' ? undefined : entry
       if (found?.seen.kind === 'link') {
-        const resolved = root?.resolve(`/${toText(next)}`)
-        if (++links > 40 || resolved === undefined) throw new EngineError('invalid', `cannot copy to /${toText(next)}: a link that leads nowhere`)
-        todo.push(...toBytes(resolved).split('/').filter((part) => part !== '').reverse())
-        at = ''
+        // A link is followed inside the root; what it leads to comes into being where it is not there.
+        if (++links > LINK_LIMIT) throw new EngineError('invalid', `cannot copy to /${toText(next)}: too many links`)
+        todo.push(...toBytes(found.link).split('/').filter((part) => part !== '' && part !== '.').reverse())
+        if (found.link.startsWith('/')) at = ''
         continue
       }
       if (found !== undefined && found.seen.kind !== 'directory') throw new EngineError('invalid', `cannot copy to non-directory: /${toText(next)}`)

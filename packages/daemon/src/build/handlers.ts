@@ -112,7 +112,7 @@ export function buildHandlers(ports: BuildHandlerPorts): Handlers<BuildJobs> {
       let kept = 0
       const gone = all.filter((row) => {
         const wanted = !row.inUse && until.every((ms) => row.usedAt < ms) && (filters.values('id').length === 0 || filters.values('id').some((id) => row.id.startsWith(id))) && (filters.values('type').length === 0 || filters.values('type').includes(row.type))
-        if (wanted && kept + row.bytes > input.keepBytes) return true
+        if (wanted && (input.keepBytes === 0 || kept + row.bytes > input.keepBytes)) return true
         kept += row.bytes
         return false
       })

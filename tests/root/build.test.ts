@@ -1,0 +1,201 @@
+/** Builds with real steps: the cache, stages at the same time, what a step sees, cancelling, killing, pruning, and nothing left behind. */
+import assert from 'node:assert/strict'
+import { execFileSync, spawn } from 'node:child_process'
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { after, before, describe, it } from 'node:test'
+import { disposeClean } from '../census.ts'
+import { exec, ownClient, type Ran, root, serveBeside, type TestDaemon, testDaemon, until } from '../harness.ts'
+import { tarOf } from '../image-archive.ts'
+
+describe('building', { skip: process.getuid?.() === 0 ? false : 'needs root' }, () => {
+  let daemon: TestDaemon
+  let gantry: ReturnType<typeof ownClient>['gantry']
+  let ok: ReturnType<typeof ownClient>['ok']
+  let folder = ''
+  before(async () => {
+    daemon = await testDaemon()
+    ;({ gantry, ok } = ownClient(() => daemon))
+    folder = `${daemon.home}/context`
+  })
+  after(async () => {
+    for (const name of (await ok('images', '-aq')).split('\n').filter((one) => one !== '')) await gantry('rmi', '-f', name)
+    await ok('builder', 'prune', '-af')
+    await disposeClean(daemon)
+  })
+  const context = (files: Readonly<Record<string, string>>): void => {
+    rmSync(folder, { recursive: true, force: true })
+    mkdirSync(folder, { recursive: true })
+    for (const [path, content] of Object.entries(files)) {
+      mkdirSync(`${folder}/${path}`.replace(/\/[^/]*$/, ''), { recursive: true })
+      writeFileSync(`${folder}/${path}`, content)
+    }
+  }
+  const build = (...flags: readonly string[]): Promise<Ran> => gantry('build', ...flags, folder)
+  const built = async (...flags: readonly string[]): Promise<string> => {
+    const ran = await build(...flags)
+    assert.equal(ran.code, 0, ran.err)
+    return ran.err
+  }
+  /** Names of steps, with what became of each. */
+  const outcomes = (log: string): Readonly<Record<string, string>> => {
+    const names = new Map([...log.matchAll(/^#(\d+) \[[^\]]*\] (.*)$/gm)].map((match) => [match[1], match[2] ?? '']))
+    return Object.fromEntries([...log.matchAll(/^#(\d+) (CACHED|DONE|ERROR)/gm)].map((match) => [names.get(match[1]) ?? '', match[2] ?? '']))
+  }
+
+  it('the same again is the same image; a change costs what stands above it', async () => {
+    context({ Dockerfile: 'FROM busybox\nCOPY a /a\nRUN date +%N >/stamp\nCOPY b /b\nRUN cat /b >/c\nCMD ["cat", "/c"]\n', a: 'a', b: 'b' })
+    await built('-t', 'c:1')
+    const id = await ok('inspect', '--format', '{{.Id}}', 'c:1')
+    assert.deepEqual(Object.values(outcomes(await built('-t', 'c:2'))).filter((one) => one !== 'CACHED'), ['DONE'], 'only FROM')
+    assert.equal(await ok('inspect', '--format', '{{.Id}}', 'c:2'), id)
+    writeFileSync(`${folder}/b`, 'B')
+    const changed = outcomes(await built('-t', 'c:3'))
+    assert.deepEqual([changed['COPY a /a'], changed['RUN date +%N >/stamp'], changed['COPY b /b'], changed['RUN cat /b >/c']], ['CACHED', 'CACHED', 'DONE', 'DONE'])
+    assert.equal(await ok('run', '--rm', 'c:3'), 'B')
+    writeFileSync(`${folder}/b`, 'b')
+    await built('-t', 'c:4')
+    assert.equal(await ok('inspect', '--format', '{{.Id}}', 'c:4'), id)
+    assert.equal(outcomes(await built('--no-cache', '-t', 'c:5'))['COPY a /a'], 'DONE')
+    assert.notEqual(await ok('inspect', '--format', '{{.Id}}', 'c:5'), id)
+  })
+  it('what a stage comes to counts, not how: the next one is not run again', async () => {
+    context({ Dockerfile: 'FROM busybox AS make\nCOPY src /src\nRUN grep -v comment /src >/out; true\nFROM busybox\nCOPY --from=make /out /out\nRUN date +%N >/stamp\n', src: 'code\n' })
+    await built('-t', 's:1')
+    writeFileSync(`${folder}/src`, 'code\ncomment\n')
+    const again = outcomes(await built('-t', 's:2'))
+    assert.deepEqual([again['RUN grep -v comment /src >/out; true'], again['COPY --from=make /out /out'], again['RUN date +%N >/stamp']], ['DONE', 'CACHED', 'CACHED'])
+    assert.equal(await ok('inspect', '--format', '{{.Id}}', 's:1'), await ok('inspect', '--format', '{{.Id}}', 's:2'))
+  })
+  it('stages that do not need each other run at the same time', async () => {
+    const stage = (name: string): string => `FROM busybox AS ${name}\nRUN --mount=type=cache,target=/meet touch /meet/${name}; for n in $(seq 100); do [ -e /meet/a ] && [ -e /meet/b ] && [ -e /meet/c ] && echo met >/${name} && exit 0; sleep 0.1; done; exit 1\n`
+    context({ Dockerfile: `${stage('a')}${stage('b')}${stage('c')}FROM busybox\nCOPY --from=a /a /\nCOPY --from=b /b /\nCOPY --from=c /c /\n` })
+    await built('-t', 'p:1')
+    assert.equal(await ok('run', '--rm', 'p:1', 'cat', '/a', '/b', '/c'), 'met\nmet\nmet')
+  })
+  it('a step is a container like any other, that nobody lists, and leaves no trace of its mounts', async () => {
+    context({ Dockerfile: 'FROM busybox\nRUN --mount=type=cache,target=/var/cache/x --mount=type=tmpfs,target=/scratch grep -E "^(Seccomp|CapEff|NoNewPrivs):" /proc/self/status >/status; cat /proc/self/cgroup >/cgroup; sleep 1\nRUN ls -d /scratch /var/cache >/left 2>&1; true\n' })
+    const listed: string[] = []
+    const running = build('-t', 'k:1')
+    await until('the step runs', async () => {
+      listed.push(await ok('ps', '-aq'))
+      return readFileSync('/proc/mounts', 'utf8').includes(`${daemon.home}/x`) || (await gantry('jobs')).out.includes('build.image')
+    })
+    assert.equal((await running).code, 0)
+    assert.deepEqual(listed.filter((text) => text !== ''), [])
+    const plain = await ok('run', '--rm', 'busybox', 'grep', '-E', '^(Seccomp|CapEff|NoNewPrivs):', '/proc/self/status')
+    assert.equal(await ok('run', '--rm', 'k:1', 'cat', '/status'), plain)
+    assert.doesNotMatch(await ok('run', '--rm', 'k:1', 'cat', '/left'), /^\/(scratch|var\/cache)$/m)
+    assert.equal(await ok('ps', '-aq'), '')
+  })
+  it('a client that goes takes its build along; a step that fails says how', async () => {
+    context({ Dockerfile: 'FROM busybox\nRUN touch /begun; sleep 1000\n' })
+    const child = spawn(`${root}/build/node`, ['--', `${root}/build/gantry.cjs`, '-H', daemon.host, 'build', folder], { stdio: 'ignore' })
+    const sleeping = (): boolean => execFileSync('sh', ['-c', `pgrep -fx 'sleep 1000' || true`], { encoding: 'utf8' }).trim() !== ''
+    await until('the step runs', sleeping)
+    child.kill('SIGINT')
+    await until('the step is gone', () => !sleeping())
+    await until('no build runs', async () => !/build\.image\s+running/.test((await gantry('jobs')).out))
+    context({ Dockerfile: 'FROM busybox\nRUN echo before; exit 9\n' })
+    const failed = await build('-t', 'f:1')
+    assert.equal(failed.code, 9)
+    assert.match(failed.err, /before[\s\S]*returned a non-zero code: 9[\s\S]*Dockerfile:2\n.*\n 2 \| RUN echo before; exit 9\n {3}\| \^\^\^/)
+    assert.equal((await gantry('inspect', 'f:1')).code, 1)
+  })
+  it('kill -9 in the middle: the next daemon removes what was left, and the cache serves', async () => {
+    context({ Dockerfile: 'FROM busybox\nRUN date +%N >/stamp\nRUN touch /begun; sleep 1001\n' })
+    const running = build()
+    await until('the second step runs', () => execFileSync('sh', ['-c', "pgrep -fx 'sleep 1001' || true"], { encoding: 'utf8' }).trim() !== '')
+    await daemon.kill()
+    assert.notEqual((await running).code, 0)
+    await daemon.start()
+    assert.equal(execFileSync('sh', ['-c', "pgrep -fx 'sleep 1001' || true"], { encoding: 'utf8' }).trim(), '')
+    assert.equal(await ok('ps', '-aq'), '')
+    context({ Dockerfile: 'FROM busybox\nRUN date +%N >/stamp\nRUN true\n' })
+    assert.equal(outcomes(await built())['RUN date +%N >/stamp'], 'CACHED')
+  })
+  it('hostile contexts and Dockerfiles stay inside', async () => {
+    const outside = `${daemon.home}/outside`
+    writeFileSync(outside, 'outside')
+    const send = async (archive: Buffer): Promise<Ran> => {
+      writeFileSync(`${daemon.home}/hostile.tar`, archive)
+      return exec('sh', ['-c', `exec "$0" -- "$1" -H "$2" build -t h:1 - <"$3"`, `${root}/build/node`, `${root}/build/gantry.cjs`, daemon.host, `${daemon.home}/hostile.tar`])
+    }
+    const dockerfile = (text: string): { readonly path: string; readonly content: string } => ({ path: 'Dockerfile', content: text })
+    const climbing = await send(tarOf(dockerfile('FROM busybox\nCOPY . /c/\n'), { path: '../climbed', content: 'x' }))
+    assert.match(climbing.err, /leads outside/)
+    assert.ok(!existsSync(`${daemon.home}/climbed`))
+    // Links in a context lead nowhere but into the context.
+    const linking = await send(tarOf(dockerfile('FROM busybox\nCOPY leak /leak\n'), { path: 'leak', type: 'link', link: outside }))
+    assert.equal(linking.code, 0, linking.err)
+    assert.equal((await gantry('run', '--rm', 'h:1', 'cat', '/leak')).code, 1)
+    // Links of an image lead nowhere but into the image.
+    context({ Dockerfile: `FROM busybox\nRUN ln -s ${daemon.home} /evil && ln -s ../../../../../../etc /up\nCOPY f /evil/outside\nCOPY f /up/placed\n`, f: 'inside' })
+    await built('-t', 'h:2')
+    assert.equal(readFileSync(outside, 'utf8'), 'outside')
+    assert.ok(!existsSync('/etc/placed'))
+    assert.equal(await ok('run', '--rm', 'h:2', 'cat', `${daemon.home}/outside`, '/etc/placed'), 'insideinside')
+    for (const [text, message] of [['FROM busybox\nRUN --security=insecure id\n', /security\.insecure is not allowed/], ['FROM busybox\nRUN --mount=type=bind,source=../..,target=/x ls /x\n', /not found|Dockerfile/]] as const) {
+      context({ Dockerfile: text })
+      const ran = await build('--progress', 'plain')
+      if (ran.code !== 0) assert.match(ran.err, message)
+      else assert.doesNotMatch(ran.err, /outside/)
+    }
+  })
+  it('ADD takes archives apart, and files from URLs with their digests', async () => {
+    writeFileSync(`${daemon.home}/served.txt`, 'served')
+    const server = await serveBeside(daemon, '-e', `require('node:http').createServer((q, r) => { const b = require('node:fs').readFileSync('${daemon.home}/served.txt'); r.writeHead(q.url === '/served.txt' ? 200 : 404, { 'content-length': b.length, 'last-modified': 'Tue, 02 Jan 2024 03:04:05 GMT' }).end(b) }).listen(5009, '127.0.0.1', () => console.log('ready'))`)
+    try {
+      context({ 'in/one': '1', 'in/two': '2' })
+      execFileSync('tar', ['-czf', `${folder}/packed.tgz`, '-C', `${folder}/in`, 'one', 'two'])
+      writeFileSync(`${folder}/plain.gz`, execFileSync('gzip', ['-c'], { input: 'not an archive' }))
+      const digest = 'sha256:1dd72bdbb7e2d9eb0e1d8b4c2c0e4a7a8a7b0b0b0b0b0b0b0b0b0b0b0b0b0b0b'
+      writeFileSync(`${folder}/Dockerfile`, 'FROM busybox\nADD packed.tgz /unpacked/\nCOPY packed.tgz /kept/\nADD plain.gz /gz/\nADD http://127.0.0.1:5009/served.txt /url/\nRUN ls /unpacked /kept /gz /url >/list && stat -c "%a %Y" /url/served.txt >/stat\n')
+      await built('-t', 'a:1')
+      assert.equal(await ok('run', '--rm', 'a:1', 'cat', '/list', '/stat'), '/gz:\nplain.gz\n\n/kept:\npacked.tgz\n\n/unpacked:\none\ntwo\n\n/url:\nserved.txt\n600 1704164645')
+      writeFileSync(`${folder}/Dockerfile`, `FROM busybox\nADD --checksum=${digest} http://127.0.0.1:5009/served.txt /url/\n`)
+      assert.match((await build()).err, /digest mismatch/)
+      writeFileSync(`${folder}/Dockerfile`, 'FROM busybox\nADD http://127.0.0.1:5009/none /url/\n')
+      assert.match((await build()).err, /the server answered 404/)
+    } finally {
+      server.kill('SIGTERM')
+    }
+  })
+  it('SOURCE_DATE_EPOCH makes the same image of the same files, whenever it is built', async () => {
+    context({ Dockerfile: 'FROM busybox\nWORKDIR /w/x\nCOPY f /new/dir/f\nLABEL a=b\n', f: 'f' })
+    const id = async (tag: string): Promise<string> => {
+      await built('--no-cache', '--build-arg', 'SOURCE_DATE_EPOCH=1700000000', '-t', tag)
+      return ok('inspect', '--format', '{{.Id}} {{.Created}}', tag)
+    }
+    const first = await id('e:1')
+    await new Promise((resolve) => setTimeout(resolve, 1100))
+    assert.equal(await id('e:2'), first)
+    assert.match(first, /2023-11-14T22:13:20/)
+  })
+  it('the cache is accounted for and pruned; images stay whole', async () => {
+    context({ Dockerfile: 'FROM busybox\nRUN dd if=/dev/zero of=/big bs=1M count=5 2>/dev/null; true\nRUN rm /big; echo x >/x\n' })
+    await built('-t', 'd:1')
+    const usage = JSON.parse(await ok('system', 'df', '-v', '--format', 'json')) as { readonly BuildCache: readonly { readonly ID: string; readonly Size: number; readonly Shared: boolean; readonly Description: string }[] }
+    const big = usage.BuildCache.find((one) => one.Description.includes('dd if=/dev/zero'))
+    assert.ok((big?.Size ?? 0) >= 5 << 20 && big?.Shared === true, JSON.stringify(usage.BuildCache))
+    assert.equal((await daemon.api.json<{ readonly CachesDeleted: readonly string[] | null }>('POST', '/build/prune', { query: { 'keep-storage': 1 << 30 } })).CachesDeleted, null)
+    assert.match(await ok('builder', 'prune', '-af'), /Total reclaimed space/)
+    assert.deepEqual((JSON.parse(await ok('system', 'df', '-v', '--format', 'json')) as typeof usage).BuildCache, [])
+    assert.equal(await ok('run', '--rm', 'd:1', 'cat', '/x'), 'x')
+    assert.equal(outcomes(await built('-t', 'd:2'))['RUN rm /big; echo x >/x'], 'DONE')
+  })
+  it('build arguments, labels, targets, names and ids; -f from elsewhere and from standard input', async () => {
+    context({ Dockerfile: 'FROM busybox AS one\nARG A=none\nLABEL a=$A\nFROM one AS two\nLABEL two=2\n' })
+    writeFileSync(`${daemon.home}/Other`, 'FROM busybox\nCOPY Dockerfile /copied\nLABEL other=1\n')
+    await built('--build-arg', 'A=given', '--label', 'l=m', '--target', 'one', '-t', 'n:1', '-t', 'other/n:2', '--iidfile', `${daemon.home}/iid`)
+    assert.equal(await ok('inspect', '--format', '{{json .Config.Labels}}', 'n:1'), '{"a":"given","l":"m"}')
+    assert.equal(readFileSync(`${daemon.home}/iid`, 'utf8'), await ok('inspect', '--format', '{{.Id}}', 'other/n:2'))
+    await built('-f', `${daemon.home}/Other`, '-t', 'n:3')
+    assert.equal(await ok('inspect', '--format', '{{json .Config.Labels}}', 'n:3'), '{"other":"1"}')
+    const piped = await exec('sh', ['-c', `printf 'FROM busybox\\nLABEL piped=1\\n' | "$0" -- "$1" -H "$2" build -q -`, `${root}/build/node`, `${root}/build/gantry.cjs`, daemon.host])
+    assert.match(piped.out, /^sha256:[0-9a-f]{64}\n$/)
+    assert.match(await built('--build-arg', 'UNUSED=1'), /One or more build-args \["UNUSED"\] were not consumed/)
+    assert.match((await gantry('build', `${daemon.home}/none`)).err, /path ".*none" not found/)
+    assert.match((await build('-f', `${folder}/none`)).err, /no such file or directory/)
+    assert.match(await built('--trace'), /Critical path, \d+\.\ds in all:\n.*FROM busybox AS one/)
+  })
+})
