@@ -183,6 +183,22 @@ describe('building', { skip: process.getuid?.() === 0 ? false : 'needs root' }, 
     assert.equal(await ok('run', '--rm', 'd:1', 'cat', '/x'), 'x')
     assert.equal(outcomes(await built('-t', 'd:2'))['RUN rm /big; echo x >/x'], 'DONE')
   })
+  it('--check looks a Dockerfile through; a foreign platform is refused where nothing emulates it', async () => {
+    context({ Dockerfile: 'FROM busybox\nCMD echo $A\n' })
+    const checked = await build('--check')
+    assert.equal(checked.code, 1)
+    assert.match(checked.out, /^WARNING: JSONArgsRecommended\n.*\nDockerfile:2\n[\s\S]*Check complete, 1 warning has been found!\n$/)
+    context({ Dockerfile: '# check=error=true\nFROM busybox\nCMD echo $A\n' })
+    assert.match((await build()).err, /lint violation found for rules: JSONArgsRecommended/)
+    context({ Dockerfile: 'FROM busybox\nCMD ["true"]\n' })
+    assert.deepEqual(await build('--check'), { code: 0, out: 'Check complete, no warnings found.\n', err: '' })
+    if (existsSync('/proc/sys/fs/binfmt_misc/qemu-s390x')) return
+    context({ Dockerfile: 'FROM scratch\nCOPY Dockerfile /d\nRUN ["/d"]\n' })
+    assert.match((await build('--platform', 'linux/s390x')).err, /programs of linux\/s390x do not run here/)
+    context({ Dockerfile: 'FROM scratch\nCOPY Dockerfile /d\n' })
+    await built('--platform', 'linux/s390x', '-t', 'far:1')
+    assert.equal(await ok('inspect', '--format', '{{.Architecture}}', 'far:1'), 's390x')
+  })
   it('build arguments, labels, targets, names and ids; -f from elsewhere and from standard input', async () => {
     context({ Dockerfile: 'FROM busybox AS one\nARG A=none\nLABEL a=$A\nFROM one AS two\nLABEL two=2\n' })
     writeFileSync(`${daemon.home}/Other`, 'FROM busybox\nCOPY Dockerfile /copied\nLABEL other=1\n')

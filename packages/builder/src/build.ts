@@ -1,5 +1,6 @@
 import type { Image } from '@gantry/graph'
 import { EngineError } from '@gantry/std'
+import { checkDockerfile, checkFailure, checkIsFatal, warningText } from './dockerfile/check.ts'
 import type { Dockerfile } from './dockerfile/instructions.ts'
 import { parseDockerfile } from './dockerfile/parse.ts'
 import { type Source, sourceOf } from './dockerfile/source.ts'
@@ -23,9 +24,18 @@ export function openBuild(options: BuildOptions, host: BuildPorts['host']): { re
   return { source, file, plan: planBuild(source, file, { ...options, host, contexts: new Set(options.contexts.keys()) }) }
 }
 
+/** Looks a Dockerfile through without building it: what people read, and how much was found. */
+export function check(options: BuildOptions, host: BuildPorts['host'], ignores: (path: string) => boolean): { readonly text: string; readonly count: number } {
+  const { source, file } = openBuild(options, host)
+  const warnings = checkDockerfile(source, file, { buildArgs: new Set(options.buildArgs.keys()), ignores })
+  return { text: warningText(source, warnings), count: warnings.length }
+}
+
 /** Builds an image. Nothing of a build that fails stays but what its steps came to. */
 export async function build(ports: BuildPorts, options: BuildOptions, report: BuildReport): Promise<Image> {
   const { source, file, plan } = openBuild(options, ports.host)
+  const warnings = checkDockerfile(source, file, { buildArgs: new Set(options.buildArgs.keys()), ignores: () => false })
+  if (warnings.length > 0 && checkIsFatal(file)) throw checkFailure(source, warnings)
   const unused = [...options.buildArgs.keys()].filter((name) => !plan.declared.has(name) && !ALWAYS_THERE.has(name))
   const state = await solve(ports, options, source, file, plan, report)
   if (unused.length > 0) report.warn(`[Warning] One or more build-args ${JSON.stringify(unused)} were not consumed`)

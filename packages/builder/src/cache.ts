@@ -38,8 +38,8 @@ export interface BuildCache {
   /** The image that the same steps made before. */
   result(key: string): string | undefined
   keepResult(key: string, imageId: string): void
-  /** One work at a time for a key, over all builds. */
-  once<T>(key: string, work: () => Promise<T>): Promise<T>
+  /** One work at a time for a key, over all builds. Who waits for another build may give up. */
+  once<T>(key: string, work: () => Promise<T>, signal: AbortSignal): Promise<T>
   list(): readonly CacheRecord[]
   /** Removes records that the filter takes. Gives them. */
   prune(wanted: (record: CacheRecord) => boolean): readonly CacheRecord[]
@@ -90,8 +90,15 @@ export function openBuildCache(db: Database, layers: LayerStore): BuildCache {
       return row === undefined ? undefined : String(row['image_id'])
     },
     keepResult: (key, imageId) => void db.run('INSERT OR REPLACE INTO build_result VALUES (?, ?)', key, imageId),
-    async once(key, work) {
-      for (let before = busy.get(key); before !== undefined; before = busy.get(key)) await before.catch((cause: unknown) => log.debug('another build failed at the same step', { cause }))
+    async once(key, work, signal) {
+      for (let before = busy.get(key); before !== undefined; before = busy.get(key)) {
+        const { promise: givenUp, resolve } = Promise.withResolvers<void>()
+        const giveUp = (): void => resolve()
+        signal.addEventListener('abort', giveUp, { once: true })
+        await Promise.race([givenUp, before.catch((cause: unknown) => log.debug('another build failed at the same step', { cause }))])
+        signal.removeEventListener('abort', giveUp)
+        signal.throwIfAborted()
+      }
       const mine = work()
       busy.set(key, mine)
       try {

@@ -1,4 +1,4 @@
-export { build, openBuild } from './build.ts'
+export { build, check, openBuild } from './build.ts'
 export { type BuildCache, type CacheRecord, openBuildCache } from './cache.ts'
 export { type BuildContext, type ContextStore, openContextStore } from './context/store.ts'
 export type { ContextTree } from './context/tree.ts'

@@ -67,6 +67,8 @@ export interface BuildPorts {
   readonly cache: BuildCache
   /** The platform of this machine. */
   readonly host: BuildPlatform
+  /** True where programs of a platform run on this machine, by themselves or emulated. */
+  runs(platform: BuildPlatform): boolean
   /** An image by its name, pulled where it is not there or `pull` is set. */
   image(name: string, platform: string, options: { readonly pull: boolean; readonly signal: AbortSignal }): Promise<Image>
   run(step: StepRun): Promise<StepResult>

@@ -72,7 +72,7 @@ export async function solve(ports: BuildPorts, options: BuildOptions, source: So
         })
         const record = ports.cache.keep(key, { ...info, ...layer })
         return { layer, cached: false, createdAt: record.createdAt }
-      }),
+      }, signal),
   }
   const stageOnce = (index: number): Promise<StageState> => {
     const known = stages.get(index)

@@ -6,6 +6,7 @@ import { keyOf } from '../key.ts'
 import type { StepMount } from '../ports.ts'
 import type { StepReport } from '../report.ts'
 import type { Solver, StepOutcome } from '../solver.ts'
+import { platformText } from '../stages.ts'
 import type { Expander, StageState } from '../state.ts'
 import type { MountSpec } from './mounts.ts'
 import { keyOfRun, planRun } from './run.ts'
@@ -73,6 +74,7 @@ export async function runStep(solver: Solver, index: number, state: StageState, 
   const plan = planRun(state, run, expand, options.buildArgs)
   if (plan.network === 'host' && !options.entitlements.has('network.host')) throw new EngineError('forbidden', 'network.host is not allowed')
   if (plan.insecure && !options.entitlements.has('security.insecure')) throw new EngineError('forbidden', 'security.insecure is not allowed')
+  if (!ports.runs(state.platform)) throw new EngineError('unsupported', `programs of ${platformText(state.platform)} do not run here: no emulation is registered for them (binfmt_misc)`)
   const binds = new Map<MountSpec, BindSource>()
   for (const mount of plan.mounts) if (mount.type === 'bind') binds.set(mount, await bindSource(solver, index, mount))
   const key = keyOfRun(state, plan, [...binds.values()].map((bind) => bind.key), options)

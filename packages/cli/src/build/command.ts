@@ -15,6 +15,7 @@ const FLAGS: readonly Flag[] = [
   { name: 'build-arg', kind: 'list', help: 'Set build-time variables' },
   { name: 'cache-from', kind: 'list', help: 'Images to consider as cache sources' },
   { name: 'cgroup-parent', kind: 'text', help: 'Parent cgroup of the steps' },
+  { name: 'check', kind: 'bool', help: 'Look the Dockerfile through and build nothing' },
   { name: 'cpu-period', kind: 'number', help: 'Period of the CPU scheduler (microseconds)' },
   { name: 'cpu-quota', kind: 'number', help: 'CPU time in a period (microseconds)' },
   { name: 'cpu-shares', short: 'c', kind: 'number', help: 'CPU shares (relative weight)' },
@@ -78,6 +79,8 @@ interface BuildLine {
   readonly step?: StepEvent
   readonly aux?: { readonly ID?: string }
   readonly status?: string
+  readonly stream?: string
+  readonly progressDetail?: { readonly current?: number }
   readonly id?: string
   readonly error?: string
   readonly errorDetail?: { readonly message?: string; readonly code?: number }
@@ -93,7 +96,7 @@ async function build(context: Context, parsed: Parsed): Promise<number> {
     t: parsed.list('tag'), dockerfile: sent.dockerfile, remote: sent.remote, nocache: parsed.bool('no-cache'), pull: parsed.bool('pull'), target: parsed.text('target'), platform: parsed.text('platform'), networkmode: parsed.text('network'),
     buildargs: JSON.stringify(buildArgs(parsed.list('build-arg'), proxies)), labels: JSON.stringify(labels(parsed.list('label'))), extrahosts: parsed.list('add-host'), cachefrom: JSON.stringify(parsed.list('cache-from')),
     memory: bytesOf(parsed.text('memory')), memswap: bytesOf(parsed.text('memory-swap')), cpushares: parsed.number('cpu-shares'), cpuperiod: parsed.number('cpu-period'), cpuquota: parsed.number('cpu-quota'), cpusetcpus: parsed.text('cpuset-cpus'), cpusetmems: parsed.text('cpuset-mems'),
-    shmsize: bytesOf(parsed.text('shm-size')), cgroupparent: parsed.text('cgroup-parent'), ulimits: JSON.stringify(ulimits(parsed.list('ulimit'))), securityopt: parsed.list('security-opt'), isolation: parsed.text('isolation'), steps: true,
+    shmsize: bytesOf(parsed.text('shm-size')), cgroupparent: parsed.text('cgroup-parent'), ulimits: JSON.stringify(ulimits(parsed.list('ulimit'))), securityopt: parsed.list('security-opt'), isolation: parsed.text('isolation'), check: parsed.bool('check'), steps: true,
   }
   const out = process.stderr
   const view = progress === 'quiet' || progress === 'rawjson' ? undefined : buildView(out, progress === 'tty' || (progress === 'auto' && out.isTTY) ? 'tty' : 'plain')
@@ -105,15 +108,21 @@ async function build(context: Context, parsed: Parsed): Promise<number> {
       const failure = line.errorDetail?.message ?? line.error
       if (failure !== undefined) {
         view?.end()
+        if (parsed.bool('check')) return line.errorDetail?.code ?? 1
         throw Object.assign(new EngineError('internal', failure), { exitCode: line.errorDetail?.code ?? 1 })
       }
       if (line.step !== undefined) view?.take(line.step)
+      if (parsed.bool('check') && line.stream !== undefined) process.stdout.write(line.stream)
+      else if (line.stream !== undefined) view?.take({ number: 0, event: 'warning', message: line.stream.trimEnd() })
+      // A base that is pulled: what changes all the time is left out.
+      if (line.status !== undefined && line.progressDetail?.current === undefined) view?.take({ number: 0, event: 'warning', message: `${line.id === undefined ? '' : `${line.id}: `}${line.status}` })
       imageId = line.aux?.ID ?? imageId
     }
     await sent.done
   } finally {
     view?.end()
   }
+  if (parsed.bool('check')) return 0
   if (view !== undefined && parsed.bool('trace')) out.write(view.criticalPath())
   if (parsed.text('iidfile') !== '') writeFileSync(parsed.text('iidfile'), imageId)
   if (progress === 'quiet') process.stdout.write(`${imageId}\n`)

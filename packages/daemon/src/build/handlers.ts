@@ -1,5 +1,5 @@
-import { build, type BuildContext, type BuildOptions, type CacheRecord, toBytes, toText } from '@gantry/builder'
-import { familiarString, parseReference } from '@gantry/registry'
+import { build, type BuildContext, type BuildOptions, check, type CacheRecord, toBytes, toText } from '@gantry/builder'
+import { familiarString, hostPlatform, parseReference } from '@gantry/registry'
 import { EngineError, ignoreRules } from '@gantry/std'
 import type { Handlers } from '../engine/job.ts'
 import { tagImage } from '../images/images.ts'
@@ -49,12 +49,17 @@ function dockerfileIn(context: BuildContext, wanted: string): { readonly name: s
   throw new EngineError('invalid', `Cannot locate specified Dockerfile: ${wanted === '' ? 'Dockerfile' : wanted}`)
 }
 
+/** What a context's `.dockerignore` leaves out. */
+function ignoredIn(context: BuildContext): (path: string) => boolean {
+  const node = context.tree.get('.dockerignore')
+  if (node?.type !== 'file' || node.size > DOCKERFILE_LIMIT) return () => false
+  const rules = ignoreRules(Buffer.concat([...context.read(node.digest)]).toString('latin1'))
+  return (path) => rules.ignores(path)
+}
+
 /** The Dockerfile and the list of what is left out may be left out themselves. */
 function withoutIgnored(context: BuildContext, dockerfile: string): BuildContext {
-  const node = context.tree.get('.dockerignore')
-  if (node?.type !== 'file' || node.size > DOCKERFILE_LIMIT) return context
-  const rules = ignoreRules(Buffer.concat([...context.read(node.digest)]).toString('latin1'))
-  const hidden = new Set([toBytes(dockerfile), '.dockerignore'].filter((path) => rules.ignores(path)))
+  const hidden = new Set([toBytes(dockerfile), '.dockerignore'].filter(ignoredIn(context)))
   return hidden.size === 0 ? context : { ...context, tree: context.tree.without(hidden), [Symbol.dispose]: () => context[Symbol.dispose]() }
 }
 
@@ -85,6 +90,14 @@ export function buildHandlers(ports: BuildHandlerPorts): Handlers<BuildJobs> {
           context: received === undefined ? undefined : withoutIgnored(received, dockerfile.name), contexts: new Map(), dockerfile, target: input.target, buildArgs: input.buildArgs, labels: input.labels, platform: platformOf(input.platform), askedPlatform: input.platform,
           noCache: input.noCache, pull: input.pull, network: input.network === '' ? 'default' : input.network, hosts: input.hosts, resources: input.resources, entitlements: new Set(['network.host']), secret: async () => undefined, ssh: async () => undefined, signal,
         }
+        if (input.check) {
+          const found = check(options, hostPlatform(), received === undefined ? () => false : ignoredIn(received))
+          input.tell({ stream: found.text })
+          // Clients end with it: what was found is told already.
+          if (found.count > 0) throw Object.assign(new EngineError('invalid', `${found.count} warnings`), { exitCode: 1 })
+          return { id: '' }
+        }
+        if (input.cacheFrom.length > 0) input.tell({ stream: `[Warning] cache-from (${input.cacheFrom.join(', ')}) is not used: steps are found again by what they read\n` })
         const image = await build(buildPorts(ports, { tell: input.quiet ? () => undefined : input.tell, credentials: input.credentials }), options, input.steps ? stepReport(input.tell) : classicReport(input.tell, input.quiet))
         if (!input.quiet) input.tell({ aux: { ID: image.id } })
         if (!input.steps) input.tell({ stream: input.quiet ? `${image.id}\n` : `Successfully built ${shortDigest(image.id)}\n` })

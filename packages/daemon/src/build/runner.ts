@@ -39,15 +39,17 @@ interface Prepared {
 async function prepareMounts({ graph, execRoot, discard }: RunnerPorts, id: string, mounts: readonly StepMount[], undo: UndoStack): Promise<Prepared> {
   const requests: object[] = []
   const above = new Map<string, string>()
+  const directory = `${execRoot}/b/${id}`
+  if (mounts.some((mount) => mount.kind === 'file')) {
+    undo.add('remove files of the step', () => discard(directory))
+    mkdirSync(directory, { recursive: true, mode: 0o700 })
+  }
   for (const [index, mount] of mounts.entries()) {
     const { target } = mount
     if (mount.kind === 'tmpfs') requests.push({ Type: 'tmpfs', Target: target, ...(mount.bytes !== undefined && { TmpfsOptions: { SizeBytes: mount.bytes } }) })
     else if (mount.kind === 'directory') requests.push({ Type: 'bind', Source: mount.source, Target: target, ReadOnly: mount.readOnly })
     else if (mount.kind === 'socket') requests.push({ Type: 'bind', Source: mount.source, Target: target })
     else if (mount.kind === 'file') {
-      const directory = `${execRoot}/b/${id}`
-      if (index === 0 || !requests.some((one) => JSON.stringify(one).includes(directory))) undo.add('remove files of the step', () => discard(directory))
-      mkdirSync(directory, { recursive: true, mode: 0o700 })
       const path = `${directory}/${index}`
       writeFileSync(path, mount.content, { mode: 0o600 })
       chownSync(path, mount.uid, mount.gid)

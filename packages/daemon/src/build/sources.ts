@@ -3,7 +3,7 @@ import { asImage } from '@gantry/builder'
 import { type Graph, type Image, treeToTar } from '@gantry/graph'
 import { ANONYMOUS, type Credentials, DEFAULT_DOMAIN, familiarString, hostPlatform, parsePlatform, parseReference, platformFits, type Reference } from '@gantry/registry'
 import type { Trees } from '@gantry/runtime'
-import { EngineError } from '@gantry/std'
+import { EngineError, readText } from '@gantry/std'
 import { type ImagePorts, resolveImage } from '../images/images.ts'
 import { pullImage, type PullPorts } from '../images/pull.ts'
 import type { Tell } from '../images/progress.ts'
@@ -43,11 +43,21 @@ function localImage(graph: Graph, name: string, platform: string): Image | undef
   }
 }
 
+/** Names that qemu has for processors, in binfmt_misc's entries. */
+const QEMU: Readonly<Record<string, string>> = { amd64: 'x86_64', '386': 'i386', arm64: 'aarch64', mips64le: 'mips64el' }
+
+/** True where the kernel runs such programs: by itself, or with what is registered for them (Documentation/admin-guide/binfmt-misc.rst). */
+function runs({ architecture }: BuildPlatform): boolean {
+  const host = hostPlatform().architecture
+  if (architecture === host || (host === 'amd64' && architecture === '386') || (host === 'arm64' && architecture === 'arm')) return true
+  return (readText(`/proc/sys/fs/binfmt_misc/qemu-${QEMU[architecture] ?? architecture}`) ?? '').startsWith('enabled')
+}
+
 /** The house as a build sees it. */
 export function buildPorts(ports: BuildHandlerPorts, session: BuildSession): BuildPorts {
   const { graph, trees, execRoot, contexts, cache, mounts } = ports
   return {
-    graph, contexts, cache, run: (step) => ports.run(step), host: hostPlatform(),
+    graph, contexts, cache, run: (step) => ports.run(step), host: hostPlatform(), runs,
     async image(name, platform, { pull, signal }) {
       const known = localImage(graph, name, platform)
       if (known !== undefined && !pull) return known

@@ -19,11 +19,15 @@ export interface BuildRequest {
   readonly labels: Readonly<Record<string, string>>
   /** `os/architecture[/variant]`; empty: this machine's. */
   readonly platform: string
+  /** Images that may have layers of the same steps. */
+  readonly cacheFrom: readonly string[]
   readonly network: string
   readonly hosts: readonly string[]
   readonly resources: StepResources
   /** By the registry's name. */
   readonly credentials: ReadonlyMap<string, Credentials>
+  /** The Dockerfile is looked through, and nothing is built. */
+  readonly check: boolean
   /** Steps are told as events, not as text. */
   readonly steps: boolean
   /** Names the build for `build.cancel`; empty: none. */

@@ -53,6 +53,7 @@ function resourcesOf(query: URLSearchParams): StepResources {
 function buildRequest(request: ApiRequest, tell: Tell): BuildRequest {
   const { query } = request
   if (flag(query, 'squash')) throw new EngineError('unsupported', 'squash: squashing layers of a build is not supported')
+  if (query.get('version') === '2') throw new EngineError('unsupported', 'version=2: BuildKit is not supported by this version of Gantry')
   const outputs = jsonOf(query, 'outputs', [], (value) => asList(value, 'outputs'))
   if (outputs.length > 0) throw new EngineError('unsupported', 'outputs: only images are made here')
   const isolation = query.get('isolation') ?? ''
@@ -61,8 +62,8 @@ function buildRequest(request: ApiRequest, tell: Tell): BuildRequest {
   return {
     dockerfile: query.get('dockerfile') ?? '', remote: query.get('remote') ?? '', tags: query.getAll('t').filter((tag) => tag !== ''), quiet: flag(query, 'q'), noCache: flag(query, 'nocache'), pull: flag(query, 'pull'), target: query.get('target') ?? '',
     buildArgs: new Map(Object.entries(given).filter(([, value]) => value !== null).map(([name, value]) => [name, asString(value, `buildargs.${name}`)])), labels: jsonOf(query, 'labels', {}, (value) => stringMap(value, 'labels')),
-    platform: query.get('platform') ?? '', network: query.get('networkmode') ?? '', hosts: (query.get('extrahosts') ?? '').startsWith('[') ? jsonOf(query, 'extrahosts', [], (value) => asList(value, 'extrahosts').map((one) => asString(one, 'extrahosts'))) : query.getAll('extrahosts').filter((one) => one !== ''),
-    resources: resourcesOf(query), credentials: registryConfig(request), buildId: query.get('buildid') ?? '', steps: flag(query, 'steps'), tell,
+    platform: query.get('platform') ?? '', cacheFrom: jsonOf(query, 'cachefrom', [], (value) => asList(value, 'cachefrom').map((one) => asString(one, 'cachefrom'))), network: query.get('networkmode') ?? '', hosts: (query.get('extrahosts') ?? '').startsWith('[') ? jsonOf(query, 'extrahosts', [], (value) => asList(value, 'extrahosts').map((one) => asString(one, 'extrahosts'))) : query.getAll('extrahosts').filter((one) => one !== ''),
+    resources: resourcesOf(query), credentials: registryConfig(request), buildId: query.get('buildid') ?? '', steps: flag(query, 'steps'), check: flag(query, 'check'), tell,
   }
 }
 
