@@ -1,4 +1,6 @@
-export { build, check, openBuild } from './build.ts'
+export { build } from './build.ts'
+export { check } from './check.ts'
+export { applyChanges } from './changes.ts'
 export { type BuildCache, type CacheRecord, openBuildCache } from './cache.ts'
 export { type BuildContext, type ContextStore, openContextStore } from './context/store.ts'
 export type { ContextTree } from './context/tree.ts'

@@ -29,7 +29,7 @@ function semaphore(count: number): <T>(work: () => Promise<T>) => Promise<T> {
 }
 
 /** Builds the target of a plan; gives what it came to. */
-export async function solve(ports: BuildPorts, options: BuildOptions, source: Source, file: Dockerfile, plan: BuildPlan, report: BuildReport): Promise<StageState> {
+export async function solve(ports: BuildPorts, options: BuildOptions, source: Source, file: Dockerfile, plan: BuildPlan, report: BuildReport, hold: (chainId: string) => void): Promise<StageState> {
   const limit = semaphore(MAX_RUNNING)
   const stages = new Map<number, Promise<StageState>>()
   const failed = new AbortController()
@@ -47,12 +47,15 @@ export async function solve(ports: BuildPorts, options: BuildOptions, source: So
     const key = `${name} ${platform}`
     const known = images.get(key)
     if (known !== undefined) return known
-    const fetched = ports.image(name, platform, { pull: options.pull, signal }).then(stateOf)
+    const fetched = ports.image(name, platform, { pull: options.pull, signal }).then((image) => {
+      if (image.chainId !== undefined) hold(image.chainId)
+      return stateOf(image)
+    })
     images.set(key, fetched)
     return fetched
   }
   const solver: Solver = {
-    ports, options: { ...options, signal }, source, file, plan, report, epoch, now: epoch ?? Math.floor(Date.now() / 1000),
+    ports, options: { ...options, signal }, source, file, plan, report, epoch, now: epoch ?? Math.floor(Date.now() / 1000), hold,
     stage: (index) => stageOnce(index),
     async from(name, own) {
       const context = options.contexts.get(name)
@@ -65,12 +68,16 @@ export async function solve(ports: BuildPorts, options: BuildOptions, source: So
     cached: (key, info, make) =>
       ports.cache.once(key, async () => {
         const known = options.noCache ? undefined : ports.cache.find(key)
-        if (known !== undefined) return { layer: known, cached: true, createdAt: known.createdAt }
+        if (known !== undefined) {
+          hold(known.chainId)
+          return { layer: known, cached: true, createdAt: known.createdAt }
+        }
         const layer = await limit(() => {
           signal.throwIfAborted()
           return make()
         })
         const record = ports.cache.keep(key, { ...info, ...layer })
+        hold(layer.chainId)
         return { layer, cached: false, createdAt: record.createdAt }
       }, signal),
   }

@@ -29,6 +29,8 @@ export interface Solver {
   /** Seconds since 1970 that no time in the result is later than; undefined: none is asked for. */
   readonly epoch: number | undefined
   readonly now: number
+  /** Keeps a layer until the build is over, whatever is pruned meanwhile. */
+  hold(chainId: string): void
   /** The state of another stage, built by now. */
   stage(index: number): Promise<StageState>
   /** What a `--from` names: a stage, an image, a context. */

@@ -172,11 +172,11 @@ function readOnbuild(reader: Reader): Instruction {
   return { kind: 'ONBUILD', line: reader.line, text }
 }
 
-/** Reads what an image's `ONBUILD` asks for; its text is a source of its own. */
-export function readTrigger(text: string, escape: string): { readonly source: Source; readonly instruction: Instruction } {
-  const source = { name: 'ONBUILD', lines: [`# escape=${escape}`, ...text.split('\n')] }
+/** Reads an instruction that stands alone, such as what an image's `ONBUILD` asks for; its text is a source of its own. */
+export function readTrigger(text: string, escape: string, name = 'ONBUILD'): { readonly source: Source; readonly instruction: Instruction } {
+  const source = { name, lines: [`# escape=${escape}`, ...text.split('\n')] }
   const [line] = readLines(source).lines
-  if (line === undefined) throw new DockerfileError(source, { line: 2, column: 0, length: 1 }, 'ONBUILD: expected an instruction')
+  if (line === undefined) throw new DockerfileError(source, { line: 2, column: 0, length: 1 }, `${name}: expected an instruction`)
   return { source, instruction: readInstruction(source, line, escape) }
 }
 

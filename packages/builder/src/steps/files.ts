@@ -28,9 +28,12 @@ export async function copyStep(solver: Solver, index: number, state: StageState,
     const all = parts.flatMap((part, number) => part.selected.map((one) => ({ ...one, part: number })))
     return importPlacements(solver, state.chainId, place(all, { ...options, owner: (part) => owner ?? (parts[part]?.keepsOwners === true ? undefined : ROOT_OWNER) }), parts)
   }
-  const finish = async (parts: readonly Part[]): Promise<StepOutcome> => {
+  const contentKey = (parts: readonly Part[]): string => {
     const content = keyOf('copy', parent, how, parts.map((part) => [part.digest, part.keepsOwners]))
-    return { ...(await solver.cached(link ? keyOf('link', state.chainId ?? '', content) : content, info, make(parts))), createdBy }
+    return link ? keyOf('link', state.chainId ?? '', content) : content
+  }
+  const finish = async (parts: readonly Part[]): Promise<StepOutcome> => {
+    return { ...(await solver.cached(contentKey(parts), info, make(parts))), createdBy }
   }
   try {
     const found = from === '' ? { context: solver.options.context } : await solver.from(from, index)
@@ -45,19 +48,17 @@ export async function copyStep(solver: Solver, index: number, state: StageState,
     // First by where the files are; only then by what they hold, which has to be read.
     const quick = keyOf('copy-layers', state.chainId ?? '', how, link, found.chainId ?? '', sources, inline.map((part) => part.digest))
     const known = solver.options.noCache ? undefined : solver.ports.cache.find(quick)
-    if (known !== undefined) return { layer: known, cached: true, createdAt: known.createdAt, createdBy }
+    if (known !== undefined) {
+      solver.hold(known.chainId)
+      return { layer: known, cached: true, createdAt: known.createdAt, createdBy }
+    }
     const files = await surveyLayers(solver.ports, found.chainId, sources, parents)
     const owners = files.selected.map(({ tree, path, node }) => [node.uid, node.gid, ...[...tree.below(path)].filter(([, one]) => one.uid !== 0 || one.gid !== 0).map(([at, one]) => `${at}:${one.uid}:${one.gid}`)])
     const part: Part = { selected: files.selected, digest: [...digestOfSelected(files.selected, excludes), owners], content: { kind: 'layers', chainId: found.chainId, files }, keepsOwners: true }
     const outcome = await finish([part, ...inline])
-    solver.ports.cache.alias(quick, keyOfOutcome(link, state, parent, how, [part, ...inline]))
+    solver.ports.cache.alias(quick, contentKey([part, ...inline]))
     return outcome
   } finally {
     for (const one of held) one[Symbol.dispose]()
   }
-}
-
-function keyOfOutcome(link: boolean, state: StageState, parent: string, how: readonly unknown[], parts: readonly Part[]): string {
-  const content = keyOf('copy', parent, how, parts.map((part) => [part.digest, part.keepsOwners]))
-  return link ? keyOf('link', state.chainId ?? '', content) : content
 }

@@ -1,9 +1,9 @@
 import type { ContainerConfig } from '@gantry/api'
+import { applyChanges } from '@gantry/builder'
 import type { Graph, Image } from '@gantry/graph'
 import { hostPlatform, type Platform } from '@gantry/registry'
 import { EngineError, type ImageConfig, type ImageHistory, type ImageRunConfig } from '@gantry/std'
 import type { Container } from '../containers/container.ts'
-import { applyChanges } from './changes.ts'
 
 /** How an image comes about. */
 export interface ImageMeta {
