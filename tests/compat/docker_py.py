@@ -202,6 +202,15 @@ for one in (first, second):
     one.remove(force=True)
 check('prune networks', client.networks.prune() is not None)
 
+# build
+image, lines = client.images.build(fileobj=io.BytesIO(b'FROM busybox\nARG A=1\nRUN echo built $A >/built\n'), tag='pybuilt', buildargs={'A': '2'}, labels={'by': 'py'}, rm=True)
+equal('build', (image.tags, image.labels, client.containers.run('pybuilt', 'cat /built', remove=True)), (['pybuilt:latest'], {'by': 'py'}, b'built 2\n'))
+check('what a build says', any('Step 3/3' in line.get('stream', '') for line in lines))
+fails('a build that fails', docker.errors.BuildError, 'returned a non-zero code: 3', lambda: client.images.build(fileobj=io.BytesIO(b'FROM busybox\nRUN exit 3\n')))
+fails('a Dockerfile that is none', APIError, 'unknown instruction', lambda: client.images.build(fileobj=io.BytesIO(b'FORM busybox\n')))
+client.images.remove('pybuilt')
+check('prune builds', client.images.prune_builds()['SpaceReclaimed'] >= 0)
+
 # events
 begun = int(time.time()) - 600
 events = [event['Action'] for event in client.events(since=begun, until=int(time.time()) + 1, decode=True, filters={'container': 'pyfirst'})]

@@ -6,6 +6,7 @@ import { PassThrough, type Readable } from 'node:stream'
 import { after, before, describe, it } from 'node:test'
 import { NOTHING, settledCensus } from '../census.ts'
 import { foreignDaemon, type TestDaemon, testDaemon, until } from '../harness.ts'
+import { tarOf } from '../image-archive.ts'
 import { judge } from './judges.ts'
 
 // Its own types want the DOM; what is used here is only checked by running.
@@ -95,6 +96,11 @@ describe('dockerode', { skip }, () => {
     const files = Buffer.concat(await Array.fromAsync((await container.export()) as AsyncIterable<Buffer>))
     assert.match(JSON.stringify(await followed(await docker.importImage(PassThrough.from(files), { repo: 'imported', tag: 'x' }))), /sha256:/)
     await container.remove()
+    const context = tarOf({ path: 'Dockerfile', content: 'FROM busybox\nCOPY f /f\nRUN cat /f\n' }, { path: 'f', content: 'from dockerode' })
+    const said = JSON.stringify(await followed(await docker.buildImage(PassThrough.from([context]), { t: 'dockerode:built' })))
+    assert.match(said, /Step 3\/3 : RUN cat \/f[\s\S]*from dockerode[\s\S]*Successfully built [0-9a-f]{12}/)
+    await docker.getImage('dockerode:built').remove()
+    assert.ok('SpaceReclaimed' in (await docker.pruneBuilder()))
     for (const name of ['made:two', 'imported:x', 'mine:one']) await docker.getImage(name).remove()
     assert.ok('SpaceReclaimed' in (await docker.pruneImages()))
     await assert.rejects(docker.pull('127.0.0.1:1/nothing:x').then((stream: Readable) => followed(stream)))
