@@ -38,6 +38,7 @@ export const STARTS_PROGRAMS: Readonly<Record<string, string>> = {
   'packages/daemon/src/containers/top.ts': 'the host’s ps',
   'packages/daemon/src/images/bundled.ts': 'busybox --list-full, once for an empty store',
   'packages/daemon/src/images/process/client.ts': 'the image process, on demand',
+  'packages/daemon/src/build/git.ts': 'git, for builds from repositories',
   'packages/runtime/src/apparmor.ts': 'apparmor_parser, once at boot, where the host has AppArmor',
   'packages/runtime/src/oci/hooks.ts': 'hooks of a bundle, which are programs',
   'packages/api/src/client/ssh.ts': 'ssh to the daemon of another host, in the client',

@@ -160,6 +160,40 @@ describe('building', { skip: process.getuid?.() === 0 ? false : 'needs root' }, 
       server.kill('SIGTERM')
     }
   })
+  it('repositories: as contexts and with ADD, at a branch, a tag or a commit, below a directory', { skip: existsSync('/usr/bin/git') ? false : 'needs git' }, async () => {
+    const repository = `${daemon.home}/repositories/project.git`
+    mkdirSync(`${repository}/app`, { recursive: true })
+    const git = (...words: readonly string[]): string => execFileSync('git', ['-C', repository, '-c', 'user.name=a', '-c', 'user.email=a@b', ...words], { encoding: 'utf8' }).trim()
+    git('init', '-q', '-b', 'main')
+    writeFileSync(`${repository}/Dockerfile`, 'FROM busybox\nCOPY . /top/\n')
+    writeFileSync(`${repository}/app/Dockerfile`, 'FROM busybox\nCOPY . /app/\n')
+    git('add', '.')
+    git('commit', '-qm', 'one')
+    const first = git('rev-parse', 'HEAD')
+    git('tag', 'v1')
+    writeFileSync(`${repository}/later`, 'later')
+    git('add', '.')
+    git('commit', '-qm', 'two')
+    const server = await serveBeside(daemon, '-e', `const child = require('node:child_process').spawn('git', ['daemon', '--export-all', '--reuseaddr', '--listen=127.0.0.1', '--port=5010', '--base-path=${daemon.home}/repositories', '--informative-errors'], { stdio: 'ignore' }); process.on('SIGTERM', () => { child.kill(); process.exit() }); const again = () => require('node:net').connect(5010, '127.0.0.1').on('connect', () => console.log('ready')).on('error', () => setTimeout(again, 50)); again()`)
+    try {
+      const listed = async (source: string): Promise<string> => {
+        const ran = await gantry('build', '-t', 'g:1', source)
+        assert.equal(ran.code, 0, ran.err)
+        return (await ok('run', '--rm', 'g:1', 'sh', '-c', 'cd /top 2>/dev/null || cd /app; ls -A')).replaceAll('\n', ' ')
+      }
+      assert.equal(await listed('git://127.0.0.1:5010/project.git'), 'Dockerfile app later')
+      assert.equal(await listed('git://127.0.0.1:5010/project.git#v1'), 'Dockerfile app')
+      assert.equal(await listed(`git://127.0.0.1:5010/project.git#${first}:app`), 'Dockerfile')
+      context({ Dockerfile: 'FROM busybox\nADD git://127.0.0.1:5010/project.git#main /src\nADD --keep-git-dir=true git://127.0.0.1:5010/project.git#v1:app /other\n' })
+      await built('-t', 'g:2')
+      assert.equal((await ok('run', '--rm', 'g:2', 'ls', '-A', '/src')).replaceAll('\n', ' '), 'Dockerfile app later')
+      assert.match((await gantry('build', 'git://127.0.0.1:5010/project.git#nowhere')).err, /cannot fetch git:\/\/127\.0\.0\.1:5010\/project\.git#nowhere/)
+      assert.match((await gantry('build', 'git://127.0.0.1:5010/project.git#main:../..')).err, /leads out of the repository/)
+      assert.match((await gantry('build', 'git://127.0.0.1:5010/project.git#--upload-pack=x')).err, /expected URL#REF:DIRECTORY/)
+    } finally {
+      server.kill('SIGTERM')
+    }
+  })
   it('SOURCE_DATE_EPOCH makes the same image of the same files, whenever it is built', async () => {
     context({ Dockerfile: 'FROM busybox\nWORKDIR /w/x\nCOPY f /new/dir/f\nLABEL a=b\n', f: 'f' })
     const id = async (tag: string): Promise<string> => {

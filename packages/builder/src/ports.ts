@@ -1,7 +1,7 @@
 import type { Graph, Image } from '@gantry/graph'
 import type { ImageRunConfig } from '@gantry/std'
 import type { BuildCache } from './cache.ts'
-import type { ContextStore } from './context/store.ts'
+import type { BuildContext, ContextStore } from './context/store.ts'
 import type { BuildPlatform } from './state.ts'
 
 /** A directory or a file of somewhere else that a step sees while it runs. */
@@ -75,6 +75,10 @@ export interface BuildPorts {
   /** Files of layers as a tar stream: `path` and what is below it; members are named after its last part. Without hard links each name has its content. */
   readFiles<T>(chainId: string | undefined, path: string, options: { readonly hardlinks: boolean }, use: (tar: AsyncIterable<Buffer>) => Promise<T>): Promise<T>
   cacheDirectory(request: CacheMountRequest, signal: AbortSignal): Promise<{ readonly path: string; readonly release: () => void }>
+  /** True for sources that git fetches. */
+  isGit(source: string): boolean
+  /** The files of a repository (`URL[#REF[:DIRECTORY]]`). */
+  gitContext(source: string, options: { readonly keepGitDirectory: boolean; readonly signal: AbortSignal }): Promise<BuildContext>
   /** A file from an URL. */
   download(url: string, signal: AbortSignal): Promise<{ readonly body: AsyncIterable<Uint8Array>; readonly bytes: number; readonly lastModified: number | undefined; readonly name: string }>
 }

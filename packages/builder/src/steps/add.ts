@@ -14,6 +14,8 @@ export interface AddOptions {
   /** Archives are unpacked: said so, or by the rule (local ones are, those of URLs are not). */
   readonly unpack: boolean | undefined
   readonly excludes: readonly string[]
+  /** The repository's own files come along (`--keep-git-dir`). */
+  readonly keepGitDirectory: boolean
   /** Contexts that the step needs until its end. */
   readonly held: Disposable[]
 }
@@ -81,14 +83,19 @@ async function fetched(solver: Solver, url: string, options: AddOptions): Promis
 }
 
 const isUrl = (source: string): boolean => /^https?:\/\//i.test(source)
-const isGit = (source: string): boolean => /^git@|^git:\/\/|^ssh:\/\/|^https?:\/\/[^#?]+\.git(?:[#?]|$)/i.test(source)
 
 /** What the sources of an ADD come to: files of the context, archives that are unpacked, files from URLs. */
 export async function partsOfAdd(solver: Solver, sources: readonly string[], options: AddOptions): Promise<readonly Part[]> {
   const { context } = options
   const parts: Part[] = []
   for (const source of sources) {
-    if (isGit(source)) throw new EngineError('unsupported', `ADD ${source}: git sources are not supported`)
+    if (solver.ports.isGit(source)) {
+      const files = await solver.ports.gitContext(source, { keepGitDirectory: options.keepGitDirectory, signal: solver.options.signal })
+      options.held.push(files)
+      const selected: readonly Selected[] = [{ tree: files.tree, path: '', name: '', node: files.tree.root }]
+      parts.push({ selected, digest: ['git', ...digestOfSelected(selected, options.excludes)], content: { kind: 'blobs', read: (digest) => files.read(digest) }, keepsOwners: false })
+      continue
+    }
     if (isUrl(source)) {
       parts.push(await fetched(solver, source, options))
       continue

@@ -24,6 +24,7 @@ export interface CopyWishes {
   /** Names are looked up in the root that is copied to. */
   readonly owner: (root: LayeredFs | undefined) => Owner | undefined
   readonly unpack: boolean | undefined
+  readonly keepGitDirectory: boolean
 }
 
 /** Where a copy goes: absolute, a slash at its end kept. */
@@ -42,6 +43,6 @@ export function readCopy(copy: Instruction & { readonly kind: 'COPY' | 'ADD' }, 
   const excludes = (copy.flags.get('exclude') ?? []).map((pattern) => expand.word(pattern))
   return {
     link: isSet('link'), parents: isSet('parents'), from: flag('from'), checksum, excludes, excluded: excluder(excludes), target: targetOf(state, expand.word(copy.target)), chmod, mode: modeOf(chmod),
-    owner: (root) => (chown === '' ? undefined : ownerOf(root, chown)), unpack: copy.flags.has('unpack') ? isSet('unpack') : undefined,
+    owner: (root) => (chown === '' ? undefined : ownerOf(root, chown)), unpack: copy.flags.has('unpack') ? isSet('unpack') : undefined, keepGitDirectory: isSet('keep-git-dir'),
   }
 }

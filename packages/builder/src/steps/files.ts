@@ -15,7 +15,7 @@ type Copy = Instruction & { readonly kind: 'COPY' | 'ADD' }
 /** Carries a COPY or an ADD out. */
 export async function copyStep(solver: Solver, index: number, state: StageState, copy: Copy, expand: Expander): Promise<StepOutcome> {
   const { sources, inline } = sourcesOf(copy, expand)
-  const { link, parents, from, checksum, excludes, target, unpack, ...wanted } = readCopy(copy, expand, state)
+  const { link, parents, from, checksum, excludes, target, unpack, keepGitDirectory, ...wanted } = readCopy(copy, expand, state)
   if (copy.sources.length > 1 && !target.endsWith('/')) throw new EngineError('invalid', `When using ${copy.kind} with more than one source file, the destination must be a directory and end with a /`)
   const createdBy = `${copy.kind} ${[...copy.sources.map((word) => expand.word(word)), copy.target].join(' ')} # buildkit`
   const options = placing(solver, state, { target, mode: wanted.mode, excluded: wanted.excluded, parents, replacesLinks: link })
@@ -39,7 +39,7 @@ export async function copyStep(solver: Solver, index: number, state: StageState,
     const found = from === '' ? { context: solver.options.context } : await solver.from(from, index)
     if ('context' in found) {
       const { context } = found
-      if (copy.kind === 'ADD') return await finish([...(await partsOfAdd(solver, sources, { context, checksum, unpack, excludes, held })), ...inline])
+      if (copy.kind === 'ADD') return await finish([...(await partsOfAdd(solver, sources, { context, checksum, unpack, excludes, keepGitDirectory, held })), ...inline])
       if (sources.length === 0) return await finish(inline)
       if (context === undefined) throw new EngineError('invalid', `${copy.kind}: there is no build context to copy from`)
       const selected = fromContext(context, sources, parents)

@@ -7,8 +7,9 @@ import { shortDigest } from '../images/progress.ts'
 import { openUrl } from '../images/remote-archive.ts'
 import type { BuildCacheRow, BuildJobs, BuildRequest } from '../jobs/build.ts'
 import { classicReport } from './classic-report.ts'
+import { isGitSource } from './git.ts'
 import { stepReport } from './step-report.ts'
-import { type BuildHandlerPorts, buildPorts, platformOf } from './sources.ts'
+import { type BuildHandlerPorts, buildPorts, gitContext, platformOf } from './sources.ts'
 
 const DOCKERFILE_LIMIT = 4 << 20
 const CONTEXT_NAMES = ['Dockerfile', 'dockerfile']
@@ -31,7 +32,7 @@ async function contextOf(ports: BuildHandlerPorts, request: BuildRequest, body: 
     if (body === undefined) throw new EngineError('invalid', 'a build needs a context')
     return { context: await ports.contexts.receive(body), dockerfile: undefined }
   }
-  if (/^git@|^git:\/\/|^github\.com\/|\.git(?:#|$)/.test(remote)) throw new EngineError('unsupported', `remote=${remote}: contexts of git repositories are not supported`)
+  if (isGitSource(remote)) return { context: await gitContext(ports, remote, { keepGitDirectory: false, signal }), dockerfile: undefined }
   const answer = await openUrl(remote, signal)
   if (/^text\/plain/.test(answer.contentType)) return { context: undefined, dockerfile: await collected(answer.body) }
   return { context: await ports.contexts.receive(answer.body), dockerfile: undefined }

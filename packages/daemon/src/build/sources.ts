@@ -1,4 +1,4 @@
-import type { BuildPlatform, BuildPorts, StepRun, StepResult, ContextStore, BuildCache } from '@gantry/builder'
+import type { BuildContext, BuildPlatform, BuildPorts, StepRun, StepResult, ContextStore, BuildCache } from '@gantry/builder'
 import { asImage } from '@gantry/builder'
 import { type Graph, type Image, treeToTar } from '@gantry/graph'
 import { ANONYMOUS, type Credentials, DEFAULT_DOMAIN, familiarString, hostPlatform, parsePlatform, parseReference, platformFits, type Reference } from '@gantry/registry'
@@ -9,6 +9,7 @@ import { pullImage, type PullPorts } from '../images/pull.ts'
 import type { Tell } from '../images/progress.ts'
 import { openUrl } from '../images/remote-archive.ts'
 import type { CacheMounts } from './cache-mounts.ts'
+import { isGitSource, parseGitSource, withGitSource } from './git.ts'
 
 /** What builds stand on. */
 export interface BuildHandlerPorts {
@@ -53,6 +54,14 @@ function runs({ architecture }: BuildPlatform): boolean {
   return (readText(`/proc/sys/fs/binfmt_misc/qemu-${QEMU[architecture] ?? architecture}`) ?? '').startsWith('enabled')
 }
 
+/** Files of a repository as a context. */
+export function gitContext(ports: Pick<BuildHandlerPorts, 'contexts' | 'trees' | 'graph'>, source: string, { keepGitDirectory, signal }: { readonly keepGitDirectory: boolean; readonly signal: AbortSignal }): Promise<BuildContext> {
+  const isOwn = (path: string): boolean => !keepGitDirectory && (path === '.git' || path.startsWith('.git/'))
+  return withGitSource(parseGitSource(source), ports.graph.staging, signal, (folder) =>
+    ports.trees.read({ kind: 'directory', path: folder }, '/', { data: true, oneFilesystem: true }, (reader) => ports.contexts.receive(treeToTar(reader, { whiteouts: false, rename: (path) => (isOwn(path) ? undefined : path === '.' ? './' : path) }))),
+  )
+}
+
 /** The house as a build sees it. */
 export function buildPorts(ports: BuildHandlerPorts, session: BuildSession): BuildPorts {
   const { graph, trees, execRoot, contexts, cache, mounts } = ports
@@ -72,6 +81,8 @@ export function buildPorts(ports: BuildHandlerPorts, session: BuildSession): Bui
       return trees.read(root, path, { data: true, oneFilesystem: false }, (reader) => use(treeToTar(reader, { whiteouts: false, hardlinks: options.hardlinks, rename: (member) => (member === '.' ? './' : member) })))
     },
     cacheDirectory: (request, signal) => mounts.take(request, signal),
+    isGit: isGitSource,
+    gitContext: (source, options) => gitContext(ports, source, options),
     async download(url, signal) {
       const remote = await openUrl(url, signal)
       if (!remote.sized) throw new EngineError('unsupported', `${url}: the server does not say how large the file is`)
