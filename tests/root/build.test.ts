@@ -66,6 +66,14 @@ describe('building', { skip: process.getuid?.() === 0 ? false : 'needs root' }, 
     assert.deepEqual([again['RUN grep -v comment /src >/out; true'], again['COPY --from=make /out /out'], again['RUN date +%N >/stamp']], ['DONE', 'CACHED', 'CACHED'])
     assert.equal(await ok('inspect', '--format', '{{.Id}}', 's:1'), await ok('inspect', '--format', '{{.Id}}', 's:2'))
   })
+  it('what a base asks for with ONBUILD is done first, also with stages of the file', async () => {
+    context({ Dockerfile: 'FROM busybox\nONBUILD COPY f /from-context\nONBUILD COPY --from=tools /tool /tool\nONBUILD RUN cat /from-context /tool >/both\n' })
+    await built('-t', 'onbuild:1')
+    context({ Dockerfile: 'FROM busybox AS tools\nRUN echo tool >/tool\nFROM onbuild:1\nRUN cp /both /again\n', f: 'file\n' })
+    await built('-t', 'onbuild:2')
+    assert.equal(await ok('run', '--rm', 'onbuild:2', 'cat', '/again'), 'file\ntool')
+    assert.equal(await ok('inspect', '--format', '{{json .Config.OnBuild}}', 'onbuild:2'), 'null')
+  })
   it('stages that do not need each other run at the same time', async () => {
     const stage = (name: string): string => `FROM busybox AS ${name}\nRUN --mount=type=cache,target=/meet touch /meet/${name}; for n in $(seq 100); do [ -e /meet/a ] && [ -e /meet/b ] && [ -e /meet/c ] && echo met >/${name} && exit 0; sleep 0.1; done; exit 1\n`
     context({ Dockerfile: `${stage('a')}${stage('b')}${stage('c')}FROM busybox\nCOPY --from=a /a /\nCOPY --from=b /b /\nCOPY --from=c /c /\n` })
@@ -88,9 +96,9 @@ describe('building', { skip: process.getuid?.() === 0 ? false : 'needs root' }, 
     assert.equal(await ok('ps', '-aq'), '')
   })
   it('a client that goes takes its build along; a step that fails says how', async () => {
-    context({ Dockerfile: 'FROM busybox\nRUN touch /begun; sleep 1000\n' })
+    context({ Dockerfile: 'FROM busybox\nRUN touch /begun; sleep 98761\n' })
     const child = spawn(`${root}/build/node`, ['--', `${root}/build/gantry.cjs`, '-H', daemon.host, 'build', folder], { stdio: 'ignore' })
-    const sleeping = (): boolean => execFileSync('sh', ['-c', `pgrep -fx 'sleep 1000' || true`], { encoding: 'utf8' }).trim() !== ''
+    const sleeping = (): boolean => execFileSync('sh', ['-c', `pgrep -fx 'sleep 98761' || true`], { encoding: 'utf8' }).trim() !== ''
     await until('the step runs', sleeping)
     child.kill('SIGINT')
     await until('the step is gone', () => !sleeping())
@@ -102,13 +110,13 @@ describe('building', { skip: process.getuid?.() === 0 ? false : 'needs root' }, 
     assert.equal((await gantry('inspect', 'f:1')).code, 1)
   })
   it('kill -9 in the middle: the next daemon removes what was left, and the cache serves', async () => {
-    context({ Dockerfile: 'FROM busybox\nRUN date +%N >/stamp\nRUN touch /begun; sleep 1001\n' })
+    context({ Dockerfile: 'FROM busybox\nRUN date +%N >/stamp\nRUN touch /begun; sleep 98762\n' })
     const running = build()
-    await until('the second step runs', () => execFileSync('sh', ['-c', "pgrep -fx 'sleep 1001' || true"], { encoding: 'utf8' }).trim() !== '')
+    await until('the second step runs', () => execFileSync('sh', ['-c', "pgrep -fx 'sleep 98762' || true"], { encoding: 'utf8' }).trim() !== '')
     await daemon.kill()
     assert.notEqual((await running).code, 0)
     await daemon.start()
-    assert.equal(execFileSync('sh', ['-c', "pgrep -fx 'sleep 1001' || true"], { encoding: 'utf8' }).trim(), '')
+    assert.equal(execFileSync('sh', ['-c', "pgrep -fx 'sleep 98762' || true"], { encoding: 'utf8' }).trim(), '')
     assert.equal(await ok('ps', '-aq'), '')
     context({ Dockerfile: 'FROM busybox\nRUN date +%N >/stamp\nRUN true\n' })
     assert.equal(outcomes(await built())['RUN date +%N >/stamp'], 'CACHED')

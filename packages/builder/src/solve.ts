@@ -84,7 +84,8 @@ export async function solve(ports: BuildPorts, options: BuildOptions, source: So
   const stageOnce = (index: number): Promise<StageState> => {
     const known = stages.get(index)
     if (known !== undefined) return known
-    const running = buildStage(solver, index, { total, first: firsts.get(index) ?? 1, lastOf: (one) => (firsts.get(one) ?? 1) + (counts.get(one) ?? 1) - 1, imageState }).catch((error: unknown) => {
+    plan.include(index)
+    const running = buildStage(solver, index, { total, first: firsts.get(index) ?? total + 1 + 1000 * index, lastOf: (one) => (firsts.get(one) ?? 1) + (counts.get(one) ?? 1) - 1, imageState }).catch((error: unknown) => {
       failed.abort(error)
       throw error
     })
@@ -92,8 +93,9 @@ export async function solve(ports: BuildPorts, options: BuildOptions, source: So
     stages.set(index, running)
     return running
   }
-  const all = order.map(stageOnce)
-  await Promise.allSettled(all)
+  await Promise.allSettled(order.map(stageOnce))
+  // Those that were added on the way.
+  await Promise.allSettled(stages.values())
   // The first that failed says why; the others were told to stop.
   if (failed.signal.aborted) throw failed.signal.reason
   return stageOnce(plan.target)

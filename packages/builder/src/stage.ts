@@ -30,7 +30,8 @@ async function baseOf(solver: Solver, index: number, numbers: Numbers): Promise<
   const base = planned?.base
   const platform = planned?.platform ?? ''
   if (base === undefined || base.kind === 'scratch') return emptyState(solver.options.platform)
-  if (base.kind === 'stage') return { ...(await solver.stage(base.index)), args: new Map(), commandSet: false }
+  // Its arguments come along.
+  if (base.kind === 'stage') return { ...(await solver.stage(base.index)), commandSet: false }
   const context = solver.options.contexts.get(base.name)
   if (context !== undefined && typeof context !== 'string') throw new EngineError('unsupported', `the context ${base.name} is no image: a stage cannot stand on it`)
   return numbers.imageState(typeof context === 'string' ? context.replace(/^docker-image:\/\//, '') : base.name, platform === '' ? solver.options.askedPlatform : platform)

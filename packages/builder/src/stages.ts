@@ -26,6 +26,8 @@ export interface BuildPlan {
   readonly globals: ReadonlyMap<string, string>
   /** Names of build arguments that are declared somewhere. */
   readonly declared: ReadonlySet<string>
+  /** Adds a stage that only what a base asks for (`ONBUILD`) turned out to need. */
+  include(index: number): void
 }
 
 /** What the caller says of a build's shape. */
@@ -113,5 +115,5 @@ export function planBuild(source: Source, file: Dockerfile, options: PlanOptions
     for (const need of needs) visit(need)
   }
   visit(targetIndex)
-  return { target: targetIndex, stages: planned, globals, declared }
+  return { target: targetIndex, stages: planned, globals, declared, include: visit }
 }

@@ -48,6 +48,7 @@ export const CASES: readonly BuildCase[] = [
   one('several ARGs in one line', 'FROM busybox\nARG A=1 B=2 C\nRUN echo $A$B[$C] >/x\n', { newer: true }),
   one('proxies need no ARG', 'FROM busybox\nRUN echo $HTTP_PROXY >/x\n', { flags: ['--build-arg', 'HTTP_PROXY=http://p:1'] }),
   one('ARG is gone after its stage', 'FROM busybox AS a\nARG A=1\nFROM busybox\nRUN echo "[$A]" >/a\n'),
+  one('a stage on a stage has its arguments', 'FROM busybox AS base\nARG A=1\nARG B\nFROM base\nRUN echo "[$A][$B]" >/ab\nENV C=$A\n', { flags: ['--build-arg', 'B=given'] }),
   one('labels', 'FROM busybox\nLABEL a=1 b="two words" "c.d"=x\nLABEL e="multi\\\nline"\nLABEL f=$PATH\n'),
   one('labels of the client', 'FROM busybox\nLABEL a=1\n', { flags: ['--label', 'a=2', '--label', 'b=3'] }),
   // RUN

@@ -14,5 +14,6 @@ export const JUSTIFIED: readonly JustifiedDifference[] = [
   { by: /buildkit/, case: /^WORKDIR$/, what: /config WorkingDir/, why: 'BuildKit keeps /a/../d as it is written, the classic builder makes /d of it, as we do' },
   { by: /buildkit/, case: /^--chown of nobody that is there$/, what: /failed/, why: 'BuildKit takes a user that is not there for root without a word; the classic builder and we refuse it' },
   { by: /buildkit/, case: /^several files onto one$/, what: /failed/, why: 'BuildKit lets the last file overwrite the others; the classic builder and we refuse it' },
+  { by: /classic/, case: /^a stage on a stage has its arguments$/, what: /config Env|file ab/, why: 'arguments of a stage are those of the stages on it with BuildKit and us; with the classic builder they are gone' },
   { by: /buildkit/, case: /^--parents$/, what: /failed/, why: 'the grammar in dockerd 28 does not have --parents, which newer ones have' },
 ]
