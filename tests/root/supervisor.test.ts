@@ -121,7 +121,7 @@ describe('the supervisor in the daemon', { skip }, () => {
   before(async () => {
     daemon = await testDaemon([], async ({ home }) => {
       script = `${home}/slow`
-      writeFileSync(script, '#!/bin/sh\ncase "$*" in *" create "*) exec sleep 1000;; esac\n')
+      writeFileSync(script, '#!/bin/sh\ncase "$*" in *" create "*) exec sleep 98763;; esac\n')
       chmodSync(script, 0o755)
       return ['--start-timeout', '500ms', '--add-runtime', `slow=${script}`]
     })
@@ -134,7 +134,7 @@ describe('the supervisor in the daemon', { skip }, () => {
     const ran = await gantry('run', '--rm', '--runtime', 'slow', 'busybox', 'true')
     assert.equal(ran.code, 125)
     assert.match(ran.err, /did not start before the timeout of 0\.5 s/)
-    await until('its processes are gone', async () => !(await exec('pgrep', ['-f', 'sleep 1000'])).out.includes(script))
+    await until('its processes are gone', async () => (await exec('pgrep', ['-fx', 'sleep 98763'])).code === 1)
     assert.equal((await gantry('run', '--rm', 'busybox', 'true')).code, 0)
   })
   it('lack of memory is told of while the container goes on', async () => {

@@ -1,12 +1,14 @@
-import { AT, ERRNO, O, type ProgramBuilder, type Register } from '@gantry/linux'
+import { AT, ERRNO, O, PR, type ProgramBuilder, type Register } from '@gantry/linux'
 import type { StdioRegisters } from './stdio.ts'
+
+const SIGKILL = 9
 
 /** Environment of a host's program (CRIU, LXC, another runtime): nothing of the engine's own reaches it. */
 export const HOST_ENVIRONMENT = ['PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin']
 
 /** A program of the host that a start runs beside the container, or steps that only a child may do. */
 export type ChildWork =
-  | { readonly path: string; readonly args: readonly string[]; readonly env: readonly string[]; readonly stdio?: StdioRegisters['process'] }
+  | { readonly path: string; readonly args: readonly string[]; readonly env: readonly string[]; readonly stdio?: StdioRegisters['process']; /** It ends with whoever waits for it. */ readonly dies?: boolean }
   | { readonly inside: () => void }
 
 /** Waits for a child; an end that is not well is a failure of the program. */
@@ -33,6 +35,7 @@ export function runProgram(p: ProgramBuilder, what: string, work: ChildWork): vo
       work.inside()
       p.op('done', 'end', [])
     } else {
+      if (work.dies === true) p.call('die with the shim', 'prctl', [PR.SET_PDEATHSIG, SIGKILL, 0, 0, 0])
       p.call('own signals', 'rt_sigprocmask', [2, p.bytes(Buffer.alloc(8)), 0, 8])
       const nothing = p.register()
       if (work.stdio === undefined) p.call('open /dev/null', 'openat', [AT.FDCWD, p.text('/dev/null'), O.RDWR | O.CLOEXEC, 0], { to: nothing })

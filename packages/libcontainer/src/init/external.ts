@@ -40,11 +40,11 @@ export interface ExternalExecPlan extends Pick<ExecPlan, 'process' | 'stdio' | '
 
 type Target = Pick<ExternalPlan, 'runtime' | 'bundle' | 'id'>
 
-/** Runs one verb and waits for it. */
+/** Runs one verb and waits for it. One that makes a container ends with the shim: nobody would know what it still makes. */
 function verb(p: ProgramBuilder, target: Target, words: readonly string[], stdio?: StdioRegisters['process']): void {
   const { runtime, bundle } = target
   const args = [runtime.path, ...runtime.args, '--root', runtime.stateRoot, '--log', `${bundle}/runtime.log`, '--log-format', 'json', ...words]
-  runProgram(p, `${runtime.name} ${words[0] ?? ''}`, { path: runtime.path, args, env: HOST_ENVIRONMENT, ...(stdio && { stdio }) })
+  runProgram(p, `${runtime.name} ${words[0] ?? ''}`, { path: runtime.path, args, env: HOST_ENVIRONMENT, dies: words[0] === 'create' || words[0] === 'start', ...(stdio && { stdio }) })
 }
 
 /** A program of one verb alone, for the launcher. */
