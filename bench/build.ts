@@ -17,6 +17,8 @@ const FILE_BYTES = 5_000
 interface Contender {
   readonly name: string
   readonly words: readonly string[]
+  /** Forgets all that earlier builds came to. */
+  readonly forget: readonly string[]
   readonly env: NodeJS.ProcessEnv
 }
 
@@ -52,6 +54,7 @@ function measure(contender: Contender, work: string): ReadonlyMap<string, number
   const of = (what: () => number, count = rounds): number => median(Array.from({ length: count }, what))
   const figures = new Map<string, number>()
   process.stderr.write(`${contender.name}: small\n`)
+  timed({ ...contender, words: contender.forget })
   timed(contender, '-t', 'small', `${work}/small`)
   figures.set('nothing to do, small context', of(() => timed(contender, '-t', 'small', `${work}/small`)))
   figures.set('ten steps without the cache', of(() => timed(contender, '--no-cache', '-t', 'small', `${work}/small`)))
@@ -77,9 +80,11 @@ try {
   const docker = (execFileSync('sh', ['-c', 'command -v docker || true'], { encoding: 'utf8' }).trim() || `${values.peers}/bin/docker`)
   mkdirSync(`${work}/config/cli-plugins`, { recursive: true })
   const env = { DOCKER_BUILDKIT: '0', DOCKER_CONFIG: `${work}/config` }
+  const buildx = { ...env, DOCKER_BUILDKIT: '1' }
+  const of = (engine: Engine): Pick<Contender, 'words' | 'forget'> => ({ words: [docker, '-H', `unix://${engine.socket}`, 'build'], forget: [docker, '-H', `unix://${engine.socket}`, 'builder', 'prune', '-af'] })
   const contenders: Contender[] = [
-    { name: 'gantry', words: [docker, '-H', `unix://${gantry.socket}`, 'build'], env },
-    { name: 'gantry client', words: [`${root}/build/node`, '--', `${root}/build/gantry.cjs`, '-H', `unix://${gantry.socket}`, 'build'], env: { NODE_COMPILE_CACHE: `${root}/build/cache` } },
+    { name: 'ours, classic', ...of(gantry), env },
+    { name: 'our client', words: [`${root}/build/node`, '--', `${root}/build/gantry.cjs`, '-H', `unix://${gantry.socket}`, 'build'], forget: of(gantry).forget, env: { ...env, NODE_COMPILE_CACHE: `${root}/build/cache` } },
   ]
   if (values.peers !== '') {
     const dockerd = await startDockerd(values.peers, work)
@@ -87,13 +92,14 @@ try {
     symlinkSync(`${values.peers}/bin/docker-buildx`, `${work}/config/cli-plugins/docker-buildx`)
     execFileSync(docker, ['-H', `unix://${gantry.socket}`, 'save', '-o', `${work}/busybox.tar`, 'busybox'])
     execFileSync(docker, ['-H', `unix://${dockerd.socket}`, 'load', '-i', `${work}/busybox.tar`])
-    contenders.push({ name: 'classic', words: [docker, '-H', `unix://${dockerd.socket}`, 'build'], env }, { name: 'BuildKit', words: [docker, '-H', `unix://${dockerd.socket}`, 'build'], env: { ...env, DOCKER_BUILDKIT: '1' } })
+    contenders.push({ name: 'ours, buildx', ...of(gantry), env: buildx }, { name: 'classic', ...of(dockerd), env }, { name: 'BuildKit', ...of(dockerd), env: buildx })
   }
-  const results = contenders.map((contender) => [contender.name, measure(contender, work)] as const)
-  process.stdout.write(`\n${'median, ms'.padEnd(34)}${results.map(([name]) => name.padStart(15)).join('')}${results.slice(2).map(([name]) => `of ${name}`.padStart(15)).join('')}\n`)
-  for (const [what, own] of results[0]?.[1] ?? []) {
-    const all = results.map(([, figures]) => figures.get(what) ?? Number.NaN)
-    process.stdout.write(`${what.padEnd(34)}${all.map((ms) => ms.toFixed(0).padStart(15)).join('')}${all.slice(2).map((ms) => (own / ms).toFixed(2).padStart(15)).join('')}\n`)
+  const results = new Map(contenders.map((contender) => [contender.name, measure(contender, work)]))
+  const ratios = [['ours, classic', 'classic'], ['ours, buildx', 'BuildKit']].filter(([, theirs = '']) => results.has(theirs))
+  process.stdout.write(`\n${'median, ms'.padEnd(34)}${[...results.keys()].map((name) => name.padStart(15)).join('')}${ratios.map(([, theirs]) => `of ${theirs}`.padStart(13)).join('')}\n`)
+  for (const what of results.get('our client')?.keys() ?? []) {
+    const ms = (name = ''): number => results.get(name)?.get(what) ?? Number.NaN
+    process.stdout.write(`${what.padEnd(34)}${[...results.keys()].map((name) => ms(name).toFixed(0).padStart(15)).join('')}${ratios.map(([ours, theirs]) => (ms(ours) / ms(theirs)).toFixed(2).padStart(13)).join('')}\n`)
   }
 } finally {
   for (const engine of engines.reverse()) await engine.stop()

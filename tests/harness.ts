@@ -59,9 +59,9 @@ export interface Ran {
 }
 
 /** Runs a program; never rejects for its exit code. */
-export function exec(command: string, args: readonly string[], options: { readonly input?: string | Buffer; readonly env?: NodeJS.ProcessEnv } = {}): Promise<Ran> {
+export function exec(command: string, args: readonly string[], options: { readonly input?: string | Buffer; readonly env?: NodeJS.ProcessEnv; readonly cwd?: string } = {}): Promise<Ran> {
   return new Promise((resolve, reject) => {
-    const child = spawn(command, args, { stdio: ['pipe', 'pipe', 'pipe'], env: { ...process.env, ...options.env } })
+    const child = spawn(command, args, { stdio: ['pipe', 'pipe', 'pipe'], env: { ...process.env, ...options.env }, ...(options.cwd !== undefined && { cwd: options.cwd }) })
     const [out, err]: [Buffer[], Buffer[]] = [[], []]
     child.stdout.on('data', (chunk: Buffer) => out.push(chunk))
     child.stderr.on('data', (chunk: Buffer) => err.push(chunk))

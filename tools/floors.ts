@@ -9,7 +9,8 @@ export const FLOORS: Readonly<Record<string, readonly string[]>> = {
   graph: ['linux', 'std'],
   builder: ['graph', 'std'],
   runtime: ['libcontainer', 'linux', 'std'],
-  daemon: ['runtime', 'builder', 'libnetwork', 'graph', 'registry', 'api', 'std'],
+  buildkit: ['std'],
+  daemon: ['runtime', 'builder', 'buildkit', 'libnetwork', 'graph', 'registry', 'api', 'std'],
   cli: ['api', 'registry', 'std'],
 }
 
@@ -38,6 +39,7 @@ export const STARTS_PROGRAMS: Readonly<Record<string, string>> = {
   'packages/daemon/src/containers/top.ts': 'the host’s ps',
   'packages/daemon/src/images/bundled.ts': 'busybox --list-full, once for an empty store',
   'packages/daemon/src/images/process/client.ts': 'the image process, on demand',
+  'packages/graph/src/compression.ts': 'bzip2 and xz, for archives that are packed so',
   'packages/daemon/src/build/git.ts': 'git, for builds from repositories',
   'packages/runtime/src/apparmor.ts': 'apparmor_parser, once at boot, where the host has AppArmor',
   'packages/runtime/src/oci/hooks.ts': 'hooks of a bundle, which are programs',

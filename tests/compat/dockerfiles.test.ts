@@ -1,4 +1,4 @@
-/** Dockerfiles written for the purpose: Gantry, dockerd's classic builder and BuildKit come to the same files and the same configuration, but for what `build/differences.table.ts` justifies. */
+/** Dockerfiles written for the purpose: Gantry through the classic door and through BuildKit's, dockerd's classic builder and BuildKit come to the same files and the same configuration, but for what `build/differences.table.ts` justifies. */
 import assert from 'node:assert/strict'
 import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { after, before, describe, it } from 'node:test'
@@ -32,7 +32,7 @@ describe('Dockerfiles beside dockerd', { skip }, () => {
   let work = ''
   let daemon: TestDaemon
   let docker: Awaited<ReturnType<typeof startDockerd>>
-  const builders: Record<'ours' | 'classic' | 'buildkit', Builder> = {} as never
+  const builders: Record<'ours' | 'door' | 'classic' | 'buildkit', Builder> = {} as never
   before(async () => {
     work = mkdtempSync('/tmp/gtest-build-')
     daemon = await testDaemon()
@@ -41,6 +41,7 @@ describe('Dockerfiles beside dockerd', { skip }, () => {
     symlinkSync(buildx ?? '', `${work}/config/cli-plugins/docker-buildx`)
     const base = { client: [client ?? ''], env: { DOCKER_BUILDKIT: '0', DOCKER_CONFIG: `${work}/config` }, build: ['build'] }
     builders.ours = { ...base, host: daemon.host }
+    builders.door = { ...base, host: daemon.host, env: { ...base.env, DOCKER_BUILDKIT: '1' }, build: ['build', '--progress', 'plain'] }
     builders.classic = { ...base, host: `unix://${docker.socket}` }
     builders.buildkit = { ...base, host: `unix://${docker.socket}`, env: { ...base.env, DOCKER_BUILDKIT: '1' }, build: ['build', '--progress', 'plain'] }
     assert.equal((await exec(`${root}/build/node`, [`${root}/build/gantry.cjs`, '-H', daemon.host, 'save', '-o', `${work}/busybox.tar`, 'busybox'])).code, 0)
@@ -57,16 +58,19 @@ describe('Dockerfiles beside dockerd', { skip }, () => {
       const folder = `${work}/${index}`
       writeContext(folder, one)
       const tag = `case:${index}`
-      const [ours, buildkit] = await Promise.all([buildCase(builders.ours, one, folder, tag), buildCase(builders.buildkit, one, folder, tag).catch((error: unknown) => error)])
+      const [door, buildkit] = await Promise.all([buildCase(builders.door, one, folder, tag), buildCase(builders.buildkit, one, folder, tag).catch((error: unknown) => error)])
       if (buildkit instanceof Error) throw buildkit
-      if (one.fails === undefined) assert.equal(ours.failed, false, ours.said)
-      else assert.match(ours.said, one.fails)
-      const found: Record<string, unknown> = {}
-      const compare = (name: string, theirs: BuildResult): void => {
-        for (const [what, pair] of Object.entries(differences(theirs, ours))) if (!JUSTIFIED.some((rule) => rule.by.test(name) && rule.case.test(one.name) && rule.what.test(what))) found[`${name} ${what}`] = pair
+      const ours = await buildCase(builders.ours, one, folder, tag)
+      for (const { failed, said } of [ours, door]) {
+        if (one.fails === undefined) assert.equal(failed, false, said)
+        else assert.match(said, one.fails)
       }
-      compare('buildkit', buildkit as BuildResult)
-      if (one.newer !== true) compare('classic', await buildCase(builders.classic, one, folder, tag))
+      const found: Record<string, unknown> = {}
+      const compare = (name: string, theirs: BuildResult, own: BuildResult): void => {
+        for (const [what, pair] of Object.entries(differences(theirs, own))) if (!JUSTIFIED.some((rule) => rule.by.test(name) && rule.case.test(one.name) && rule.what.test(what))) found[`${name} ${what}`] = pair
+      }
+      compare('buildkit', buildkit as BuildResult, door)
+      if (one.newer !== true) compare('classic', await buildCase(builders.classic, one, folder, tag), ours)
       if (process.env['GANTRY_CASES_OUT'] !== undefined) writeFileSync(`${process.env['GANTRY_CASES_OUT']}/${index}.json`, JSON.stringify({ name: one.name, found, ours: ours.history, buildkit: (buildkit as BuildResult).history }, undefined, 1))
       assert.deepEqual(found, {})
     })

@@ -5,6 +5,8 @@ const MASKS: readonly (readonly [RegExp, string])[] = [
   [/\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?( ?[+-]\d\d:?\d\d( UTC)?| UTC|Z)?/g, 'TIME'],
   [/\b(?:About an?|Less than an?|\d+) (?:second|minute|hour|day|week|month)s?(?: ago)?/g, 'AGO'],
   [/\b\d+(?:\.\d+)?(?:e[+-]\d+)? ?[kMG]i?B\b|\b\d+B\b/g, 'SIZE'],
+  // Whole seconds that something took: a matter of when they begin.
+  [/(?<=execDuration\W{1,3})\d+/g, 'SECONDS'],
   [/(?:[0-9a-f]{2}:){5}[0-9a-f]{2}/g, 'MAC'],
   [/\b[a-z]+_[a-z]+\d?\b(?=\s*$| \(ID\))/gm, 'NAME'],
   [/^([\w-]+ +)?\d+( +\d+)?( +\d+)? +([\d:]+ +)?(\? +)?([\d:]+ +)?(?=sleep)/gm, 'PROCESS '],

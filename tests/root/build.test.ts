@@ -1,11 +1,16 @@
 /** Builds with real steps: the cache, stages at the same time, what a step sees, cancelling, killing, pruning, and nothing left behind. */
 import assert from 'node:assert/strict'
 import { execFileSync, spawn } from 'node:child_process'
-import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, linkSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { after, before, describe, it } from 'node:test'
 import { disposeClean } from '../census.ts'
 import { exec, ownClient, type Ran, root, serveBeside, type TestDaemon, testDaemon, until } from '../harness.ts'
+import { encodeHeader, padding } from '@gantry/graph'
 import { tarOf } from '../image-archive.ts'
+
+function fileInTar(path: string, content: string): readonly Buffer[] {
+  return [encodeHeader({ path, type: 'file', mode: 0o644, uid: 0, gid: 0, size: content.length, mtimeSeconds: 1, mtimeNanos: 0, link: '', major: 0, minor: 0, xattrs: new Map() }), Buffer.from(content), padding(content.length)]
+}
 
 describe('building', { skip: process.getuid?.() === 0 ? false : 'needs root' }, () => {
   let daemon: TestDaemon
@@ -79,6 +84,57 @@ describe('building', { skip: process.getuid?.() === 0 ? false : 'needs root' }, 
     context({ Dockerfile: `${stage('a')}${stage('b')}${stage('c')}FROM busybox\nCOPY --from=a /a /\nCOPY --from=b /b /\nCOPY --from=c /c /\n` })
     await built('-t', 'p:1')
     assert.equal(await ok('run', '--rm', 'p:1', 'cat', '/a', '/b', '/c'), 'met\nmet\nmet')
+  })
+  it('our client sends only files that are not there; lists and offers are checked', async () => {
+    context({ Dockerfile: 'FROM busybox\nCOPY . /all\n', 'd/a': 'a', 'd/b': 'b', '.dockerignore': 'ignored\n', ignored: 'x' })
+    await built('-t', 'offer:1')
+    const row = (path: string, size: number, time: string): string => `${0o100644} 0 0 ${size} ${time}\0${path}\0\0`
+    const offer = (list: string, from = 'test'): Promise<{ readonly id: string; readonly wanted: readonly number[] }> => daemon.api.json('POST', '/build/context', { query: { from }, body: Buffer.from(list), contentType: 'application/octet-stream' })
+    const dockerfile = 'FROM scratch\nCOPY one two /\n'
+    const list = row('Dockerfile', dockerfile.length, '1') + row('one', 3, '2') + row('two', 3, '3')
+    const first = await offer(list)
+    assert.deepEqual(first.wanted, [0, 1, 2])
+    const take = async (id: string, files: Readonly<Record<string, string>>): Promise<string> => {
+      const response = await daemon.api.send('POST', '/build', { query: { offer: id, t: 'offered' }, body: Buffer.concat([...Object.entries(files).flatMap(([path, content]) => fileInTar(path, content)), Buffer.alloc(1024)]), contentType: 'application/x-tar' })
+      let said = ''
+      for await (const chunk of response) said += String(chunk)
+      return said
+    }
+    assert.match(await take(first.id, { Dockerfile: dockerfile, one: 'one', two: 'two' }), /Successfully built/)
+    const again = await offer(list)
+    assert.deepEqual(again.wanted, [])
+    assert.match(await take(again.id, {}), /Using cache/)
+    const touched = await offer(row('Dockerfile', dockerfile.length, '1') + row('one', 3, '9') + row('two', 3, '3'))
+    assert.deepEqual(touched.wanted, [1])
+    await assert.rejects(take(touched.id, {}), /content of 1 files has not come/)
+    await assert.rejects(take(touched.id, {}), /it was not made, or it was taken/)
+    assert.deepEqual((await offer(list, 'elsewhere')).wanted, [0, 1, 2], 'what is in one place says nothing of another')
+    await assert.rejects(offer(row('../x', 1, '1')), /leads outside/)
+    await assert.rejects(offer('nonsense'), /cut off/)
+  })
+  it('secrets, further contexts and stages that are built anew, with our own client', async () => {
+    context({ Dockerfile: 'FROM base AS first\nRUN date +%N >/first\nFROM first AS last\nCOPY --from=more f /f\nRUN --mount=type=secret,id=key wc -c </run/secrets/key >/size\nRUN date +%N >/last\n', 'more/f': 'from more' })
+    writeFileSync(`${daemon.home}/key`, 'very secret content\n')
+    const flags = ['--build-context', `more=${folder}/more`, '--build-context', 'base=docker-image://busybox', '--secret', `id=key,src=${daemon.home}/key`] as const
+    await built('-t', 's:1', ...flags)
+    assert.equal(await ok('run', '--rm', 's:1', 'cat', '/f', '/size'), 'from more20')
+    const anew = outcomes(await built('--no-cache-filter', 'last', ...flags))
+    assert.deepEqual([anew['RUN date +%N >/first'], anew['RUN date +%N >/last']], ['CACHED', 'DONE'])
+    const saved = `${daemon.home}/s.tar`
+    await ok('save', '-o', saved, 's:1')
+    assert.ok(!readFileSync(saved).includes('very secret'))
+    assert.match((await build('--secret', 'src=x')).err, /invalid secret "src=x": expected id=NAME/)
+    assert.match((await build('--build-context', 'more=/not/there')).err, /context more: "\/not\/there": expected docker-image/)
+    await assert.rejects(daemon.api.json('POST', '/build', { query: { secrets: 'none', contexts: '{}' }, body: Buffer.concat([...fileInTar('Dockerfile', 'FROM scratch\n'), Buffer.alloc(1024)]), contentType: 'application/x-tar' }), /have not come, or they are too old/)
+  })
+  it('names of one file stay names of one file: of a context, of an archive', async () => {
+    context({ Dockerfile: 'FROM busybox\nCOPY d /d/\nADD links.tar /a/\nRUN stat -c "%n %h" /d/one /d/two /a/one /a/two >/links; cmp /d/one /d/two; cmp /a/one /a/two\n', 'd/one': 'content' })
+    linkSync(`${folder}/d/one`, `${folder}/d/two`)
+    execFileSync('tar', ['-cf', `${folder}/links.tar`, '-C', `${folder}/d`, 'one', 'two'])
+    for (const make of [() => built('-t', 'links'), async () => void (await daemon.api.send('POST', '/build', { query: { t: 'links', nocache: true }, body: execFileSync('tar', ['-c', '-C', folder, '.']), contentType: 'application/x-tar' })).resume()]) {
+      await make()
+      assert.equal(await ok('run', '--rm', 'links', 'cat', '/links'), '/d/one 2\n/d/two 2\n/a/one 2\n/a/two 2')
+    }
   })
   it('a step is a container like any other, that nobody lists, and leaves no trace of its mounts', async () => {
     context({ Dockerfile: 'FROM busybox\nRUN --mount=type=cache,target=/var/cache/x --mount=type=tmpfs,target=/scratch grep -E "^(Seccomp|CapEff|NoNewPrivs):" /proc/self/status >/status; cat /proc/self/cgroup >/cgroup; sleep 1\nRUN ls -d /scratch /var/cache >/left 2>&1; true\n' })
@@ -160,6 +216,13 @@ describe('building', { skip: process.getuid?.() === 0 ? false : 'needs root' }, 
       writeFileSync(`${folder}/Dockerfile`, 'FROM busybox\nADD packed.tgz /unpacked/\nCOPY packed.tgz /kept/\nADD plain.gz /gz/\nADD http://127.0.0.1:5009/served.txt /url/\nRUN ls /unpacked /kept /gz /url >/list && stat -c "%a %Y" /url/served.txt >/stat\n')
       await built('-t', 'a:1')
       assert.equal(await ok('run', '--rm', 'a:1', 'cat', '/list', '/stat'), '/gz:\nplain.gz\n\n/kept:\npacked.tgz\n\n/unpacked:\none\ntwo\n\n/url:\nserved.txt\n600 1704164645')
+      for (const program of ['xz', 'bzip2'].filter((one) => existsSync(`/usr/bin/${one}`))) {
+        writeFileSync(`${folder}/packed.${program}`, execFileSync(program, ['-c'], { input: execFileSync('gzip', ['-dc', `${folder}/packed.tgz`]) }))
+        writeFileSync(`${folder}/plain.${program}`, execFileSync(program, ['-c'], { input: 'not an archive' }))
+        writeFileSync(`${folder}/Dockerfile`, `FROM busybox\nADD packed.${program} plain.${program} /a/\nRUN ls /a >/list\n`)
+        await built('-t', 'a:2')
+        assert.equal(await ok('run', '--rm', 'a:2', 'cat', '/list'), `one\nplain.${program}\ntwo`)
+      }
       writeFileSync(`${folder}/Dockerfile`, `FROM busybox\nADD --checksum=${digest} http://127.0.0.1:5009/served.txt /url/\n`)
       assert.match((await build()).err, /digest mismatch/)
       writeFileSync(`${folder}/Dockerfile`, 'FROM busybox\nADD http://127.0.0.1:5009/none /url/\n')
@@ -220,7 +283,10 @@ describe('building', { skip: process.getuid?.() === 0 ? false : 'needs root' }, 
     const big = usage.BuildCache.find((one) => one.Description.includes('dd if=/dev/zero'))
     assert.ok((big?.Size ?? 0) >= 5 << 20 && big?.Shared === true, JSON.stringify(usage.BuildCache))
     assert.equal((await daemon.api.json<{ readonly CachesDeleted: readonly string[] | null }>('POST', '/build/prune', { query: { 'keep-storage': 1 << 30 } })).CachesDeleted, null)
-    assert.match(await ok('builder', 'prune', '-af'), /Total reclaimed space/)
+    await ok('builder', 'prune', '-f', '--filter', 'until=24h')
+    assert.notEqual((JSON.parse(await ok('system', 'df', '-v', '--format', 'json')) as typeof usage).BuildCache.length, 0)
+    assert.match((await gantry('builder', 'prune', '-f', '--filter', 'shared=true')).err, /invalid filter 'shared'/)
+    assert.match(await ok('builder', 'prune', '-f', '--filter', 'until=0s'), /Total reclaimed space/)
     assert.deepEqual((JSON.parse(await ok('system', 'df', '-v', '--format', 'json')) as typeof usage).BuildCache, [])
     assert.equal(await ok('run', '--rm', 'd:1', 'cat', '/x'), 'x')
     assert.equal(outcomes(await built('-t', 'd:2'))['RUN rm /big; echo x >/x'], 'DONE')

@@ -1,11 +1,11 @@
 /** Doors of the daemon: tcp, TLS with client certificates, inherited sockets, and what malformed requests get. */
 import assert from 'node:assert/strict'
 import { execFileSync, spawn } from 'node:child_process'
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { type AddressInfo, connect, createServer } from 'node:net'
 import { after, describe, it } from 'node:test'
 import { createTransport } from '../../packages/api/src/index.ts'
-import { exec, root, type TestDaemon, testDaemon, until } from '../harness.ts'
+import { dockerClient, exec, peer, root, type TestDaemon, testDaemon, until } from '../harness.ts'
 
 const skip = process.getuid?.() !== 0 ? 'needs root' : false
 const work = mkdtempSync('/tmp/gtest-tls-')
@@ -56,6 +56,22 @@ describe('listeners', { skip }, () => {
     assert.notEqual((await inside('--tlsverify', '--tlscacert', `${work}/ca.pem`, '--tlscert', `${work}/stranger.pem`, '--tlskey', `${work}/stranger-key.pem`, 'ping')).code, 0)
     assert.notEqual((await inside('--tls', 'ping')).code, 0)
     assert.notEqual((await inside('ping')).code, 0)
+  })
+  it('builds of BuildKit come through TLS, too', async (context) => {
+    const [docker, buildx] = [dockerClient(), peer('docker-buildx')]
+    if (docker === undefined || buildx === undefined || !existsSync(`${work}/client.pem`)) return context.skip('needs openssl, a genuine docker client and buildx in $GANTRY_PEERS')
+    mkdirSync(`${work}/config/cli-plugins`, { recursive: true })
+    mkdirSync(`${work}/certificates`)
+    mkdirSync(`${work}/context`)
+    symlinkSync(buildx, `${work}/config/cli-plugins/docker-buildx`)
+    for (const [from, to] of [['ca', 'ca'], ['client', 'cert'], ['client-key', 'key']]) copyFileSync(`${work}/${from}.pem`, `${work}/certificates/${to}.pem`)
+    writeFileSync(`${work}/context/Dockerfile`, 'FROM busybox\nCOPY f /f\nRUN cat /f\n')
+    writeFileSync(`${work}/context/f`, 'x'.repeat(100_000))
+    const env = { DOCKER_HOST: 'tcp://127.0.0.1:12376', DOCKER_TLS_VERIFY: '1', DOCKER_CERT_PATH: `${work}/certificates`, DOCKER_CONFIG: `${work}/config`, DOCKER_BUILDKIT: '1' }
+    for (let round = 0; round < 3; round++) {
+      const ran = await exec('nsenter', ['--net', '-t', String(daemon?.holder), docker, 'build', '--no-cache', '--progress', 'plain', `${work}/context`], { env })
+      assert.equal(ran.code, 0, ran.err)
+    }
   })
   it('the unix socket is closed to others', () => assert.equal(statSync(daemon?.host.slice('unix://'.length) ?? '').mode & 0o007, 0))
   it('malformed requests are the client’s fault, and the daemon goes on', async () => {

@@ -14,6 +14,7 @@ export function check(options: BuildOptions, host: BuildPorts['host'], ignores: 
 
 /** Ends a build whose file asks for that where something is found in it. */
 export function refuseWarnings(source: Source, file: Dockerfile, options: BuildOptions): void {
+  if (!checkIsFatal(file)) return
   const warnings = checkDockerfile(source, file, { buildArgs: new Set(options.buildArgs.keys()), ignores: () => false })
-  if (warnings.length > 0 && checkIsFatal(file)) throw checkFailure(source, warnings)
+  if (warnings.length > 0) throw checkFailure(source, warnings)
 }

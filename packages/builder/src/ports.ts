@@ -13,7 +13,7 @@ export type StepMount =
   | { readonly kind: 'tmpfs'; readonly target: string; readonly bytes: number | undefined }
   /** A file that is there while the step runs and is in no layer. */
   | { readonly kind: 'file'; readonly content: Buffer; readonly target: string; readonly mode: number; readonly uid: number; readonly gid: number }
-  | { readonly kind: 'socket'; readonly source: string; readonly target: string; readonly mode: number; readonly uid: number; readonly gid: number }
+  | { readonly kind: 'socket'; readonly source: string; readonly target: string }
 
 /** Limits of a step, as the classic API has them (POST /build); 0 and empty: none. */
 export interface StepResources {

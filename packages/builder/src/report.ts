@@ -5,6 +5,8 @@ export interface StepInfo {
   readonly total: number
   /** `2/5`, `build 2/5`. */
   readonly stage: string
+  /** The same among the steps that may change files (`build 2/3`); undefined: this one changes none. */
+  readonly shown: string | undefined
   /** Numbers of the steps that have to be done before it. */
   readonly needs: readonly number[]
   /** The instruction as it is written, its variables replaced where that is known. */

@@ -1,12 +1,14 @@
 import { EngineError } from '@gantry/std'
 import type { Dockerfile } from './dockerfile/instructions.ts'
 import type { Source } from './dockerfile/source.ts'
-import type { BuildOptions } from './options.ts'
+import { type BuildOptions, contextNamed } from './options.ts'
+import type { CacheRecord, NewRecord } from './cache.ts'
+import { type CacheUse, fetchUse } from './remote-cache.ts'
 import type { BuildPorts } from './ports.ts'
 import type { BuildReport } from './report.ts'
 import type { Solver } from './solver.ts'
 import { buildStage } from './stage.ts'
-import { type BuildPlan, stageOfFrom } from './stages.ts'
+import { type BuildPlan, contextPaths, stageOfFrom } from './stages.ts'
 import { type StageState, stateOf } from './state.ts'
 
 const MAX_RUNNING = 8
@@ -28,8 +30,8 @@ function semaphore(count: number): <T>(work: () => Promise<T>) => Promise<T> {
   }
 }
 
-/** Builds the target of a plan; gives what it came to. */
-export async function solve(ports: BuildPorts, options: BuildOptions, source: Source, file: Dockerfile, plan: BuildPlan, report: BuildReport, hold: (chainId: string) => void): Promise<StageState> {
+/** Builds the target of a plan; gives what it came to, and notes in `uses` what its steps did. */
+export async function solve(ports: BuildPorts, options: BuildOptions, source: Source, file: Dockerfile, plan: BuildPlan, report: BuildReport, hold: (chainId: string) => void, uses: Map<string, CacheUse>): Promise<StageState> {
   const limit = semaphore(MAX_RUNNING)
   const stages = new Map<number, Promise<StageState>>()
   const failed = new AbortController()
@@ -54,32 +56,49 @@ export async function solve(ports: BuildPorts, options: BuildOptions, source: So
     images.set(key, fetched)
     return fetched
   }
+  const note = (key: string, record: NewRecord, createdAt: number): void => {
+    const { kind, description, chainId, diffId, bytes } = record
+    uses.set(key, { key, kind, description, chainId, diffId, bytes, createdAt, parent: ports.graph.layers.chain(chainId)[1]?.chainId ?? '' })
+  }
+  const fetched = async (key: string): Promise<CacheRecord | undefined> => {
+    const record = await limit(() => fetchUse(ports.graph.layers, options.remoteCache, key))
+    return record === undefined ? undefined : ports.cache.keep(key, record)
+  }
+  const cachedUnless = (anew: boolean): Solver['cached'] => (key, info, make) =>
+    ports.cache.once(key, async () => {
+      const known = anew ? undefined : (ports.cache.find(key) ?? (await fetched(key)))
+      if (known !== undefined) {
+        hold(known.chainId)
+        note(key, known, known.createdAt)
+        return { layer: known, cached: true, createdAt: known.createdAt }
+      }
+      const layer = await limit(() => {
+        signal.throwIfAborted()
+        return make()
+      })
+      const record = ports.cache.keep(key, { ...info, ...layer })
+      hold(layer.chainId)
+      note(key, record, record.createdAt)
+      return { layer, cached: false, createdAt: record.createdAt }
+    }, signal)
   const solver: Solver = {
     ports, options: { ...options, signal }, source, file, plan, report, epoch, now: epoch ?? Math.floor(Date.now() / 1000), hold,
+    context: () => options.context(contextPaths(plan)),
     stage: (index) => stageOnce(index),
     async from(name, own) {
-      const context = options.contexts.get(name)
-      if (context !== undefined && typeof context !== 'string') return { context }
+      const context = contextNamed(options.contexts, name)
+      if (typeof context === 'function') return { context: await context() }
+      if (typeof context === 'object') {
+        if (context.chainId !== undefined) hold(context.chainId)
+        return { chainId: context.chainId }
+      }
       const index = context === undefined ? stageOfFrom(file.stages, name, own) : undefined
       if (index !== undefined) return stageOnce(index)
       if (name === 'scratch') return { chainId: undefined }
       return imageState(typeof context === 'string' ? context.replace(/^docker-image:\/\//, '') : name, '')
     },
-    cached: (key, info, make) =>
-      ports.cache.once(key, async () => {
-        const known = options.noCache ? undefined : ports.cache.find(key)
-        if (known !== undefined) {
-          hold(known.chainId)
-          return { layer: known, cached: true, createdAt: known.createdAt }
-        }
-        const layer = await limit(() => {
-          signal.throwIfAborted()
-          return make()
-        })
-        const record = ports.cache.keep(key, { ...info, ...layer })
-        hold(layer.chainId)
-        return { layer, cached: false, createdAt: record.createdAt }
-      }, signal),
+    anew: () => ({ ...solver, options: { ...solver.options, noCache: true }, cached: cachedUnless(true) }),
+    cached: cachedUnless(options.noCache),
   }
   const stageOnce = (index: number): Promise<StageState> => {
     const known = stages.get(index)

@@ -31,10 +31,14 @@ export interface Solver {
   readonly now: number
   /** Keeps a layer until the build is over, whatever is pruned meanwhile. */
   hold(chainId: string): void
+  /** Files that come with the build; undefined: there are none. */
+  context(): Promise<BuildContext | undefined>
   /** The state of another stage, built by now. */
   stage(index: number): Promise<StageState>
   /** What a `--from` names: a stage, an image, a context. */
   from(name: string, own: number): Promise<{ readonly chainId: string | undefined } | { readonly context: BuildContext }>
+  /** The same for steps that are carried out whatever was there before. */
+  anew(): Solver
   /** A key's layer, made where it is not there. The record keeps it. */
   cached(key: string, info: { readonly kind: string; readonly description: string }, make: () => Promise<Pick<Layer, 'chainId' | 'diffId' | 'bytes'>>): Promise<{ readonly layer: Pick<Layer, 'chainId' | 'diffId' | 'bytes'>; readonly cached: boolean; readonly createdAt: number }>
 }

@@ -1,5 +1,4 @@
-import { type Expander, expanderOf } from './state.ts'
-import type { BuildPlatform } from './state.ts'
+import { type BuildPlatform, type Expander, expanderOf } from './state.ts'
 import type { Lookup } from './dockerfile/expand.ts'
 import type { Dockerfile, Instruction, Stage } from './dockerfile/instructions.ts'
 import { DockerfileError, type Source } from './dockerfile/source.ts'
@@ -13,8 +12,6 @@ export interface PlannedStage {
   readonly base: Base
   /** Empty: the target's. */
   readonly platform: string
-  /** Stages that it needs, without its base. */
-  readonly needs: ReadonlySet<number>
 }
 
 /** What is built: the target, and whatever it needs. */
@@ -22,6 +19,8 @@ export interface BuildPlan {
   readonly target: number
   /** By index; only those that the target needs. */
   readonly stages: ReadonlyMap<number, PlannedStage>
+  /** Arguments that nobody has to give. */
+  readonly predefined: ReadonlyMap<string, string>
   /** Arguments before the first stage, with their values. */
   readonly globals: ReadonlyMap<string, string>
   /** Names of build arguments that are declared somewhere. */
@@ -47,12 +46,12 @@ function platformArgs(prefix: string, platform: BuildPlatform): readonly (readon
 }
 
 /** Arguments that are there without being said: of this machine, and of what is built. */
-export function predefinedArgs({ platform, host, target }: PlanOptions, stages: readonly Stage[], index: number): ReadonlyMap<string, string> {
+function predefinedArgs({ platform, host, target }: PlanOptions, stages: readonly Stage[], index: number): ReadonlyMap<string, string> {
   return new Map([...platformArgs('BUILD', host), ...platformArgs('TARGET', platform), ['TARGETSTAGE', target === '' ? (stages[index]?.name ?? '') || 'default' : target]])
 }
 
-/** Index of a stage that is named, by its name or its number. */
-function stageNamed(stages: readonly Stage[], name: string, before: number): number | undefined {
+/** Index of the stage that is named, by its name or its number; undefined: an image or a context. A stage sees those before it. */
+export function stageOfFrom(stages: readonly Stage[], name: string, before: number): number | undefined {
   const lower = name.toLowerCase()
   const named = stages.findLast((stage) => stage.index < before && stage.name === lower)
   if (named !== undefined) return named.index
@@ -66,9 +65,28 @@ export function fromsOf(instruction: Instruction): readonly string[] {
   return (instruction.flags.get('mount') ?? []).flatMap((mount) => /(?:^|,)from=([^,]*)/.exec(mount)?.[1] ?? [])
 }
 
-/** The stage that a `--from` means; undefined: an image or a context. A stage sees those before it. */
-export function stageOfFrom(stages: readonly Stage[], from: string, own: number): number | undefined {
-  return stageNamed(stages, from, own)
+/** What an instruction reads from the context. */
+function pathsOf(instruction: Instruction): readonly string[] {
+  if (instruction.kind === 'RUN') {
+    const own = (instruction.flags.get('mount') ?? []).filter((mount) => !/(?:^|,)type=(?!bind\b)/.test(mount) && !/(?:^|,)from=[^,]/.test(mount))
+    return own.map((mount) => /(?:^|,)(?:source|src)=([^,]*)/.exec(mount)?.[1] ?? '.')
+  }
+  if (instruction.kind !== 'COPY' && instruction.kind !== 'ADD') return []
+  if (fromsOf(instruction).length > 0) return []
+  return instruction.sources.filter((source) => !/^\d*<<-?/.test(source) && !/^(?:https?:\/\/|git@|(?:git|ssh):\/\/)/i.test(source))
+}
+
+/** All that a build reads from its context, as far as the Dockerfile says; undefined: whatever is there. */
+export function contextPaths(plan: BuildPlan): readonly string[] | undefined {
+  const paths = new Set<string>()
+  for (const { stage } of plan.stages.values()) {
+    for (const path of stage.instructions.flatMap(pathsOf)) {
+      const parts = path.split('/').filter((part) => part !== '' && part !== '.')
+      if (parts.length === 0 || parts.includes('..') || /[$\\"']/.test(path)) return undefined
+      paths.add(parts.join('/'))
+    }
+  }
+  return [...paths].sort()
 }
 
 /** Finds out what has to be built. */
@@ -98,7 +116,7 @@ export function planBuild(source: Source, file: Dockerfile, options: PlanOptions
     const expand: Expander = expanderOf(source, escape, stage, lookup)
     const name = expand.word(stage.base)
     if (name === '') throw new DockerfileError(source, stage.line.place(0, Math.max(1, stage.line.text.length)), `base name (${stage.base}) should not be blank`, { parsing: false })
-    const named = options.contexts.has(name) ? undefined : stageNamed(stages, name, index)
+    const named = options.contexts.has(name) ? undefined : stageOfFrom(stages, name, index)
     // A number is an image's name here: only names lead to stages.
     const base: Base = name === 'scratch' ? { kind: 'scratch' } : named !== undefined && !/^\d+$/.test(name) ? { kind: 'stage', index: named } : { kind: 'image', name }
     const needs = new Set<number>()
@@ -110,10 +128,10 @@ export function planBuild(source: Source, file: Dockerfile, options: PlanOptions
         else if (/^\d+$/.test(from) || from.toLowerCase() === stage.name) throw new DockerfileError(source, instruction.line.place(0, Math.max(1, instruction.line.text.length)), `invalid from flag value ${from}: a stage sees only the stages before it`, { parsing: false })
       }
     }
-    planned.set(index, { stage, base, platform: expand.word(stage.platform), needs })
+    planned.set(index, { stage, base, platform: expand.word(stage.platform) })
     if (base.kind === 'stage') visit(base.index)
     for (const need of needs) visit(need)
   }
   visit(targetIndex)
-  return { target: targetIndex, stages: planned, globals, declared, include: visit }
+  return { target: targetIndex, stages: planned, predefined, globals, declared, include: visit }
 }

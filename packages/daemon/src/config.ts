@@ -56,6 +56,8 @@ export interface DaemonConfig {
   /** Plugins that are asked about every request. */
   readonly authorizationPlugins: readonly string[]
   /** The log driver of containers that name none. */
+  /** `builder` of the configuration file: what of the build cache goes by itself (`build/gc.ts`). */
+  readonly builder: unknown
   readonly defaultLog: { readonly Type: string; readonly Config: Readonly<Record<string, string>> }
   readonly helper: string
   readonly shutdownTimeoutSeconds: number

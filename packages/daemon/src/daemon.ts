@@ -9,6 +9,7 @@ import { familiarString, parseReference } from '@gantry/registry'
 import { byRuntime, connectSupervisor, externalDriver, lxcDriver, NATIVE, prepareAppArmor, capabilitiesOf, createSupervisor, nativeDriver, openHost, startTimeOf } from '@gantry/runtime'
 import { EngineError, hasCode, keyedLock, logger, newId, openDatabase, readText, replaceFile } from '@gantry/std'
 import { openCacheMounts } from './build/cache-mounts.ts'
+import { diskBytesOf, readEntitlements, readGc } from './build/gc.ts'
 import { buildHandlers } from './build/handlers.ts'
 import { runStep } from './build/runner.ts'
 import type { DaemonConfig } from './config.ts'
@@ -221,7 +222,7 @@ export async function startDaemon(config: DaemonConfig): Promise<Daemon> {
     }),
     ...imageHandlers(images),
     ...buildHandlers({
-      graph, trees: host.trees, execRoot: config.execRoot, images, mounts: openCacheMounts(`${config.dataRoot}/build/mounts`, db, (path) => graph.discard(path)),
+      graph, trees: host.trees, execRoot: config.execRoot, images, version: GANTRY_VERSION, gc: readGc(config.builder, diskBytesOf(config.dataRoot)), entitlements: readEntitlements(config.builder), hostGateway: () => (config.hostGateway !== '' ? config.hostGateway : (networks.network('bridge')?.ipam.pools.find((pool) => pool.gateway !== '')?.gateway ?? '')), mounts: openCacheMounts(`${config.dataRoot}/build/mounts`, db, (path) => graph.discard(path)),
       contexts: openContextStore(`${config.dataRoot}/build/contexts`, db), cache: openBuildCache(db, graph.layers),
       run: (step) => runStep({ graph, create, streams: host.streams, lifecycle, execRoot: config.execRoot, remove, discard: (path) => host.discarder.discard(path) }, step),
     }),
@@ -263,7 +264,7 @@ export async function startDaemon(config: DaemonConfig): Promise<Daemon> {
 
   const accepted = Promise.withResolvers<void>()
   accepted.promise.catch(() => undefined)
-  const router = createRouter([...containerRoutes(engine), ...imageRoutes(engine), ...buildRoutes(engine), ...networkRoutes(engine), ...systemRoutes(engine), ...debugRoutes(engine, () => current.logLevel === 'debug'), ...missingRoutes()])
+  const router = createRouter([...containerRoutes(engine), ...imageRoutes(engine), ...buildRoutes(engine), ...networkRoutes(engine), ...systemRoutes(engine), ...debugRoutes(engine, () => current.logLevel === 'debug'), ...missingRoutes()], (socket) => void engine.run('build.connect', { socket, header: undefined }).catch((cause: unknown) => log.debug('a connection was not served', { cause })))
   const listeners = openListeners(config, router, accepted.promise, createAuthorization(() => current.authorizationPlugins))
   listeners.catch(() => undefined) // awaited below, once the state is there
   try {

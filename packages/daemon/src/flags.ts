@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs'
 import { findProgram, parseStartTimeout, readRuntimes } from '@gantry/runtime'
 import { OWN_BRIDGE, parseAddress, parseDefaultPool } from '@gantry/libnetwork'
 import { asObject, asStringMap, EngineError, hasCode, type JsonObject, type LogLevel, parseBytes } from '@gantry/std'
+import { readEntitlements, readGc } from './build/gc.ts'
 import type { DaemonConfig } from './config.ts'
 import { readSubordinateIds } from './subordinate-ids.ts'
 
@@ -172,7 +173,10 @@ function hostAddress(text: string, name: string): string {
 export function readConfig(argv: readonly string[], root: string, env: NodeJS.ProcessEnv): DaemonConfig {
   const values = parseFlags(argv)
   const path = (values.get('config-file') as string | undefined) ?? String(FLAGS.find((flag) => flag.name === 'config-file')?.value)
-  const { runtimes: namedRuntimes, 'log-opts': logOptions, ...file } = readFile(path, values.has('config-file'))
+  const { runtimes: namedRuntimes, 'log-opts': logOptions, builder, ...file } = readFile(path, values.has('config-file'))
+  // Shares of a disk that is not known yet: what is wrong is told at once.
+  readGc(builder, 0)
+  readEntitlements(builder)
   mergeFile(values, file, path)
   const get = (name: string): string | boolean | readonly string[] => values.get(name) ?? FLAGS.find((flag) => flag.name === name)?.value ?? ''
   const text = (name: string): string => String(get(name))
@@ -228,6 +232,7 @@ export function readConfig(argv: readonly string[], root: string, env: NodeJS.Pr
     logLevel: level as LogLevel,
     authorizationPlugins: list('authorization-plugin'),
     defaultLog: { Type: text('log-driver'), Config: { ...asStringMap(logOptions, 'log-opts'), ...keyValues(list('log-opt')) } },
+    builder,
     helper: env['GANTRY_HELPER'] ?? `${root}/build/gantry-helper`,
     shutdownTimeoutSeconds: positiveInteger(text('shutdown-timeout'), 'shutdown-timeout'),
     busybox: env['GANTRY_BUSYBOX'] ?? '/bin/busybox',

@@ -1,6 +1,8 @@
+import { spawn } from 'node:child_process'
 import { Readable } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
 import { createGunzip, createZstdDecompress } from 'node:zlib'
-import { EngineError } from '@gantry/std'
+import { archiveKind, EngineError, hasCode } from '@gantry/std'
 
 const CHUNK = 1 << 20
 
@@ -13,7 +15,38 @@ async function* peeked(head: Buffer, rest: AsyncIterator<Uint8Array>): AsyncGene
   }
 }
 
-/** Decompresses gzip and zstd, in process; plain bytes pass; anything else that is compressed is named and refused. */
+/** What comes from outside is read by somebody who may do nothing. */
+const NOBODY = { uid: 65_534, gid: 65_534 }
+
+/** Passes bytes through a program of the host, which ends with whoever reads. */
+async function* throughProgram(program: string, source: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  const child = spawn(program, ['-dc'], { stdio: ['pipe', 'pipe', 'pipe'], env: { PATH: process.env['PATH'] ?? '' }, ...(process.getuid?.() === 0 && NOBODY) })
+  let [said, broken]: [string, unknown] = ['', undefined]
+  child.stderr.on('data', (chunk: Buffer) => {
+    said = `${said}${chunk.toString()}`.slice(-500)
+  })
+  const ended = new Promise<number>((resolve, reject) => {
+    child.once('error', (cause) => reject(hasCode(cause, 'ENOENT') ? new EngineError('unavailable', `${program} is not installed on the host of the daemon: the archive cannot be unpacked`, { cause }) : cause))
+    child.once('close', (code) => resolve(code ?? 1))
+  })
+  ended.catch(() => undefined)
+  const fed = pipeline(Readable.from(source), child.stdin).catch((cause: unknown) => {
+    // A program that has ended early says itself why.
+    if (!hasCode(cause, 'EPIPE', 'ERR_STREAM_PREMATURE_CLOSE')) broken = cause
+    child.kill('SIGKILL')
+  })
+  try {
+    yield* child.stdout
+    const code = await ended
+    await fed
+    if (broken !== undefined) throw broken
+    if (code !== 0) throw new EngineError('invalid', `cannot decompress the archive: it is damaged or cut off: ${said.trim()}`)
+  } finally {
+    child.kill('SIGKILL')
+  }
+}
+
+/** Decompresses gzip and zstd in process, bzip2 and xz with the host's programs; plain bytes pass. */
 export async function decompressed(source: AsyncIterable<Uint8Array>): Promise<AsyncIterable<Uint8Array>> {
   const iterator = source[Symbol.asyncIterator]()
   let head: Buffer = Buffer.alloc(0)
@@ -23,7 +56,8 @@ export async function decompressed(source: AsyncIterable<Uint8Array>): Promise<A
     head = Buffer.concat([head, value])
   }
   const all = peeked(head, iterator)
-  const inflate = head[0] === 0x1f && head[1] === 0x8b ? createGunzip({ chunkSize: CHUNK }) : head.readUInt32LE !== undefined && head.length >= 4 && head.readUInt32LE(0) === 0xfd2fb528 ? createZstdDecompress({ chunkSize: CHUNK }) : undefined
+  const kind = archiveKind(head)
+  const inflate = kind === 'gzip' ? createGunzip({ chunkSize: CHUNK }) : kind === 'zstd' ? createZstdDecompress({ chunkSize: CHUNK }) : undefined
   if (inflate !== undefined) {
     const input = Readable.from(all)
     let broken: Error | undefined
@@ -33,9 +67,8 @@ export async function decompressed(source: AsyncIterable<Uint8Array>): Promise<A
     })
     return checked(input.pipe(inflate), () => broken)
   }
-  if (head.subarray(0, 3).toString('latin1') === 'BZh') throw new EngineError('unsupported', 'bzip2 archives are not supported; use gzip, zstd or none')
-  if (head.subarray(0, 6).equals(Buffer.from([0xfd, 0x37, 0x7a, 0x58, 0x5a, 0]))) throw new EngineError('unsupported', 'xz archives are not supported; use gzip, zstd or none')
-  return all
+  // Node has no decoder for these.
+  return kind === 'bzip2' || kind === 'xz' ? throughProgram(kind, all) : all
 }
 
 async function* checked(stream: AsyncIterable<Uint8Array>, broken: () => Error | undefined): AsyncGenerator<Uint8Array> {

@@ -46,8 +46,8 @@ export interface GraphDriver {
   composition?(parents: readonly LayerPlace[]): Composition | undefined
   /** Prepares the read-write layer of a container; topmost parent first. A limit that the file system cannot keep is an error, and nothing is left. */
   createContainer(id: string, parents: readonly LayerPlace[], limit?: SizeLimit): Promise<void>
-  /** How the container's root is mounted. */
-  recipe(id: string, parents: readonly LayerPlace[], options: { readonly volatile: boolean }): RootRecipe
+  /** How the container's root is mounted; `bare`: without what every container finds in place (`/dev`, `/etc/hosts` …). */
+  recipe(id: string, parents: readonly LayerPlace[], options: { readonly volatile: boolean; readonly bare?: boolean }): RootRecipe
   /** Lets the root be mounted once more after it was mounted as volatile, which the kernel refuses by itself. */
   mountAgain(id: string): void
   /** A read-only root of these layers, for looking into an image. */

@@ -9,7 +9,7 @@ export function isDigest(text: string): boolean {
 
 /** The digest of bytes or text. */
 export function digestOf(content: Uint8Array | string): string {
-  return `sha256:${process.getBuiltinModule('node:crypto').createHash('sha256').update(content).digest('hex')}`
+  return `sha256:${process.getBuiltinModule('node:crypto').hash('sha256', content, 'hex')}`
 }
 
 /** Passes chunks on and gives their digest and length at the end. */

@@ -47,17 +47,23 @@ export function patternSource(pattern: string): string {
 
 const MAX_RULES = 10_000
 
-/** Reads a `.dockerignore`. The last rule that matches a path, or a directory above it, decides. */
-export function ignoreRules(text: string): IgnoreRules {
-  const rules: Rule[] = []
-  for (const line of text.replace(/^\uFEFF/, '').split(/\r?\n/).slice(0, MAX_RULES)) {
-    if (line.startsWith('#')) continue
+/** The patterns of a `.dockerignore`, without what does not count; exceptions begin with `!`. */
+export function ignorePatterns(text: string): readonly string[] {
+  return text.replace(/^\uFEFF/, '').split(/\r?\n/).slice(0, MAX_RULES).flatMap((line) => {
+    if (line.startsWith('#')) return []
     const trimmed = line.trim()
     const exception = trimmed.startsWith('!')
     const pattern = cleaned(exception ? trimmed.slice(1).trim() : trimmed)
-    if (pattern === '') continue
-    rules.push({ exception, matches: new RegExp(`^${patternSource(pattern)}(?:/|$)`, 's') })
-  }
+    return pattern === '' ? [] : [`${exception ? '!' : ''}${pattern}`]
+  })
+}
+
+/** Reads a `.dockerignore`. The last rule that matches a path, or a directory above it, decides. */
+export function ignoreRules(text: string): IgnoreRules {
+  const rules = ignorePatterns(text).map((pattern): Rule => {
+    const exception = pattern.startsWith('!')
+    return { exception, matches: new RegExp(`^${patternSource(exception ? pattern.slice(1) : pattern)}(?:/|$)`, 's') }
+  })
   return {
     hasExceptions: rules.some((rule) => rule.exception),
     ignores: (path) => {

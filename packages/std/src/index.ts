@@ -1,3 +1,4 @@
+export * from './archive-kind.ts'
 export * from './database.ts'
 export * from './decode.ts'
 export * from './digest.ts'

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import { execFileSync } from 'node:child_process'
 import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { dirname } from 'node:path'
@@ -67,7 +68,7 @@ export async function buildCase(builder: Builder, one: BuildCase, folder: string
   const [{ Config, Author, Os, Architecture }] = inspected
   const history = (await run(['history', '--no-trunc', '--format', '{{.CreatedBy}}', tag])).out.trim().split('\n')
   const container = (await run(['create', '--entrypoint', '/none', tag])).out.trim()
-  const archive = `${folder}.export.tar`
+  const archive = `${folder}.${randomUUID()}.tar`
   await run(['export', '-o', archive, container])
   const files = await filesOf(readFileSync(archive))
   rmSync(archive)

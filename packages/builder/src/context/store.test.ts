@@ -49,6 +49,10 @@ describe('contexts', () => {
       await settled()
       assert.equal(bytes(), large.length + 2 + 'changed'.length)
       assert.equal(Buffer.concat([...second.read(second.tree.get('large')?.digest ?? '')]).length, large.length)
+      const packs = readdirSync(home).length
+      using third = await reopened.receive(archive({ large }))
+      assert.equal(readdirSync(home).length, packs, 'nothing new, no pack')
+      third[Symbol.dispose]()
       assert.equal(reopened.prune(Date.now() + 1000), 0, 'what builds hold stays')
       second[Symbol.dispose]()
       assert.ok(reopened.prune(Date.now() + 1000) > large.length)

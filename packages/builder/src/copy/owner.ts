@@ -9,12 +9,12 @@ function number(text: string): number | undefined {
 }
 
 /** The line of a name in a file of users or groups of the root: its fields. */
-function lineOf(root: LayeredFs | undefined, file: string, name: string, field: number): readonly string[] | undefined {
-  return (root?.readText(file) ?? '').split('\n').map((line) => line.split(':')).find((fields) => fields[field] === name)
+function lineOf(root: () => LayeredFs | undefined, file: string, name: string, field: number): readonly string[] | undefined {
+  return (root()?.readText(file) ?? '').split('\n').map((line) => line.split(':')).find((fields) => fields[field] === name)
 }
 
 /** Reads `--chown=USER[:GROUP]`; names are looked up in the root that is copied to. A user alone gives its number to the group. */
-export function ownerOf(root: LayeredFs | undefined, text: string): Owner {
+export function ownerOf(root: () => LayeredFs | undefined, text: string): Owner {
   const [user = '', group] = text.split(':')
   const uid = user === '' ? 0 : (number(user) ?? number(lineOf(root, '/etc/passwd', user, 0)?.[2] ?? ''))
   if (uid === undefined) throw new EngineError('invalid', `unable to convert uid/gid chown string to host mapping: can't find uid for user ${user}: no such user: ${user}`)

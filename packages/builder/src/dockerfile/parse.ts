@@ -13,7 +13,7 @@ const FLAGS: Readonly<Record<string, Readonly<Record<string, 'text' | 'bool' | '
   HEALTHCHECK: { interval: 'text', timeout: 'text', 'start-period': 'text', 'start-interval': 'text', retries: 'text' },
 }
 
-export const KEYWORDS: readonly string[] = ['FROM', 'ADD', 'ARG', 'CMD', 'COPY', 'ENTRYPOINT', 'ENV', 'EXPOSE', 'HEALTHCHECK', 'LABEL', 'MAINTAINER', 'ONBUILD', 'RUN', 'SHELL', 'STOPSIGNAL', 'USER', 'VOLUME', 'WORKDIR']
+const KEYWORDS: readonly string[] = ['FROM', 'ADD', 'ARG', 'CMD', 'COPY', 'ENTRYPOINT', 'ENV', 'EXPOSE', 'HEALTHCHECK', 'LABEL', 'MAINTAINER', 'ONBUILD', 'RUN', 'SHELL', 'STOPSIGNAL', 'USER', 'VOLUME', 'WORKDIR']
 
 const STAGE_NAME = /^[a-z][a-z0-9-_.]*$/
 const MAX_INSTRUCTIONS = 10_000

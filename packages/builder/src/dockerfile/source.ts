@@ -30,11 +30,17 @@ export function excerpt(source: Source, place: Place): string {
 /** An error of what the author wrote: file, line and a caret. */
 export class DockerfileError extends EngineError {
   readonly place: Place
+  readonly source: Source
+  /** The message without the lines, for those who show them in their own way. */
+  readonly summary: string
 
-  constructor(source: Source, place: Place, message: string, options: { readonly parsing?: boolean; readonly cause?: unknown } = {}) {
-    super('invalid', `${options.parsing === false ? '' : `dockerfile parse error on line ${place.line}: `}${message}\n${excerpt(source, place)}`, { cause: options.cause })
+  constructor(source: Source, place: Place, message: string, options: { readonly parsing?: boolean; readonly cause?: unknown; readonly summary?: string } = {}) {
+    const text = `${options.parsing === false ? '' : `dockerfile parse error on line ${place.line}: `}${message}`
+    super('invalid', `${text}\n${excerpt(source, place)}`, { cause: options.cause })
     this.name = 'DockerfileError'
     this.place = place
+    this.source = source
+    this.summary = options.summary ?? text
   }
 }
 

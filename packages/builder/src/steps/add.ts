@@ -1,5 +1,5 @@
 import { encodeHeader, padding } from '@gantry/graph'
-import { EngineError } from '@gantry/std'
+import { archiveKind, EngineError } from '@gantry/std'
 import type { BuildContext } from '../context/store.ts'
 import type { ContextTree } from '../context/tree.ts'
 import { type Selected, toBytes } from '../copy/select.ts'
@@ -23,14 +23,6 @@ export interface AddOptions {
 const BLOCK = 512
 const FILE_MODE = 0o600
 
-/** True for what `decompressed` opens, and for plain archives, by their first bytes. */
-function looksPacked(head: Buffer): boolean {
-  if (head[0] === 0x1f && head[1] === 0x8b) return true
-  if (head.length >= 4 && [0xfd2fb528, 0x184d2a50].includes(head.readUInt32LE(0))) return true
-  if (head.subarray(0, 3).toString('latin1') === 'BZh' || head.subarray(0, 6).equals(Buffer.from([0xfd, 0x37, 0x7a, 0x58, 0x5a, 0]))) return true
-  return head.length >= BLOCK && head.toString('latin1', 257, 262) === 'ustar'
-}
-
 async function* asAsync(chunks: Iterable<Buffer>): AsyncGenerator<Buffer> {
   yield* chunks
 }
@@ -38,13 +30,13 @@ async function* asAsync(chunks: Iterable<Buffer>): AsyncGenerator<Buffer> {
 /** The content of an archive as a part of its own, or undefined where the file is none. */
 async function unpacked(solver: Solver, file: Iterable<Buffer>, again: () => Iterable<Buffer>, name: string, held: Disposable[]): Promise<Part | undefined> {
   const [head = Buffer.alloc(0)] = file
-  if (!looksPacked(head)) return undefined
+  if (archiveKind(head) === undefined) return undefined
   let inner: BuildContext
   try {
     inner = await solver.ports.contexts.receive(asAsync(again()))
   } catch (error) {
     // A compressed file that is no archive is a file.
-    if (error instanceof EngineError && error.kind === 'invalid' && !/^BZh|^\u00fd7zXZ/.test(head.toString('latin1', 0, 6))) return undefined
+    if (error instanceof EngineError && error.kind === 'invalid') return undefined
     throw error
   }
   held.push(inner)
@@ -82,7 +74,7 @@ async function fetched(solver: Solver, url: string, options: AddOptions): Promis
   return { selected, digest: ['url', ...digestOfSelected(selected, [])], content: { kind: 'blobs', read: (digest) => context.read(digest) }, keepsOwners: false }
 }
 
-const isUrl = (source: string): boolean => /^https?:\/\//i.test(source)
+export const isUrl = (source: string): boolean => /^https?:\/\//i.test(source)
 
 /** What the sources of an ADD come to: files of the context, archives that are unpacked, files from URLs. */
 export async function partsOfAdd(solver: Solver, sources: readonly string[], options: AddOptions): Promise<readonly Part[]> {

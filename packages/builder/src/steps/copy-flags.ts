@@ -22,7 +22,7 @@ export interface CopyWishes {
   readonly chmod: string
   readonly mode: (node: ContextNode) => number
   /** Names are looked up in the root that is copied to. */
-  readonly owner: (root: LayeredFs | undefined) => Owner | undefined
+  readonly owner: (root: () => LayeredFs | undefined) => Owner | undefined
   readonly unpack: boolean | undefined
   readonly keepGitDirectory: boolean
 }

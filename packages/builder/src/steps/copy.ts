@@ -1,11 +1,11 @@
+import { PassThrough } from 'node:stream'
 import { encodeHeader, padding, readTar, type TarEntry } from '@gantry/graph'
-import { EngineError } from '@gantry/std'
+import { EngineError, writePaced } from '@gantry/std'
 import type { BuildContext } from '../context/store.ts'
 import { type ContextNode, contextTree, type ContextTree } from '../context/tree.ts'
 import { memberOf, type Placement } from '../copy/place.ts'
 import { excluder, select, type Selected, toBytes } from '../copy/select.ts'
 import type { BuildPorts } from '../ports.ts'
-import { type AsyncQueue, asyncQueue } from '../queue.ts'
 import { asImage } from '../state.ts'
 
 /** Digests of what is selected; with patterns, of what they leave. */
@@ -79,12 +79,15 @@ export interface Part {
 
 const END = Buffer.alloc(1024)
 const CHUNK = 1 << 18
+const AHEAD_BYTES = 4 << 20
 
 /** The layer of a copy as an archive: directories and what is at hand first, then files of layers in the order in which they are read. */
 export async function* archiveOf(ports: BuildPorts, placements: readonly Placement[], parts: readonly Part[]): AsyncGenerator<Buffer> {
   let held: Buffer[] = []
   let bytes = 0
   const later = parts.map((): Placement[] => [])
+  /** Where a file went first. */
+  const first = new Map<ContextNode, string>()
   for (const placement of placements) {
     const { node } = placement
     const content = parts[placement.part]?.content
@@ -92,10 +95,15 @@ export async function* archiveOf(ports: BuildPorts, placements: readonly Placeme
       later[placement.part]?.push(placement)
       continue
     }
-    const header = encodeHeader(memberOf(placement))
+    // Names of one file stay names of one file.
+    const original = node.type === 'file' ? parts[placement.part]?.selected[0]?.tree.get(placement.from) : undefined
+    const same = original === undefined ? undefined : first.get(original)
+    const member = memberOf(placement)
+    const header = encodeHeader(same === undefined ? member : { ...member, type: 'hardlink', link: same, size: 0 })
+    if (original !== undefined && same === undefined) first.set(original, placement.path)
     held.push(header)
     bytes += header.length
-    if (node.type === 'file' && node.size > 0 && content?.kind === 'blobs') {
+    if (node.type === 'file' && same === undefined && node.size > 0 && content?.kind === 'blobs') {
       for (const chunk of content.read(node.digest)) {
         held.push(chunk)
         bytes += chunk.length
@@ -124,7 +132,8 @@ async function* filesOfLayers(ports: BuildPorts, chainId: string | undefined, fi
   const first = new Map<ContextNode, string>()
   for (const top of files.tops) {
     const from = toBytes(top.path.slice(top.path.lastIndexOf('/') + 1))
-    const chunks: AsyncQueue = asyncQueue()
+    const chunks = new PassThrough({ highWaterMark: AHEAD_BYTES })
+    const push = (chunk: Uint8Array): Promise<void> => writePaced(chunks, chunk)
     const reading = ports.readFiles(chainId, top.path, { hardlinks: false }, async (tar) => {
       for await (const { entry, data } of readTar(tar)) {
         const member = entry.path.replace(/^\.\//, '').replace(/\/$/, '')
@@ -134,17 +143,17 @@ async function* filesOfLayers(ports: BuildPorts, chainId: string | undefined, fi
           const known = node === undefined ? undefined : first.get(node)
           const header: TarEntry = memberOf(placement)
           if (known !== undefined || nth > 0) {
-            await chunks.push(encodeHeader({ ...header, type: 'hardlink', link: known ?? placement.path, size: 0 }))
+            await push(encodeHeader({ ...header, type: 'hardlink', link: known ?? placement.path, size: 0 }))
             continue
           }
           if (node !== undefined) first.set(node, placement.path)
-          await chunks.push(encodeHeader(header))
-          for await (const chunk of data()) await chunks.push(Buffer.from(chunk))
-          await chunks.push(padding(placement.node.size))
+          await push(encodeHeader(header))
+          for await (const chunk of data()) await push(Buffer.from(chunk))
+          await push(padding(placement.node.size))
         }
       }
-    }).then(() => chunks.end(), (error: unknown) => chunks.end(error))
-    yield* chunks.read()
+    }).then(() => void chunks.end(), (error: unknown) => void chunks.destroy(error instanceof Error ? error : new Error(String(error))))
+    yield* chunks as AsyncIterable<Buffer>
     await reading
   }
 }

@@ -22,7 +22,7 @@ interface BindSource {
 
 /** What a bind shows. Files of a context become a layer, once. */
 async function bindSource(solver: Solver, index: number, mount: MountSpec): Promise<BindSource> {
-  const found = mount.from === '' ? { context: solver.options.context } : await solver.from(mount.from, index)
+  const found = mount.from === '' ? { context: await solver.context() } : await solver.from(mount.from, index)
   if (!('context' in found)) return { chainId: found.chainId, path: `/${mount.source.replace(/^\/+/, '')}`, key: keyOf('layers', found.chainId ?? '', mount.source) }
   const { context } = found
   if (context === undefined) throw new EngineError('invalid', 'RUN --mount=type=bind: there is no build context')
@@ -55,14 +55,14 @@ async function mountsOf(solver: Solver, plan: ReturnType<typeof planRun>, binds:
       if (mount.env !== '') env.push(`${mount.env}=${content.toString('utf8')}`)
       if (target !== '') mounts.push({ kind: 'file', content, target, mode: mode ?? 0o400, uid, gid })
     } else {
-      const source = await solver.options.ssh(mount.id)
+      const source = await solver.options.ssh(mount.id, { mode: mode ?? 0o600, uid, gid })
       if (source === undefined) {
         if (mount.required) throw new EngineError('invalid', `unset ssh forward key ${mount.id}`)
         continue
       }
       const at = target === '' ? `/run/buildkit/ssh_agent.${held.length}` : target
       env.push(`SSH_AUTH_SOCK=${at}`)
-      mounts.push({ kind: 'socket', source, target: at, mode: mode ?? 0o600, uid, gid })
+      mounts.push({ kind: 'socket', source, target: at })
     }
   }
   return mounts
@@ -89,7 +89,7 @@ export async function runStep(solver: Solver, index: number, state: StageState, 
       })
       options.signal.throwIfAborted()
       // Clients end with its code.
-      if (result.layer === undefined) throw Object.assign(new EngineError('invalid', failure(plan.argv, result)), { exitCode: result.code })
+      if (result.layer === undefined) throw Object.assign(new EngineError('invalid', failure(plan.argv, result)), { exitCode: result.code, summary: summaryOf(plan.argv, result.code) })
       return result.layer
     } finally {
       for (const release of held.reverse()) release()
@@ -98,7 +98,10 @@ export async function runStep(solver: Solver, index: number, state: StageState, 
   return { ...done, createdBy: plan.createdBy }
 }
 
+/** The words that BuildKit's clients look for. */
+const summaryOf = (argv: readonly string[], code: number): string => `process ${JSON.stringify(argv.join(' '))} did not complete successfully: exit code: ${code}`
+
 /** The words that clients of either builder look for. */
 function failure(argv: readonly string[], { code, error }: { readonly code: number; readonly error?: string }): string {
-  return `The command '${argv.join(' ')}' returned a non-zero code: ${code}${error === undefined || error === '' ? '' : `: ${error}`} (process "${argv.join(' ')}" did not complete successfully: exit code: ${code})`
+  return `The command '${argv.join(' ')}' returned a non-zero code: ${code}${error === undefined || error === '' ? '' : `: ${error}`} (${summaryOf(argv, code)})`
 }

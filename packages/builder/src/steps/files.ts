@@ -1,10 +1,11 @@
 import { EngineError } from '@gantry/std'
 import { place } from '../copy/place.ts'
+import type { BuildContext } from '../context/store.ts'
 import type { Instruction } from '../dockerfile/instructions.ts'
 import { keyOf } from '../key.ts'
 import type { Solver, StepOutcome } from '../solver.ts'
-import type { Expander, StageState } from '../state.ts'
-import { partsOfAdd } from './add.ts'
+import { asImage, type Expander, type StageState } from '../state.ts'
+import { isUrl, partsOfAdd } from './add.ts'
 import { digestOfSelected, fromContext, type Part, surveyLayers } from './copy.ts'
 import { readCopy } from './copy-flags.ts'
 import { sourcesOf } from './inline.ts'
@@ -12,21 +13,28 @@ import { importPlacements, type Made, placing, ROOT_OWNER } from './layer.ts'
 
 type Copy = Instruction & { readonly kind: 'COPY' | 'ADD' }
 
+/** The context, where a step reads from it. */
+async function contextFor(solver: Solver, copy: Copy, sources: readonly string[]): Promise<BuildContext | undefined> {
+  const remote = (source: string): boolean => copy.kind === 'ADD' && (isUrl(source) || solver.ports.isGit(source))
+  return sources.every(remote) ? undefined : solver.context()
+}
+
 /** Carries a COPY or an ADD out. */
 export async function copyStep(solver: Solver, index: number, state: StageState, copy: Copy, expand: Expander): Promise<StepOutcome> {
   const { sources, inline } = sourcesOf(copy, expand)
   const { link, parents, from, checksum, excludes, target, unpack, keepGitDirectory, ...wanted } = readCopy(copy, expand, state)
   if (copy.sources.length > 1 && !target.endsWith('/')) throw new EngineError('invalid', `When using ${copy.kind} with more than one source file, the destination must be a directory and end with a /`)
   const createdBy = `${copy.kind} ${[...copy.sources.map((word) => expand.word(word)), copy.target].join(' ')} # buildkit`
-  const options = placing(solver, state, { target, mode: wanted.mode, excluded: wanted.excluded, parents, replacesLinks: link })
-  const owner = wanted.owner(options.root)
+  // Only names of owners, and files that are copied, make it necessary to look into what is there.
+  const owner = wanted.owner(() => solver.ports.graph.look(undefined, asImage(state.chainId)))
   const how = [target, owner ?? null, wanted.chmod, parents, excludes, solver.epoch ?? null]
   const info = { kind: 'regular', description: createdBy }
   const parent = link ? '' : (state.chainId ?? '')
   const held: Disposable[] = []
   const make = (parts: readonly Part[]) => (): Promise<Made> => {
     const all = parts.flatMap((part, number) => part.selected.map((one) => ({ ...one, part: number })))
-    return importPlacements(solver, state.chainId, place(all, { ...options, owner: (part) => owner ?? (parts[part]?.keepsOwners === true ? undefined : ROOT_OWNER) }), parts)
+    const options = placing(solver, state, { target, mode: wanted.mode, excluded: wanted.excluded, parents, replacesLinks: link, owner: (part) => owner ?? (parts[part]?.keepsOwners === true ? undefined : ROOT_OWNER) })
+    return importPlacements(solver, state.chainId, place(all, options), parts)
   }
   const contentKey = (parts: readonly Part[]): string => {
     const content = keyOf('copy', parent, how, parts.map((part) => [part.digest, part.keepsOwners]))
@@ -36,7 +44,7 @@ export async function copyStep(solver: Solver, index: number, state: StageState,
     return { ...(await solver.cached(contentKey(parts), info, make(parts))), createdBy }
   }
   try {
-    const found = from === '' ? { context: solver.options.context } : await solver.from(from, index)
+    const found = from === '' ? { context: await contextFor(solver, copy, sources) } : await solver.from(from, index)
     if ('context' in found) {
       const { context } = found
       if (copy.kind === 'ADD') return await finish([...(await partsOfAdd(solver, sources, { context, checksum, unpack, excludes, keepGitDirectory, held })), ...inline])

@@ -1,6 +1,7 @@
 import { writeFileSync } from 'node:fs'
 import { jsonLines } from '@gantry/api'
 import { asObject, EngineError, parseBytes } from '@gantry/std'
+import { namedContexts, offerOf, sendSecrets } from './ahead.ts'
 import { contextOf } from './context.ts'
 import { buildView, type StepEvent } from './show.ts'
 import type { Command, Context } from '../command.ts'
@@ -14,6 +15,7 @@ const FLAGS: readonly Flag[] = [
   { name: 'add-host', kind: 'list', help: 'Add a custom host-to-IP mapping (host:ip)' },
   { name: 'build-arg', kind: 'list', help: 'Set build-time variables' },
   { name: 'cache-from', kind: 'list', help: 'Images to consider as cache sources' },
+  { name: 'build-context', kind: 'list', help: 'Additional contexts (name=path, name=docker-image://image, name=URL)' },
   { name: 'cgroup-parent', kind: 'text', help: 'Parent cgroup of the steps' },
   { name: 'check', kind: 'bool', help: 'Look the Dockerfile through and build nothing' },
   { name: 'cpu-period', kind: 'number', help: 'Period of the CPU scheduler (microseconds)' },
@@ -31,11 +33,13 @@ const FLAGS: readonly Flag[] = [
   { name: 'memory-swap', kind: 'text', help: 'Limit of memory and swap together; -1 for no limit of swap' },
   { name: 'network', kind: 'text', help: 'Network of the RUN instructions (default, none, host or a name)' },
   { name: 'no-cache', kind: 'bool', help: 'Do not use the cache' },
+  { name: 'no-cache-filter', kind: 'list', help: 'Stages that are built without the cache' },
   { name: 'platform', kind: 'text', help: 'Platform of the image (os/architecture[/variant])' },
   { name: 'progress', kind: 'text', help: 'How steps are shown (auto, tty, plain, rawjson, quiet)', check: (value) => (['auto', 'tty', 'plain', 'rawjson', 'quiet'].includes(value) ? undefined : 'expected auto, tty, plain, rawjson or quiet') },
   { name: 'pull', kind: 'bool', help: 'Always attempt to pull newer versions of the bases' },
   { name: 'quiet', short: 'q', kind: 'bool', help: 'Show only the image ID' },
   { name: 'rm', kind: 'bool', help: 'Remove intermediate containers: they always are' },
+  { name: 'secret', kind: 'list', help: 'Secret for RUN --mount=type=secret (id=NAME,src=PATH or id=NAME,env=VARIABLE)' },
   { name: 'security-opt', kind: 'list', help: 'Security options' },
   { name: 'shm-size', kind: 'text', help: 'Size of /dev/shm' },
   { name: 'squash', kind: 'bool', help: 'Squash the new layers into one (not supported)' },
@@ -86,12 +90,14 @@ interface BuildLine {
   readonly errorDetail?: { readonly message?: string; readonly code?: number }
 }
 
+const NO_ARCHIVE = { body: Buffer.alloc(0), done: Promise.resolve() }
+
 async function build(context: Context, parsed: Parsed): Promise<number> {
   const [word = ''] = parsed.rest
   const progress = parsed.bool('quiet') ? 'quiet' : parsed.text('progress') || process.env['BUILDKIT_PROGRESS'] || 'auto'
   if (parsed.bool('squash')) throw new UsageError('--squash: squashing layers is not supported')
   const proxies = proxyVariables(context.config(), context.host, parsed.list('build-arg'))
-  const sent = await contextOf(word, parsed.text('file'))
+  using sent = await contextOf(word, parsed.text('file'))
   const query = {
     t: parsed.list('tag'), dockerfile: sent.dockerfile, remote: sent.remote, nocache: parsed.bool('no-cache'), pull: parsed.bool('pull'), target: parsed.text('target'), platform: parsed.text('platform'), networkmode: parsed.text('network'),
     buildargs: JSON.stringify(buildArgs(parsed.list('build-arg'), proxies)), labels: JSON.stringify(labels(parsed.list('label'))), extrahosts: parsed.list('add-host'), cachefrom: JSON.stringify(parsed.list('cache-from')),
@@ -102,7 +108,10 @@ async function build(context: Context, parsed: Parsed): Promise<number> {
   const view = progress === 'quiet' || progress === 'rawjson' ? undefined : buildView(out, progress === 'tty' || (progress === 'auto' && out.isTTY) ? 'tty' : 'plain')
   let imageId = ''
   try {
-    const response = await context.api.send('POST', '/build', { query, headers: await registryConfig(), ...(sent.body !== undefined && { body: sent.body, contentType: 'application/x-tar' }) })
+    const more = { contexts: JSON.stringify(await namedContexts(context, parsed.list('build-context'))), secrets: await sendSecrets(context, parsed.list('secret')), nocachefilter: parsed.list('no-cache-filter').flatMap((names) => names.split(',')) }
+    const offer = await offerOf(context, sent)
+    const archive = offer === undefined ? sent.archive() : offer.wanted.length === 0 ? NO_ARCHIVE : sent.archive(offer.wanted)
+    const response = await context.api.send('POST', '/build', { query: { ...query, ...more, offer: offer?.id }, headers: await registryConfig(), ...(archive !== undefined && { body: archive.body, contentType: 'application/x-tar' }) })
     for await (const line of jsonLines<BuildLine>(response)) {
       if (progress === 'rawjson') process.stdout.write(`${JSON.stringify(line)}\n`)
       const failure = line.errorDetail?.message ?? line.error
@@ -118,7 +127,7 @@ async function build(context: Context, parsed: Parsed): Promise<number> {
       if (line.status !== undefined && line.progressDetail?.current === undefined) view?.take({ number: 0, event: 'warning', message: `${line.id === undefined ? '' : `${line.id}: `}${line.status}` })
       imageId = line.aux?.ID ?? imageId
     }
-    await sent.done
+    await archive?.done
   } finally {
     view?.end()
   }

@@ -16,7 +16,6 @@ interface Step {
  */
 export function classicReport(tell: Tell, quiet: boolean): BuildReport {
   const steps = new Map<number, Step>()
-  const warnings: string[] = []
   let current = 1
   const say = (text: string): void => {
     if (!quiet) tell({ stream: text })
@@ -46,8 +45,7 @@ export function classicReport(tell: Tell, quiet: boolean): BuildReport {
         output: (stream, chunk) => speak(step, decoders[stream].decode(chunk, { stream: true })),
         note: (text) => speak(step, `${text}\n`),
         done({ cached, id }) {
-          if (cached && info.name.startsWith('RUN ')) speak(step, ' ---> Using cache\n')
-          else if (cached && /^(COPY|ADD) /.test(info.name)) speak(step, ' ---> Using cache\n')
+          if (cached && /^(RUN|COPY|ADD) /.test(info.name)) speak(step, ' ---> Using cache\n')
           if (id !== '') speak(step, ` ---> ${shortDigest(id)}\n`)
           step.ended = true
           advance()
@@ -58,9 +56,6 @@ export function classicReport(tell: Tell, quiet: boolean): BuildReport {
         },
       }
     },
-    warn(message) {
-      warnings.push(message)
-      say(`${message}\n`)
-    },
+    warn: (message) => say(`${message}\n`),
   }
 }

@@ -1,79 +1,65 @@
-import { build, type BuildContext, type BuildOptions, check, type CacheRecord, toBytes, toText } from '@gantry/builder'
+import { build, type BuildContext, type BuildOptions, check, type NamedContext, type NamedContexts } from '@gantry/builder'
 import { familiarString, hostPlatform, parseReference } from '@gantry/registry'
-import { EngineError, ignoreRules } from '@gantry/std'
+import { EngineError, parseTimestamp } from '@gantry/std'
 import type { Handlers } from '../engine/job.ts'
 import { tagImage } from '../images/images.ts'
 import { shortDigest } from '../images/progress.ts'
-import { openUrl } from '../images/remote-archive.ts'
 import type { BuildCacheRow, BuildJobs, BuildRequest } from '../jobs/build.ts'
+import { cacheMethods } from './buildkit/cache-methods.ts'
+import { createHistory } from './buildkit/history.ts'
+import type { BuildkitServices } from './buildkit/services.ts'
+import { workerRecord } from './buildkit/worker.ts'
 import { classicReport } from './classic-report.ts'
-import { isGitSource } from './git.ts'
+import { credentialsFor } from './credentials.ts'
+import { dockerfileIn, ignoredIn, withoutIgnored } from './dockerfile.ts'
+import { fetchContext, namedElsewhere } from './elsewhere.ts'
+import { watchCache } from './gc.ts'
+import { type Offers, openOffers } from './offers.ts'
+import { openSecrets } from './secrets.ts'
+import { cachePruner, cacheRows } from './prune.ts'
 import { stepReport } from './step-report.ts'
-import { type BuildHandlerPorts, buildPorts, gitContext, platformOf } from './sources.ts'
-
-const DOCKERFILE_LIMIT = 4 << 20
-const CONTEXT_NAMES = ['Dockerfile', 'dockerfile']
-
-async function collected(source: AsyncIterable<Uint8Array>): Promise<Buffer> {
-  const chunks: Uint8Array[] = []
-  let bytes = 0
-  for await (const chunk of source) {
-    bytes += chunk.length
-    if (bytes > DOCKERFILE_LIMIT) throw new EngineError('invalid', `the Dockerfile has more than ${DOCKERFILE_LIMIT} bytes`)
-    chunks.push(chunk)
-  }
-  return Buffer.concat(chunks)
-}
+import type { BuildHandlerPorts } from './ports.ts'
+import { buildPorts, platformOf } from './sources.ts'
 
 /** The context of a request: what comes with it, or what an URL leads to. A text is a Dockerfile without a context. */
-async function contextOf(ports: BuildHandlerPorts, request: BuildRequest, body: AsyncIterable<Uint8Array> | undefined, signal: AbortSignal): Promise<{ readonly context: BuildContext | undefined; readonly dockerfile: Buffer | undefined }> {
+async function contextOf(ports: BuildHandlerPorts, offers: Offers, request: BuildRequest, body: AsyncIterable<Uint8Array> | undefined, signal: AbortSignal): Promise<{ readonly context: BuildContext | undefined; readonly dockerfile: Buffer | undefined }> {
   const { remote } = request
   if (remote === '' || remote === 'client-session') {
     if (body === undefined) throw new EngineError('invalid', 'a build needs a context')
-    return { context: await ports.contexts.receive(body), dockerfile: undefined }
+    return { context: request.offer === '' ? await ports.contexts.receive(body) : await offers.take(request.offer, body), dockerfile: undefined }
   }
-  if (isGitSource(remote)) return { context: await gitContext(ports, remote, { keepGitDirectory: false, signal }), dockerfile: undefined }
-  const answer = await openUrl(remote, signal)
-  if (/^text\/plain/.test(answer.contentType)) return { context: undefined, dockerfile: await collected(answer.body) }
-  return { context: await ports.contexts.receive(answer.body), dockerfile: undefined }
+  const fetched = await fetchContext(ports, remote, { keepGitDirectory: false, signal })
+  return Buffer.isBuffer(fetched) ? { context: undefined, dockerfile: fetched } : { context: fetched, dockerfile: undefined }
 }
 
-function dockerfileIn(context: BuildContext, wanted: string): { readonly name: string; readonly bytes: Buffer } {
-  const names = wanted === '' ? CONTEXT_NAMES : [wanted.replace(/^(\.?\/)+/, '')]
-  for (const name of names) {
-    const path = context.tree.resolve(toBytes(name), true)
-    const node = path === undefined ? undefined : context.tree.get(path)
-    if (node?.type !== 'file') continue
-    if (node.size > DOCKERFILE_LIMIT) throw new EngineError('invalid', `${name} has ${node.size} bytes: expected at most ${DOCKERFILE_LIMIT}`)
-    return { name, bytes: Buffer.concat([...context.read(node.digest)]) }
+/** Contexts that a client of ours names beside the first. Those that have come with it go with the build, asked for or not. */
+function namedContexts(ports: BuildHandlerPorts, offers: Offers, wanted: ReadonlyMap<string, string>, signal: AbortSignal, held: Disposable[]): NamedContexts {
+  const contextOf = ([name, value]: readonly [string, string]): readonly [string, NamedContext] => {
+    if (value.startsWith('offer:')) {
+      const context = offers.ready(value.slice('offer:'.length))
+      held.push(context)
+      return [name, async () => context]
+    }
+    const elsewhere = namedElsewhere(ports, value, signal, held)
+    if (elsewhere !== undefined) return [name, elsewhere]
+    throw new EngineError('invalid', `context ${name}: ${JSON.stringify(value)}: expected docker-image://, an URL or a git repository`)
   }
-  throw new EngineError('invalid', `Cannot locate specified Dockerfile: ${wanted === '' ? 'Dockerfile' : wanted}`)
-}
-
-/** What a context's `.dockerignore` leaves out. */
-function ignoredIn(context: BuildContext): (path: string) => boolean {
-  const node = context.tree.get('.dockerignore')
-  if (node?.type !== 'file' || node.size > DOCKERFILE_LIMIT) return () => false
-  const rules = ignoreRules(Buffer.concat([...context.read(node.digest)]).toString('latin1'))
-  return (path) => rules.ignores(path)
-}
-
-/** The Dockerfile and the list of what is left out may be left out themselves. */
-function withoutIgnored(context: BuildContext, dockerfile: string): BuildContext {
-  const hidden = new Set([toBytes(dockerfile), '.dockerignore'].filter(ignoredIn(context)))
-  return hidden.size === 0 ? context : { ...context, tree: context.tree.without(hidden), [Symbol.dispose]: () => context[Symbol.dispose]() }
-}
-
-function rowOf(record: CacheRecord): BuildCacheRow {
-  return { id: record.id, type: record.kind, description: record.description, inUse: false, chainId: record.chainId, bytes: record.bytes, createdAt: record.createdAt, usedAt: record.usedAt, uses: record.uses }
+  return new Map([...wanted].map(contextOf))
 }
 
 /** Jobs of the builder. */
 export function buildHandlers(ports: BuildHandlerPorts): Handlers<BuildJobs> {
   const running = new Map<string, AbortController>()
-  const rows = async (): Promise<readonly BuildCacheRow[]> => {
-    const mounts = await Promise.all(ports.mounts.list().map(async (mount) => ({ id: mount.path.slice(mount.path.lastIndexOf('/') + 1), type: 'exec.cachemount', description: `cached mount ${mount.id}`, inUse: mount.inUse, chainId: '', bytes: await ports.graph.bytesIn(mount.path), createdAt: mount.createdAt, usedAt: mount.usedAt, uses: 1 })))
-    return [...ports.cache.list().map(rowOf), ...mounts]
+  const offers = openOffers(ports.contexts)
+  const secretsAhead = openSecrets()
+  const prune = cachePruner(ports)
+  const rows = (): Promise<readonly BuildCacheRow[]> => cacheRows(ports)
+  const built = watchCache({ rules: ports.gc, home: ports.graph.staging, rows, prune, pruneContexts: (before) => ports.contexts.prune(before) })
+  let services: BuildkitServices | undefined
+  /** Made when the first of BuildKit's clients comes. */
+  const buildkit = async (): Promise<BuildkitServices> => {
+    const { createServices } = await import('./buildkit/services.ts')
+    return (services ??= createServices({ ports, built, history: createHistory(), cache: cacheMethods(rows, prune), worker: () => workerRecord(ports) }))
   }
   return {
     'build.image': async ({ input, stdio, signal: asked }) => {
@@ -82,14 +68,18 @@ export function buildHandlers(ports: BuildHandlerPorts): Handlers<BuildJobs> {
       if (input.buildId !== '') running.set(input.buildId, cancel)
       const names = input.tags.map((tag) => familiarString(parseReference(tag)))
       let held: BuildContext | undefined
+      const others: Disposable[] = []
       try {
-        const { context: received, dockerfile: text } = await contextOf(ports, input, stdio.input, signal)
+        const { context: received, dockerfile: text } = await contextOf(ports, offers, input, stdio.input, signal)
         held = received
         const dockerfile = text !== undefined ? { name: 'Dockerfile', bytes: text } : received === undefined ? undefined : dockerfileIn(received, input.dockerfile)
         if (dockerfile === undefined) throw new EngineError('invalid', 'a build needs a Dockerfile')
+        const files = received === undefined ? undefined : withoutIgnored(received, dockerfile.name)
+        const secrets = input.secrets === '' ? new Map<string, Buffer>() : secretsAhead.take(input.secrets)
+        const named = namedContexts(ports, offers, input.contexts, signal, others)
         const options: BuildOptions = {
-          context: received === undefined ? undefined : withoutIgnored(received, dockerfile.name), contexts: new Map(), dockerfile, target: input.target, buildArgs: input.buildArgs, labels: input.labels, platform: platformOf(input.platform), askedPlatform: input.platform,
-          noCache: input.noCache, pull: input.pull, network: input.network === '' ? 'default' : input.network, hosts: input.hosts, resources: input.resources, entitlements: new Set(['network.host']), secret: async () => undefined, ssh: async () => undefined, signal,
+          context: async () => files, contexts: named, dockerfile, target: input.target, buildArgs: input.buildArgs, labels: input.labels, platform: platformOf(input.platform), askedPlatform: input.platform,
+          noCache: input.noCache, noCacheStages: input.noCacheStages, remoteCache: undefined, inlineCache: false, pull: input.pull, network: input.network === '' ? 'default' : input.network, hosts: input.hosts, resources: input.resources, entitlements: new Set([...ports.entitlements].filter((one) => one === 'network.host')), secret: async (id) => secrets.get(id), ssh: async () => undefined, signal,
         }
         if (input.check) {
           const found = check(options, hostPlatform(), received === undefined ? () => false : ignoredIn(received))
@@ -99,7 +89,7 @@ export function buildHandlers(ports: BuildHandlerPorts): Handlers<BuildJobs> {
           return { id: '' }
         }
         if (input.cacheFrom.length > 0) input.tell({ stream: `[Warning] cache-from (${input.cacheFrom.join(', ')}) is not used: steps are found again by what they read\n` })
-        const image = await build(buildPorts(ports, { tell: input.quiet ? () => undefined : input.tell, credentials: input.credentials }), options, input.steps ? stepReport(input.tell) : classicReport(input.tell, input.quiet))
+        const image = await build(buildPorts(ports, { tell: input.quiet ? () => undefined : input.tell, credentials: async (reference) => credentialsFor(reference, input.credentials) }), options, input.steps ? stepReport(input.tell) : classicReport(input.tell, input.quiet))
         if (!input.quiet) input.tell({ aux: { ID: image.id } })
         if (!input.steps) input.tell({ stream: input.quiet ? `${image.id}\n` : `Successfully built ${shortDigest(image.id)}\n` })
         for (const name of names) {
@@ -109,32 +99,42 @@ export function buildHandlers(ports: BuildHandlerPorts): Handlers<BuildJobs> {
         return { id: image.id }
       } finally {
         held?.[Symbol.dispose]()
+        for (const one of others) one[Symbol.dispose]()
+        built()
         if (input.buildId !== '') running.delete(input.buildId)
       }
     },
+    'build.complete': async ({ input: { id }, stdio }) => {
+      if (stdio.input === undefined) throw new EngineError('invalid', 'an offer is completed with an archive')
+      await offers.complete(id, stdio.input)
+      return undefined
+    },
+    'build.secrets': async ({ input: { values } }) => ({ id: secretsAhead.keep(values) }),
+    'build.offer': async ({ input: { from, list } }) => offers.make(from, list),
     'build.cancel': async ({ input }) => {
       const controller = running.get(input.buildId)
-      if (controller === undefined) throw new EngineError('not-found', `build ${toText(toBytes(input.buildId))} is not running`)
+      if (controller === undefined) throw new EngineError('not-found', `build ${input.buildId} is not running`)
       controller.abort(new EngineError('unavailable', 'the build was cancelled'))
       return undefined
     },
     'build.cache': () => rows(),
-    'build.prune': async ({ input }) => {
-      const { filters } = input
-      const until = filters.values('until').map((text) => Date.parse(text))
-      const all = [...(await rows())].sort((a, b) => b.usedAt - a.usedAt)
-      let kept = 0
-      const gone = all.filter((row) => {
-        const wanted = !row.inUse && until.every((ms) => row.usedAt < ms) && (filters.values('id').length === 0 || filters.values('id').some((id) => row.id.startsWith(id))) && (filters.values('type').length === 0 || filters.values('type').includes(row.type))
-        if (wanted && (input.keepBytes === 0 || kept + row.bytes > input.keepBytes)) return true
-        kept += row.bytes
-        return false
-      })
-      const ids = new Set(gone.map((row) => row.id))
-      ports.cache.prune((record) => ids.has(record.id))
-      for (const mount of ports.mounts.list()) if (ids.has(mount.path.slice(mount.path.lastIndexOf('/') + 1))) ports.mounts.remove(mount)
-      const contexts = input.keepBytes === 0 && until.length === 0 ? ports.contexts.prune(Date.now()) : 0
-      return { ids: [...ids], bytes: gone.reduce((sum, row) => sum + row.bytes, 0) + contexts }
+    'build.prune': async ({ input: { filters, keepBytes } }) => {
+      const until = filters.values('until').map((text) => Number(parseTimestamp(text) / 1_000_000n))
+      const wanted = (row: BuildCacheRow): boolean => until.every((ms) => row.usedAt < ms) && (filters.none('id') || filters.some('id', (id) => row.id.startsWith(id))) && filters.matches('type', row.type)
+      const { gone, bytes } = await prune({ keepBytes, wanted, withContexts: until.length === 0 })
+      return { ids: gone.map((row) => row.id), bytes }
+    },
+    'build.connect': async ({ input: { socket, header }, signal }) => {
+      // Node takes it amiss, with an abort, if something is still being written when a connection becomes one of HTTP/2.
+      await new Promise<void>((resolve, reject) => void socket.write('', (error) => (error ? reject(error) : resolve())))
+      const { door, session } = await buildkit()
+      // A client that has ended its side is gone: nobody reads what could still be said.
+      socket.once('end', () => void socket.destroy())
+      if (header !== undefined) return session(socket, header, signal)
+      const closed = new Promise<void>((resolve) => void socket.once('close', resolve))
+      signal.addEventListener('abort', () => void socket.destroy(), { once: true })
+      door.accept(socket)
+      return closed
     },
   }
 }

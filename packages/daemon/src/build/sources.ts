@@ -1,37 +1,19 @@
-import type { BuildContext, BuildPlatform, BuildPorts, StepRun, StepResult, ContextStore, BuildCache } from '@gantry/builder'
-import { asImage } from '@gantry/builder'
+import { asImage, type BuildContext, type BuildPlatform, type BuildPorts } from '@gantry/builder'
 import { type Graph, type Image, treeToTar } from '@gantry/graph'
-import { ANONYMOUS, type Credentials, DEFAULT_DOMAIN, familiarString, hostPlatform, parsePlatform, parseReference, platformFits, type Reference } from '@gantry/registry'
-import type { Trees } from '@gantry/runtime'
+import { type Credentials, familiarString, hostPlatform, parsePlatform, parseReference, platformFits, type Reference } from '@gantry/registry'
+import type { TreeRoot } from '@gantry/runtime'
 import { EngineError, readText } from '@gantry/std'
-import { type ImagePorts, resolveImage } from '../images/images.ts'
-import { pullImage, type PullPorts } from '../images/pull.ts'
+import { resolveImage } from '../images/images.ts'
+import { pullImage } from '../images/pull.ts'
 import type { Tell } from '../images/progress.ts'
 import { openUrl } from '../images/remote-archive.ts'
-import type { CacheMounts } from './cache-mounts.ts'
+import type { BuildHandlerPorts } from './ports.ts'
 import { isGitSource, parseGitSource, withGitSource } from './git.ts'
-
-/** What builds stand on. */
-export interface BuildHandlerPorts {
-  readonly graph: Graph
-  readonly trees: Trees
-  readonly execRoot: string
-  readonly contexts: ContextStore
-  readonly cache: BuildCache
-  readonly mounts: CacheMounts
-  readonly images: ImagePorts & { readonly pull: PullPorts }
-  run(step: StepRun): Promise<StepResult>
-}
 
 /** What one build adds: where it tells of pulls, and who it is to registries. */
 export interface BuildSession {
   readonly tell: Tell
-  readonly credentials: ReadonlyMap<string, Credentials>
-}
-
-function credentialsFor(reference: Reference, all: ReadonlyMap<string, Credentials>): Credentials {
-  const names = reference.domain === DEFAULT_DOMAIN ? [DEFAULT_DOMAIN, 'index.docker.io', 'https://index.docker.io/v1/', 'registry-1.docker.io'] : [reference.domain, `https://${reference.domain}`, `http://${reference.domain}`, `https://${reference.domain}/v1/`]
-  return names.map((name) => all.get(name)).find((one) => one !== undefined) ?? ANONYMOUS
+  credentials(reference: Reference): Promise<Credentials>
 }
 
 function localImage(graph: Graph, name: string, platform: string): Image | undefined {
@@ -62,9 +44,14 @@ export function gitContext(ports: Pick<BuildHandlerPorts, 'contexts' | 'trees' |
   )
 }
 
+/** Layers as a tree that can be read. */
+export function imageRoot({ graph, execRoot }: Pick<BuildHandlerPorts, 'graph' | 'execRoot'>, chainId: string | undefined): TreeRoot {
+  return { kind: 'mount', root: graph.driver.imageRecipe(graph.places(asImage(chainId))), mountPoint: `${execRoot}/rootfs`, binds: [] }
+}
+
 /** The house as a build sees it. */
 export function buildPorts(ports: BuildHandlerPorts, session: BuildSession): BuildPorts {
-  const { graph, trees, execRoot, contexts, cache, mounts } = ports
+  const { graph, trees, contexts, cache, mounts } = ports
   return {
     graph, contexts, cache, run: (step) => ports.run(step), host: hostPlatform(), runs,
     async image(name, platform, { pull, signal }) {
@@ -72,13 +59,11 @@ export function buildPorts(ports: BuildHandlerPorts, session: BuildSession): Bui
       if (known !== undefined && !pull) return known
       const named = parseReference(name)
       const reference = named.tag === undefined && named.digest === undefined ? { ...named, tag: 'latest' } : named
-      await pullImage(ports.images.pull, { reference, platform: platform === '' ? undefined : parsePlatform(platform), credentials: credentialsFor(reference, session.credentials), tell: session.tell, signal, allTags: false })
+      await pullImage(ports.images.pull, { reference, platform: platform === '' ? undefined : parsePlatform(platform), credentials: await session.credentials(reference), tell: session.tell, signal, allTags: false })
       return resolveImage(graph, familiarString(reference))
     },
     async readFiles(chainId, path, options, use) {
-      const recipe = graph.driver.imageRecipe(graph.places(asImage(chainId)))
-      const root = { kind: 'mount' as const, root: recipe, mountPoint: `${execRoot}/rootfs`, binds: [] }
-      return trees.read(root, path, { data: true, oneFilesystem: false }, (reader) => use(treeToTar(reader, { whiteouts: false, hardlinks: options.hardlinks, rename: (member) => (member === '.' ? './' : member) })))
+      return trees.read(imageRoot(ports, chainId), path, { data: true, oneFilesystem: false }, (reader) => use(treeToTar(reader, { whiteouts: false, hardlinks: options.hardlinks, rename: (member) => (member === '.' ? './' : member) })))
     },
     cacheDirectory: (request, signal) => mounts.take(request, signal),
     isGit: isGitSource,

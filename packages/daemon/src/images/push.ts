@@ -26,9 +26,10 @@ export interface PushRequest {
   readonly signal: AbortSignal | undefined
 }
 
-interface Target {
+/** A registry, and where in it layers go. */
+export interface PushTarget {
   readonly client: RegistryClient
-  readonly request: PushRequest
+  readonly request: Omit<PushRequest, 'image'>
 }
 
 /** Blobs of one layer that the registry is asked for before the layer is packed. */
@@ -37,7 +38,7 @@ const CANDIDATES = 4
 const known = ({ digest, size, mediaType }: KnownBlob): Descriptor => ({ digest, size, mediaType })
 
 /** The layer as the registry has it already, or can take it over from a repository beside. */
-async function alreadyThere(ports: PushPorts, { client, request }: Target, layer: Layer, id: string): Promise<Descriptor | undefined> {
+async function alreadyThere(ports: PushPorts, { client, request }: PushTarget, layer: Layer, id: string): Promise<Descriptor | undefined> {
   const { reference, signal, tell } = request
   const blobs = ports.graph.content.blobs(layer.diffId).slice(0, CANDIDATES)
   for (const blob of blobs) {
@@ -59,7 +60,8 @@ async function alreadyThere(ports: PushPorts, { client, request }: Target, layer
   return undefined
 }
 
-async function pushLayer(ports: PushPorts, target: Target, layer: Layer): Promise<Descriptor> {
+/** Sends a layer, where the registry does not have it; gives what the registry knows it by. */
+export async function pushLayer(ports: PushPorts, target: PushTarget, layer: Layer): Promise<Descriptor> {
   const { request, client } = target
   const { reference, tell, signal } = request
   const id = shortDigest(layer.diffId)

@@ -1,4 +1,5 @@
 import type { StepResources } from '@gantry/builder'
+import type { Duplex } from 'node:stream'
 import type { Credentials } from '@gantry/registry'
 import type { Tell } from '../images/progress.ts'
 import type { Filters } from '../server/filters.ts'
@@ -7,6 +8,8 @@ import type { Filters } from '../server/filters.ts'
 export interface BuildRequest {
   /** Path of the Dockerfile in the context; empty: `Dockerfile`. */
   readonly dockerfile: string
+  /** The offer that listed the context's files: only those that it wanted come with the request; empty: all do. */
+  readonly offer: string
   /** Where the context is; empty: it comes with the request. */
   readonly remote: string
   readonly tags: readonly string[]
@@ -15,6 +18,11 @@ export interface BuildRequest {
   readonly pull: boolean
   readonly target: string
   /** A name without a value is taken from nowhere: it is as if it was not given. */
+  /** Further contexts by name: `docker-image://…`, an URL, a repository, or `offer:ID`. */
+  readonly contexts: ReadonlyMap<string, string>
+  /** Secrets that were sent ahead; empty: there are none. */
+  readonly secrets: string
+  readonly noCacheStages: ReadonlySet<string>
   readonly buildArgs: ReadonlyMap<string, string>
   readonly labels: Readonly<Record<string, string>>
   /** `os/architecture[/variant]`; empty: this machine's. */
@@ -53,7 +61,14 @@ export interface BuildCacheRow {
 export interface BuildJobs {
   /** The context comes from stdio.input. */
   'build.image': { input: BuildRequest; output: { readonly id: string } }
+  /** A list of a context's files; what is not there yet comes with the build. */
+  'build.offer': { input: { readonly from: string; readonly list: Buffer }; output: { readonly id: string; readonly wanted: readonly number[] } }
+  /** The archive of what an offer wanted comes from stdio.input. */
+  'build.complete': { input: { readonly id: string }; output: undefined }
+  'build.secrets': { input: { readonly values: ReadonlyMap<string, Buffer> }; output: { readonly id: string } }
   'build.cancel': { input: { readonly buildId: string }; output: undefined }
+  /** A connection of one of BuildKit's clients: it calls us, or, with the headers of a session, we call it. Ends with the connection. */
+  'build.connect': { input: { readonly socket: Duplex; readonly header: ((name: string) => string) | undefined }; output: void }
   'build.cache': { input: Readonly<Record<never, never>>; output: readonly BuildCacheRow[] }
   /** `keepBytes`: so much stays of what was used last. */
   'build.prune': { input: { readonly all: boolean; readonly keepBytes: number; readonly filters: Filters }; output: { readonly ids: readonly string[]; readonly bytes: number } }

@@ -15,7 +15,7 @@ export interface ApiRequest {
   /** Aborts when the client goes away. */
   readonly signal: AbortSignal
   /** Takes the connection over as a raw stream. */
-  readonly hijack: (contentType: string) => Duplex
+  readonly hijack: (contentType: string, protocol?: string) => Duplex
   /** Takes the connection over as a web socket. */
   readonly webSocket: () => Promise<Duplex>
 }

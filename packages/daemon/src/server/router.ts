@@ -1,3 +1,4 @@
+import type { Duplex } from 'node:stream'
 import { MAX_API_VERSION, MIN_API_VERSION, UNVERSIONED_API_VERSION, versionNumber } from '@gantry/api'
 import { EngineError } from '@gantry/std'
 import type { ApiRequest } from './request.ts'
@@ -18,6 +19,8 @@ export interface Match {
 
 /** Finds the handler of a method and path. */
 export interface Router {
+  /** Takes connections that speak HTTP/2 from their first byte on: BuildKit's clients. */
+  readonly http2: ((socket: Duplex) => void) | undefined
   match(method: string, path: string): Match | undefined
 }
 
@@ -48,13 +51,14 @@ export function splitVersion(path: string): { readonly rest: string; readonly ap
 }
 
 /** Makes a router; routes are tried by their first word, then in order. */
-export function createRouter(routes: readonly Route[]): Router {
+export function createRouter(routes: readonly Route[], http2?: (socket: Duplex) => void): Router {
   const groups = new Map<string, Compiled[]>()
   for (const route of routes) {
     const key = `${route.method} ${route.path.split('/')[1] ?? ''}`
     groups.set(key, [...(groups.get(key) ?? []), compile(route)])
   }
   return {
+    http2,
     match(method, path) {
       const { rest, apiVersion } = splitVersion(path)
       for (const { route, pattern, names } of groups.get(`${method} ${rest.split('/')[1] ?? ''}`) ?? []) {

@@ -44,15 +44,27 @@ function clientGone(message: IncomingMessage, response: ServerResponse): AbortSi
 }
 
 /** The head of a raw stream: 101 when the client asked for the change, else 200. */
-function hijackHead(upgrade: boolean, contentType: string, common: Readonly<Record<string, string>>): string {
-  const lines = upgrade ? ['HTTP/1.1 101 UPGRADED', `Content-Type: ${contentType}`, 'Connection: Upgrade', 'Upgrade: tcp'] : ['HTTP/1.1 200 OK', `Content-Type: ${contentType}`]
+function hijackHead(upgrade: boolean, contentType: string, protocol: string, common: Readonly<Record<string, string>>): string {
+  const lines = upgrade ? ['HTTP/1.1 101 UPGRADED', ...(contentType === '' ? [] : [`Content-Type: ${contentType}`]), 'Connection: Upgrade', `Upgrade: ${protocol}`] : ['HTTP/1.1 200 OK', `Content-Type: ${contentType}`]
   return `${[...lines, ...Object.entries(common).map(([name, value]) => `${name}: ${value}`)].join('\r\n')}\r\n\r\n`
+}
+
+const HTTP2_PREFACE = 'HPE_PAUSED_H2_UPGRADE'
+
+/** A connection that the parser of HTTP/1 has stopped at, as it was before: with the bytes that came. */
+function released(socket: Duplex, bytes: Buffer): Duplex {
+  for (const event of ['data', 'end', 'close', 'drain', 'error', 'timeout', 'resume', 'pause']) socket.removeAllListeners(event)
+  socket.on('error', (cause) => log.debug('a connection of HTTP/2 failed', { cause }))
+  socket.pause()
+  socket.unshift(bytes)
+  return socket
 }
 
 /** Makes the HTTP server of one listener. */
 export function createApiServer(options: ServerOptions): Server {
+  const { router } = options
   const always = { ...COMMON, 'Docker-Experimental': String(options.experimental) }
-  const serve = async (message: IncomingMessage, response: ServerResponse, hijack: (contentType: string) => Duplex, webSocket: () => Promise<Duplex>): Promise<void> => {
+  const serve = async (message: IncomingMessage, response: ServerResponse, hijack: ApiRequest['hijack'], webSocket: () => Promise<Duplex>): Promise<void> => {
     for (const [name, value] of Object.entries(always)) response.setHeader(name, value)
     try {
       await options.accepted
@@ -76,7 +88,7 @@ export function createApiServer(options: ServerOptions): Server {
       response.detachSocket(socket)
       socket.removeAllListeners('timeout')
       socket.setTimeout(0)
-      socket.write(hijackHead(false, contentType, always))
+      socket.write(hijackHead(false, contentType, '', always))
       return socket
     }, () => Promise.reject(new EngineError('invalid', 'expected the handshake of a web socket')))
   }
@@ -89,9 +101,9 @@ export function createApiServer(options: ServerOptions): Server {
     socket.on('error', () => undefined)
     // While the body is still on its way, Node gives a stream of its own around the socket.
     message.socket.setTimeout(0)
-    void serve(message, response, (contentType) => {
+    void serve(message, response, (contentType, protocol = 'tcp') => {
       response.detachSocket(socket as Socket)
-      socket.write(hijackHead(true, contentType, always))
+      socket.write(hijackHead(true, contentType, protocol, always))
       return socket
     }, () => {
       response.detachSocket(socket as Socket)
@@ -102,7 +114,14 @@ export function createApiServer(options: ServerOptions): Server {
   const server = options.tls === undefined ? createServer(common, onRequest) : (createSecureServer({ ...common, ...options.tls, minVersion: 'TLSv1.2', rejectUnauthorized: options.tls.requestCert }, onRequest) as unknown as Server)
   server.maxConnections = CONNECTIONS
   server.on('upgrade', onUpgrade)
-  server.on('clientError', (error: NodeJS.ErrnoException, socket: Duplex) => {
+  const taken = new WeakSet<Duplex>()
+  server.on('clientError', (error: NodeJS.ErrnoException & { readonly rawPacket?: Buffer }, socket: Duplex) => {
+    if (taken.has(socket)) return
+    // Who judges requests cannot judge these.
+    if (error.code === HTTP2_PREFACE && error.rawPacket !== undefined && router.http2 !== undefined && !options.authorization.active) {
+      taken.add(socket)
+      return router.http2(released(socket, error.rawPacket))
+    }
     if (!socket.writable || error.code === 'ECONNRESET') return void socket.destroy()
     const tooLarge = error.code === 'HPE_HEADER_OVERFLOW'
     socket.end(`HTTP/1.1 ${tooLarge ? '431 Request Header Fields Too Large' : '400 Bad Request'}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`)

@@ -5,7 +5,7 @@ import { putComposition } from '../erofs/compose.ts'
 import { erofsView } from '../erofs/reader.ts'
 import type { Composition, GraphDriver, LayerPlace, RootRecipe } from '../driver.ts'
 import { directoryView, type LayerView } from '../layered-fs.ts'
-import { BACKING, INIT_LINK, makeInitLayer, makeUpper, MOUNT_DATA_LIMIT } from './overlay-init.ts'
+import { BACKING, EMPTY_LINK, INIT_LINK, makeInitLayer, makeUpper, MOUNT_DATA_LIMIT } from './overlay-init.ts'
 
 /** Digits of a layer's id in mount options, which the kernel limits to a page. */
 const SHORT = 12
@@ -56,9 +56,10 @@ export function erofsDriver(root: string, trash: Discarder, trees: Trees): Graph
     return { type: 'erofs', source: `${top.cacheId}/meta`, data, target: LOWER }
   }
   // The image and the container's own files lie on two file systems; xino shows them as one, as programs expect of a root (`st_dev`).
-  const recipe = (parents: readonly LayerPlace[], upper: string): RootRecipe => {
+  const recipe = (parents: readonly LayerPlace[], upper: string, bare: boolean): RootRecipe => {
     const below = lower(parents)
-    return { type: 'overlay', source: 'overlay', data: `lowerdir=l/${INIT_LINK}${below === undefined ? '' : `:${LOWER}`}${upper}`, directory: home, ...(below !== undefined && { lower: below }) }
+    const lowers = [...(bare ? [] : [`l/${INIT_LINK}`]), ...(below === undefined ? [] : [LOWER]), ...(bare ? [`l/${EMPTY_LINK}`] : [])]
+    return { type: 'overlay', source: 'overlay', data: `lowerdir=${lowers.join(':')}${upper}`, directory: home, ...(below !== undefined && { lower: below }) }
   }
   return {
     name: 'erofs',
@@ -75,10 +76,10 @@ export function erofsDriver(root: string, trash: Discarder, trees: Trees): Graph
       compose(parents)
       await makeUpper(trees, `${home}/${id}`, limit)
     },
-    recipe: (id, parents, options) => recipe(parents, `,upperdir=${id}/diff,workdir=${id}/work,xino=on${options.volatile ? ',volatile' : ''}`),
+    recipe: (id, parents, options) => recipe(parents, `,upperdir=${id}/diff,workdir=${id}/work,xino=on${options.volatile ? ',volatile' : ''}`, options.bare === true),
     mountAgain: (id) => trash.discard(`${home}/${id}/work/work/incompat`),
-    imageRecipe: (parents) => recipe(parents, parents.length === 0 ? `:l/${INIT_LINK}` : ',xino=on'),
-    views: (id, parents) => [...(id === undefined ? [] : [directoryView(`${home}/${id}/diff`)]), directoryView(`${home}/l/${INIT_LINK}`), ...imageView(parents)],
+    imageRecipe: (parents) => recipe(parents, parents.length === 0 ? `:l/${EMPTY_LINK}` : ',xino=on', true),
+    views: (id, parents) => [...(id === undefined ? [] : [directoryView(`${home}/${id}/diff`), directoryView(`${home}/l/${INIT_LINK}`)]), ...imageView(parents)],
     changes: (id) => `${home}/${id}/diff`,
     source: (place, _, tarBytes) => ({ kind: 'tar', path: tarOf(place), bytes: tarBytes }),
     remove(id) {

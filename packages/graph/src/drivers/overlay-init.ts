@@ -10,11 +10,16 @@ export const MOUNT_DATA_LIMIT = 4095
 /** The link, beside those of layers, to what every container finds in place. */
 export const INIT_LINK = 'init'
 
+/** The link to a directory with nothing in it: overlayfs wants two layers where nothing is writable. */
+export const EMPTY_LINK = 'none'
+
 /** The layer just below a container's own, shared by all. */
 export function makeInitLayer(home: string): void {
   mkdirSync(`${home}/init/diff`, { recursive: true, mode: 0o755 })
   makeInitPaths(`${home}/init/diff`)
   linkOnce('../init/diff', `${home}/l/${INIT_LINK}`)
+  mkdirSync(`${home}/init/none`, { recursive: true, mode: 0o755 })
+  linkOnce('../init/none', `${home}/l/${EMPTY_LINK}`)
 }
 
 /** A container's own directories; with a limit, all that comes into them counts. */

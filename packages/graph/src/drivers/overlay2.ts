@@ -2,7 +2,7 @@ import { existsSync, mkdirSync, readdirSync, rmSync, statfsSync, symlinkSync, un
 import type { Trees } from '@gantry/linux'
 import { type Discarder, EngineError } from '@gantry/std'
 import { directoryView } from '../layered-fs.ts'
-import { BACKING, INIT_LINK, makeInitLayer, makeUpper, MOUNT_DATA_LIMIT } from './overlay-init.ts'
+import { BACKING, EMPTY_LINK, INIT_LINK, makeInitLayer, makeUpper, MOUNT_DATA_LIMIT } from './overlay-init.ts'
 import type { GraphDriver, LayerPlace, RootRecipe } from '../driver.ts'
 
 /** Overlayfs over plain directories (kernel Documentation/filesystems/overlayfs.rst). */
@@ -10,7 +10,7 @@ export function overlay2Driver(root: string, trash: Discarder, trees: Trees): Gr
   const home = `${root}/overlay2`
   mkdirSync(`${home}/l`, { recursive: true, mode: 0o710 })
   makeInitLayer(home)
-  const lowers = (parents: readonly LayerPlace[]): string => [`l/${INIT_LINK}`, ...parents.map((place) => `l/${place.link}`)].join(':')
+  const lowers = (parents: readonly LayerPlace[], bare: boolean): string => [...(bare ? [] : [`l/${INIT_LINK}`]), ...parents.map((place) => `l/${place.link}`), ...(bare ? [`l/${EMPTY_LINK}`] : [])].join(':')
   const recipe = (data: string): RootRecipe => {
     if (data.length > MOUNT_DATA_LIMIT) throw new EngineError('invalid', `overlay2: mount options of ${data.length} bytes, more than ${MOUNT_DATA_LIMIT}: too many layers`)
     return { type: 'overlay', source: 'overlay', data, directory: home }
@@ -26,10 +26,10 @@ export function overlay2Driver(root: string, trash: Discarder, trees: Trees): Gr
       return { kind: 'directory', path: `${home}/${place.cacheId}/diff`, skeleton }
     },
     createContainer: (id, _, limit) => makeUpper(trees, `${home}/${id}`, limit),
-    recipe: (id, parents, options) => recipe(`lowerdir=${lowers(parents)},upperdir=${id}/diff,workdir=${id}/work${options.volatile ? ',volatile' : ''}`),
+    recipe: (id, parents, options) => recipe(`lowerdir=${lowers(parents, options.bare === true)},upperdir=${id}/diff,workdir=${id}/work${options.volatile ? ',volatile' : ''}`),
     mountAgain: (id) => rmSync(`${home}/${id}/work/work/incompat`, { recursive: true, force: true }),
-    imageRecipe: (parents) => recipe(`lowerdir=${lowers(parents)}`),
-    views: (id, parents) => [...(id === undefined ? [] : [`${home}/${id}/diff`]), `${home}/l/${INIT_LINK}`, ...parents.map((place) => `${home}/${place.cacheId}/diff`)].map(directoryView),
+    imageRecipe: (parents) => recipe(`lowerdir=${lowers(parents, true)}${parents.length === 0 ? `:l/${EMPTY_LINK}` : ''}`),
+    views: (id, parents) => [...(id === undefined ? [] : [`${home}/${id}/diff`, `${home}/l/${INIT_LINK}`]), ...parents.map((place) => `${home}/${place.cacheId}/diff`)].map(directoryView),
     changes: (id) => `${home}/${id}/diff`,
     source: (place, skeleton) => ({ kind: 'skeleton', skeleton, directory: `${home}/${place.cacheId}/diff` }),
     remove(id) {

@@ -43,6 +43,7 @@ export function createNameService(launcher: Launcher, atStart: boolean, lives: R
     },
     close(one) {
       one.planned?.cancel()
+      one.planned = undefined
       one.resolver?.close()
     },
   }

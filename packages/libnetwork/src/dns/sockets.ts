@@ -46,7 +46,7 @@ export interface ResolverSockets {
 export interface PlannedResolver {
   readonly plan: ResolverPlan
   readonly sockets: Promise<ResolverSockets>
-  /** They will not come. */
+  /** Nobody wants them any more: those that have come are closed. `sockets` stays open, then. */
   cancel(): void
 }
 
@@ -60,8 +60,19 @@ export function planResolver(launcher: Launcher, port: number): PlannedResolver 
   address.writeUInt16BE(port, 2)
   address.set(BYTES, 4)
   const { bytes, acks } = nft.nftBatch(rules(port))
-  const both = Promise.all([launcher.handle(tokens[0]), launcher.handle(tokens[1])])
-  return { plan: { address, rules: { ...batch('lead names to the resolver', []), bytes, acks }, texts: [texts[0], texts[1]] }, sockets: both.then(([udp, tcp]) => ({ udp: udp as DatagramSocket, tcp: tcp as Server })), cancel: () => tokens.forEach((token) => launcher.forgetHandle(token)) }
+  const handles = tokens.map((token) => launcher.handle(token))
+  let cancelled = false
+  // A socket that nobody closes keeps the namespace of a container that has ended.
+  const sockets = new Promise<ResolverSockets>((resolve, reject) => {
+    Promise.all(handles).then(([udp, tcp]) => (cancelled ? undefined : resolve({ udp: udp as DatagramSocket, tcp: tcp as Server })), reject)
+  })
+  const cancel = (): void => {
+    if (cancelled) return
+    cancelled = true
+    for (const token of tokens) launcher.forgetHandle(token)
+    for (const handle of handles) void handle.then((socket) => socket.close())
+  }
+  return { plan: { address, rules: { ...batch('lead names to the resolver', []), bytes, acks }, texts: [texts[0], texts[1]] }, sockets, cancel }
 }
 
 /** A port for a resolver in a namespace of its own. */

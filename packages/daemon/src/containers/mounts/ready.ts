@@ -56,7 +56,7 @@ function belowVolume(mount: SettledMount): Pick<ReadyMount, 'below'> {
 function fromImage(graph: Graph, mount: SettledMount): ReadyMount {
   const image = mount.imageId === undefined ? undefined : graph.images.get(mount.imageId)
   if (image === undefined) throw new EngineError('not-found', `No such image: ${mount.name}`)
-  const tree = mount.above === undefined ? graph.driver.imageRecipe(graph.places(image)) : graph.driver.recipe(mount.above, graph.places(image), { volatile: false })
+  const tree = mount.above === undefined ? graph.driver.imageRecipe(graph.places(image)) : graph.driver.recipe(mount.above, graph.places(image), { volatile: false, bare: true })
   const ready = { ...mount, tree }
   if (mount.subpath === '') return ready
   const found = graph.look(undefined, image).find(`/${mount.subpath}`)

@@ -1,17 +1,20 @@
+import type { Duplex } from 'node:stream'
 import type { StepResources } from '@gantry/builder'
 import type { Credentials } from '@gantry/registry'
-import { asInteger, asList, asObject, asString, EngineError, messageOf } from '@gantry/std'
+import { asInteger, asList, asObject, asString, asStringMap, asStrings, collect, EngineError, messageOf } from '@gantry/std'
 import { credentialsOf } from '../../images/registries.ts'
 import type { BuildRequest } from '../../jobs/build.ts'
 import type { DaemonEngine } from '../../jobs/jobs.ts'
 import type { Tell } from '../../images/progress.ts'
 import { parseFilters } from '../filters.ts'
 import { withProgress } from '../progress.ts'
-import { type ApiRequest, bodyOf, flag, numberOf } from '../request.ts'
+import { type ApiRequest, bodyOf, flag, jsonBody, numberOf, param } from '../request.ts'
 import { sendEmpty, sendJson } from '../respond.ts'
 import type { Route } from '../router.ts'
 
-const PRUNE_FILTERS: ReadonlySet<string> = new Set(['until', 'id', 'parent', 'type', 'description', 'inuse', 'shared', 'private'])
+/** Rows of a million files. */
+const LIST_LIMIT = 128 << 20
+const PRUNE_FILTERS: ReadonlySet<string> = new Set(['until', 'id', 'type'])
 
 /** A parameter that is JSON. */
 function jsonOf<T>(query: URLSearchParams, name: string, fallback: T, read: (value: unknown) => T): T {
@@ -24,7 +27,11 @@ function jsonOf<T>(query: URLSearchParams, name: string, fallback: T, read: (val
   }
 }
 
-const stringMap = (value: unknown, field: string): Readonly<Record<string, string>> => Object.fromEntries(Object.entries(asObject(value, field)).map(([name, text]) => [name, asString(text, `${field}.${name}`)]))
+
+/** A parameter that is a JSON list of texts, or given once for each. */
+function textsOf(query: URLSearchParams, name: string): readonly string[] {
+  return (query.get(name) ?? '').startsWith('[') ? jsonOf<readonly string[]>(query, name, [], (value) => asStrings(value, name)) : query.getAll(name).filter((one) => one !== '')
+}
 
 /** `X-Registry-Config`: credentials by the registry's name. */
 function registryConfig(request: ApiRequest): ReadonlyMap<string, Credentials> {
@@ -46,25 +53,32 @@ function resourcesOf(query: URLSearchParams): StepResources {
       const o = asObject(one, `ulimits[${index}]`)
       return { Name: asString(o['Name'], 'Name'), Soft: asInteger(o['Soft'], 'Soft'), Hard: asInteger(o['Hard'], 'Hard') }
     })),
-    securityOpt: query.getAll('securityopt').flatMap((text) => (text.startsWith('[') ? (JSON.parse(text) as readonly string[]) : [text])),
+    securityOpt: textsOf(query, 'securityopt'),
   }
 }
 
 function buildRequest(request: ApiRequest, tell: Tell): BuildRequest {
   const { query } = request
   if (flag(query, 'squash')) throw new EngineError('unsupported', 'squash: squashing layers of a build is not supported')
-  if (query.get('version') === '2') throw new EngineError('unsupported', 'version=2: BuildKit is not supported by this version of Gantry')
+  if (query.get('version') === '2') throw new EngineError('unsupported', 'version=2: builds of BuildKit come through /grpc')
   const outputs = jsonOf(query, 'outputs', [], (value) => asList(value, 'outputs'))
   if (outputs.length > 0) throw new EngineError('unsupported', 'outputs: only images are made here')
   const isolation = query.get('isolation') ?? ''
   if (!['', 'default'].includes(isolation)) throw new EngineError('invalid', `Unsupported isolation: ${JSON.stringify(isolation)}`)
   const given = jsonOf<Readonly<Record<string, unknown>>>(query, 'buildargs', {}, (value) => asObject(value, 'buildargs'))
   return {
-    dockerfile: query.get('dockerfile') ?? '', remote: query.get('remote') ?? '', tags: query.getAll('t').filter((tag) => tag !== ''), quiet: flag(query, 'q'), noCache: flag(query, 'nocache'), pull: flag(query, 'pull'), target: query.get('target') ?? '',
-    buildArgs: new Map(Object.entries(given).filter(([, value]) => value !== null).map(([name, value]) => [name, asString(value, `buildargs.${name}`)])), labels: jsonOf(query, 'labels', {}, (value) => stringMap(value, 'labels')),
-    platform: query.get('platform') ?? '', cacheFrom: jsonOf(query, 'cachefrom', [], (value) => asList(value, 'cachefrom').map((one) => asString(one, 'cachefrom'))), network: query.get('networkmode') ?? '', hosts: (query.get('extrahosts') ?? '').startsWith('[') ? jsonOf(query, 'extrahosts', [], (value) => asList(value, 'extrahosts').map((one) => asString(one, 'extrahosts'))) : query.getAll('extrahosts').filter((one) => one !== ''),
+    dockerfile: query.get('dockerfile') ?? '', remote: query.get('remote') ?? '', offer: query.get('offer') ?? '', secrets: query.get('secrets') ?? '', noCacheStages: new Set(query.getAll('nocachefilter').map((name) => name.toLowerCase())), contexts: new Map(Object.entries(jsonOf(query, 'contexts', {}, (value) => asStringMap(value, 'contexts')))), tags: query.getAll('t').filter((tag) => tag !== ''), quiet: flag(query, 'q'), noCache: flag(query, 'nocache'), pull: flag(query, 'pull'), target: query.get('target') ?? '',
+    buildArgs: new Map(Object.entries(given).filter(([, value]) => value !== null).map(([name, value]) => [name, asString(value, `buildargs.${name}`)])), labels: jsonOf(query, 'labels', {}, (value) => asStringMap(value, 'labels')),
+    platform: query.get('platform') ?? '', cacheFrom: jsonOf<readonly string[]>(query, 'cachefrom', [], (value) => asStrings(value, 'cachefrom')), network: query.get('networkmode') ?? '', hosts: textsOf(query, 'extrahosts'),
     resources: resourcesOf(query), credentials: registryConfig(request), buildId: query.get('buildid') ?? '', steps: flag(query, 'steps'), check: flag(query, 'check'), tell,
   }
+}
+
+/** The connection, once the client speaks HTTP/2 on it (`Upgrade: h2c`). */
+function upgraded(request: ApiRequest): Duplex {
+  const wanted = String(request.message.headers.upgrade ?? '')
+  if (wanted.toLowerCase() !== 'h2c') throw new EngineError('invalid', `Upgrade: ${JSON.stringify(wanted)}: expected h2c`)
+  return request.hijack('', 'h2c')
 }
 
 /** Routes of the builder. */
@@ -74,6 +88,38 @@ export function buildRoutes(engine: DaemonEngine): readonly Route[] {
       method: 'POST',
       path: '/build',
       handle: (request) => withProgress(request, (tell) => engine.run('build.image', buildRequest(request, tell), { stdio: { input: bodyOf(request) }, signal: request.signal })),
+    },
+    {
+      // Ours: a client that lists the context first sends only what is not there.
+      method: 'POST',
+      path: '/build/context',
+      handle: async (request) => sendJson(request.response, 200, await engine.run('build.offer', { from: request.query.get('from') ?? '', list: await collect(bodyOf(request), LIST_LIMIT) })),
+    },
+    {
+      method: 'POST',
+      path: '/build/context/{id}',
+      handle: async (request) => {
+        await engine.run('build.complete', { id: param(request, 'id') }, { stdio: { input: bodyOf(request) } })
+        sendEmpty(request.response, 204)
+      },
+    },
+    {
+      method: 'POST',
+      path: '/build/secrets',
+      handle: async (request) => {
+        const values = Object.entries(asStringMap(await jsonBody(request), 'body')).map(([name, value]) => [name, Buffer.from(value, 'base64')] as const)
+        sendJson(request.response, 200, await engine.run('build.secrets', { values: new Map(values) }))
+      },
+    },
+    {
+      method: 'POST',
+      path: '/grpc',
+      handle: (request) => engine.run('build.connect', { socket: upgraded(request), header: undefined }),
+    },
+    {
+      method: 'POST',
+      path: '/session',
+      handle: (request) => engine.run('build.connect', { socket: upgraded(request), header: (name) => String(request.message.headers[name] ?? '') }),
     },
     {
       method: 'POST',

@@ -5,8 +5,6 @@ import type { Route } from '../router.ts'
 /** Paths of the Engine API (1.51 and later) that this version does not serve. A client sees why, not that the page is unknown. */
 const MISSING: readonly (readonly [method: Route['method'], path: string, what: string])[] = [
   ['GET', '/images/{name:}/attestations', 'attestations'],
-  ['POST', '/session', 'BuildKit'],
-  ['POST', '/grpc', 'BuildKit'],
   ['PUT', '/volumes/{name}', 'update of a cluster volume'],
   ['GET', '/plugins/privileges', 'plugins that the engine installs'],
   ['POST', '/plugins/pull', 'plugins that the engine installs'],

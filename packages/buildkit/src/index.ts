@@ -1,0 +1,7 @@
+export { bytesMessage, readBytesMessage } from './bytes-message.ts'
+export { type ContentName, readContent, writeContent } from './content.ts'
+export { type CallContext, type Door, type ErrorDetail, type Methods, openDoor } from './door.ts'
+export { type FileRequest, type FileSink, type OutgoingFile, receiveFiles, receiveUpload, sendBytes, sendFiles } from './files.ts'
+export { type FileStat, GO_MODE, readStat, writeStat } from './packet.ts'
+export { decode, encode } from './schema.ts'
+export { type ClientSession, openSession, type SessionCall, type SessionHead } from './session.ts'

@@ -1,0 +1,44 @@
+import type { BuildContext, BuildResult, ContextNode } from '@gantry/builder'
+import { GO_MODE, type OutgoingFile, sendBytes, sendFiles } from '@gantry/buildkit'
+import { treeToTar } from '@gantry/graph'
+import type { BuildHandlerPorts } from '../ports.ts'
+import { imageRoot } from '../sources.ts'
+import type { ExchangeContext } from './cache-exchange.ts'
+import type { OpenVertex } from './status-log.ts'
+
+function readTree<T>(ports: BuildHandlerPorts, chainId: string | undefined, use: (tar: AsyncIterable<Buffer>) => Promise<T>): Promise<T> {
+  return ports.trees.read(imageRoot(ports, chainId), '/', { data: true, oneFilesystem: false }, (reader) => use(treeToTar(reader, { whiteouts: false, rename: (path) => (path === '.' ? undefined : path) })))
+}
+
+const NANOS = 1_000_000_000n
+const KIND: Readonly<Record<ContextNode['type'], number>> = { file: 0, directory: GO_MODE.directory, link: GO_MODE.link }
+
+/** Files as they go out, in the order that the other side expects: each directory before what it holds, names sorted as paths. */
+function outgoing(context: BuildContext): readonly OutgoingFile[] {
+  const first = new Map<ContextNode, string>()
+  return [...context.tree.below('')].map(([path, node]) => {
+    const same = node.type === 'file' ? first.get(node) : undefined
+    if (node.type === 'file' && same === undefined) first.set(node, path)
+    const bits = (node.mode & 0o777) + KIND[node.type] + ((node.mode & 0o4000) === 0 ? 0 : GO_MODE.setUid) + ((node.mode & 0o2000) === 0 ? 0 : GO_MODE.setGid) + ((node.mode & 0o1000) === 0 ? 0 : GO_MODE.sticky)
+    return {
+      stat: { path, mode: bits, uid: node.uid, gid: node.gid, size: node.type === 'file' ? node.size : 0, modTime: BigInt(node.mtimeSeconds) * NANOS + BigInt(node.mtimeNanos), linkname: same ?? node.link, xattrs: node.xattrs },
+      read: () => (same === undefined ? context.read(node.digest) : []),
+    }
+  })
+}
+
+/** Sends the files to a directory of the client. */
+export async function toDirectory({ ports, session, signal }: ExchangeContext, exporter: string, result: BuildResult, vertex: OpenVertex): Promise<void> {
+  vertex.status('copying files')
+  using files = await readTree(ports, result.chainId, (tar) => ports.contexts.receive(tar))
+  const list = outgoing(files)
+  await sendFiles(session, exporter, list, signal)
+  vertex.status('copying files', { current: list.reduce((sum, one) => sum + one.stat.size, 0), done: true })
+}
+
+/** Sends the files as an archive. */
+export async function toTar({ ports, session, signal }: ExchangeContext, exporter: string, result: BuildResult, vertex: OpenVertex): Promise<void> {
+  vertex.status('sending tarball')
+  await readTree(ports, result.chainId, (tar) => sendBytes(session, exporter, tar, signal))
+  vertex.status('sending tarball', { done: true })
+}
