@@ -178,7 +178,9 @@ export function createLifecycle(ports: LifecyclePorts): Lifecycle {
       }
     })
 
+  /** Told before it is sent: what comes of it (`die`, networks left) is another path's, and would be first at times. */
   const sendSignal = async (container: Container, signal: number): Promise<void> => {
+    ports.emit(container, 'kill', { signal: String(signal) })
     await container.task?.signal(signal).catch((error: unknown) => {
       if (!(error instanceof EngineError) || (error.kind !== 'not-found' && error.kind !== 'unavailable')) throw error
     })
@@ -198,10 +200,8 @@ export function createLifecycle(ports: LifecyclePorts): Lifecycle {
     const seconds = options.timeoutSeconds ?? config.StopTimeout ?? DEFAULT_STOP_SECONDS
     const signal = parseSignal(options.signal ?? config.StopSignal ?? 'SIGTERM')
     if (container.state.paused) await unpauseNow(container)
-    ports.emit(container, 'kill', { signal: String(signal) })
     await sendSignal(container, signal)
     if ((await exitWithin(task, seconds < 0 ? -1 : seconds * 1000)) === undefined) {
-      ports.emit(container, 'kill', { signal: String(SIGKILL) })
       await sendSignal(container, SIGKILL)
       if ((await exitWithin(task, KILL_PATIENCE_MS)) === undefined) throw new EngineError('internal', `cannot stop container: ${container.name}: it does not end after SIGKILL`)
     }
@@ -234,7 +234,6 @@ export function createLifecycle(ports: LifecyclePorts): Lifecycle {
       if (signal === SIGKILL || signal === parseSignal(container.document.config.StopSignal ?? 'SIGTERM')) container.state.manuallyStopped = true
       if (container.state.paused && signal === SIGKILL) await unpauseNow(container)
       await sendSignal(container, signal)
-      ports.emit(container, 'kill', { signal: String(signal) })
       if (signal === SIGKILL && (await exitWithin(task, KILL_PATIENCE_MS)) !== undefined) await exitSeen(container)
     },
     async restart(container, options) {
