@@ -1,6 +1,7 @@
 /** Builds through BuildKit's door with the genuine clients of today: docker with buildx, bake, and Compose. */
 import assert from 'node:assert/strict'
 import { execFileSync, spawn } from 'node:child_process'
+import { createHash } from 'node:crypto'
 import { createServer } from 'node:net'
 import { mkdirSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { after, before, describe, it } from 'node:test'
@@ -150,12 +151,16 @@ describe("BuildKit's clients", { skip }, () => {
     assert.equal(JSON.parse(readFileSync(`${daemon.home}/metadata`, 'utf8'))['image.name'], 'docker.io/library/ids:latest')
   })
   it('what an output cannot do is refused by its name', async () => {
-    context({ Dockerfile: 'FROM scratch\nCOPY a /\n', a: 'a' })
-    for (const attribute of ['rewrite-timestamp=true', 'compression=zstd', 'annotation.a=b']) {
+    context({ Dockerfile: 'FROM busybox\nCOPY a /\nRUN sleep 20\n', a: 'a' })
+    for (const [attribute, said] of [['rewrite-timestamp=true', 'not supported'], ['compression=estargz', 'not supported'], ['annotation.a=b', 'not supported'], ['compression=brotli', 'expected uncompressed, gzip or zstd'], ['compression-level=77', 'expected a number from 0 to 9'], ['oci-mediatypes=maybe', 'expected true or false']] as const) {
       const ran = await docker('build', '--output', `type=oci,dest=${daemon.home}/refused.tar,${attribute}`, folder)
       assert.notEqual(ran.code, 0, attribute)
-      assert.match(ran.err, new RegExp(`output: ${attribute}: not supported`))
+      assert.match(ran.err, new RegExp(`output: ${attribute}: ${said}`))
+      assert.doesNotMatch(ran.err, /RUN sleep/, 'before anything is built')
     }
+    writeFileSync(`${folder}/policy.json`, JSON.stringify({ rules: [{ action: 'DENY', selector: { identifier: '*' } }] }))
+    const ruled = await exec(client ?? '', ['-H', daemon.host, 'build', folder], { env: { ...env, EXPERIMENTAL_BUILDKIT_SOURCE_POLICY: `${folder}/policy.json` } })
+    assert.match(ruled.err, /source policies are not supported/)
   })
 
   it('a builder of its own (driver remote) loads, exports and pushes', async () => {
@@ -168,6 +173,33 @@ describe("BuildKit's clients", { skip }, () => {
       await good('buildx', 'build', '--builder', 'far', '-o', `type=oci,dest=${daemon.home}/oci.tar`, folder)
       assert.match(execFileSync('tar', ['-tf', `${daemon.home}/oci.tar`], { encoding: 'utf8' }), /^oci-layout$/m)
       await good('buildx', 'build', '--builder', 'far', '-t', '127.0.0.1:5000/pushed:1', '--push', folder)
+      // In whatever form is asked for, and `docker load` reads each.
+      const forms = [['', 'oci', ''], ['compression=gzip,compression-level=9', 'oci', '+gzip'], ['compression=zstd,oci-mediatypes=true', 'oci', '+zstd'], ['compression=gzip,oci-mediatypes=false', 'docker', '.gzip'], ['compression=uncompressed', 'oci', '']] as const
+      for (const [attributes, family, ending] of forms) {
+        const at = `${daemon.home}/form.tar`
+        await good('buildx', 'build', '--builder', 'far', '-t', 'form:1', '-o', `type=docker,dest=${at}${attributes && ','}${attributes}`, folder)
+        const read = (path: string): Buffer => execFileSync('tar', ['-xOf', at, path], { maxBuffer: 64 << 20 })
+        const blob = (digest: string): Buffer => read(`blobs/sha256/${digest.slice('sha256:'.length)}`)
+        const described = JSON.parse(read('index.json').toString()).manifests[0]
+        const manifest = JSON.parse(blob(described.digest).toString())
+        assert.deepEqual([described.mediaType, manifest.mediaType, manifest.config.mediaType], family === 'oci' ? ['application/vnd.oci.image.manifest.v1+json', 'application/vnd.oci.image.manifest.v1+json', 'application/vnd.oci.image.config.v1+json'] : ['application/vnd.docker.distribution.manifest.v2+json', 'application/vnd.docker.distribution.manifest.v2+json', 'application/vnd.docker.container.image.v1+json'], attributes)
+        for (const layer of manifest.layers) {
+          assert.ok(layer.mediaType.endsWith(`tar${ending}`), `${attributes}: ${layer.mediaType}`)
+          const bytes = blob(layer.digest)
+          assert.deepEqual([`sha256:${createHash('sha256').update(bytes).digest('hex')}`, bytes.length], [layer.digest, layer.size])
+        }
+        await ok('load', '-i', at)
+        assert.equal((await good('run', '--rm', 'form:1', 'cat', '/a')).out, 'a')
+        await ok('rmi', 'form:1')
+      }
+      // A registry gets the form that is asked for, where it does not have the layer in another already.
+      for (const [attributes, manifestType, layerType] of [['oci-mediatypes=false', 'application/vnd.docker.distribution.manifest.v2+json', 'application/vnd.docker.image.rootfs.diff.tar.gzip'], ['compression=zstd,oci-mediatypes=true,force-compression=true', 'application/vnd.oci.image.manifest.v1+json', 'application/vnd.oci.image.layer.v1.tar+zstd']] as const) {
+        context({ Dockerfile: 'FROM busybox\nCOPY a /a\n', a: attributes })
+        await good('buildx', 'build', '--builder', 'far', '-o', `type=image,name=127.0.0.1:5000/formed:1,push=true,${attributes}`, folder)
+        const asked = `fetch('http://127.0.0.1:5000/v2/formed/manifests/1', { headers: { accept: ${JSON.stringify(manifestType)} } }).then(async (answer) => console.log(await answer.text()))`
+        const manifest = JSON.parse(await daemon.inside(`${root}/build/node`, '-e', asked))
+        assert.deepEqual([manifest.mediaType, new Set(manifest.layers.map((layer: { readonly mediaType: string }) => layer.mediaType))], [manifestType, new Set([layerType])])
+      }
       await ok('rmi', '127.0.0.1:5000/pushed:1')
       await ok('pull', '127.0.0.1:5000/pushed:1')
       assert.equal((await good('run', '--rm', '127.0.0.1:5000/pushed:1', 'cat', '/a')).out, 'a')

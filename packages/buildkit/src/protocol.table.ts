@@ -35,6 +35,7 @@ export const PACKAGES: readonly PackageTable[] = [
       BuildkitVersion: 'package=1 string, version=2 string, revision=3 string',
     },
   },
+  { name: 'moby.buildkit.v1.sourcepolicy', messages: { Policy: 'version=1 int64, rules=2 repeated moby.buildkit.v1.sourcepolicy.Rule', Rule: 'action=1 int32' } },
   {
     name: 'moby.buildkit.v1',
     messages: {
@@ -45,7 +46,7 @@ export const PACKAGES: readonly PackageTable[] = [
       Exporter: 'Type=1 string, Attrs=2 map string',
       CacheOptionsEntry: 'Type=1 string, Attrs=2 map string',
       CacheOptions: 'Exports=4 repeated moby.buildkit.v1.CacheOptionsEntry, Imports=5 repeated moby.buildkit.v1.CacheOptionsEntry',
-      SolveRequest: 'Ref=1 string, Definition=2 pb.Definition, ExporterDeprecated=3 string, ExporterAttrsDeprecated=4 map string, Session=5 string, Frontend=6 string, FrontendAttrs=7 map string, Cache=8 moby.buildkit.v1.CacheOptions, Entitlements=9 repeated string, FrontendInputs=10 map pb.Definition, Internal=11 bool, Exporters=13 repeated moby.buildkit.v1.Exporter',
+      SolveRequest: 'Ref=1 string, Definition=2 pb.Definition, ExporterDeprecated=3 string, ExporterAttrsDeprecated=4 map string, Session=5 string, Frontend=6 string, FrontendAttrs=7 map string, Cache=8 moby.buildkit.v1.CacheOptions, Entitlements=9 repeated string, FrontendInputs=10 map pb.Definition, Internal=11 bool, SourcePolicy=12 moby.buildkit.v1.sourcepolicy.Policy, Exporters=13 repeated moby.buildkit.v1.Exporter',
       SolveResponse: 'ExporterResponse=1 map string',
       StatusRequest: 'Ref=1 string',
       StatusResponse: 'vertexes=1 repeated moby.buildkit.v1.Vertex, statuses=2 repeated moby.buildkit.v1.VertexStatus, logs=3 repeated moby.buildkit.v1.VertexLog, warnings=4 repeated moby.buildkit.v1.VertexWarning',

@@ -1,7 +1,7 @@
-import { createHash } from 'node:crypto'
+import { type Descriptor, digestOf } from '@gantry/std'
 import { layerTar } from './apply/skeleton-tar.ts'
 import type { Image, ImageStore } from './images.ts'
-import type { LayerStore } from './layers.ts'
+import type { Layer, LayerStore } from './layers.ts'
 import { BLOCK, encodeHeader, padding, type TarEntry } from './tar-header.ts'
 
 /** What is saved: an image and the names it goes by. */
@@ -9,6 +9,19 @@ export interface SavedImage {
   readonly image: Image
   /** `name:tag` */
   readonly names: readonly string[]
+}
+
+/** A layer's blob as it goes into an archive. */
+export interface SavedLayer extends Descriptor {
+  readonly mediaType: string
+  read(): AsyncIterable<Buffer>
+}
+
+/** What an archive calls its parts, and in what form its layers are. */
+export interface SaveForm {
+  readonly manifestType: string
+  readonly configType: string
+  layer(layer: Layer): Promise<SavedLayer> | SavedLayer
 }
 
 function entry(path: string, size: number, type: TarEntry['type'] = 'file'): TarEntry {
@@ -24,42 +37,52 @@ function* file(path: string, content: Buffer): Generator<Buffer> {
 const hex = (digest: string): string => digest.slice('sha256:'.length)
 const blob = (digest: string): string => `blobs/sha256/${hex(digest)}`
 
+const PLAIN = { manifestType: 'application/vnd.oci.image.manifest.v1+json', configType: 'application/vnd.oci.image.config.v1+json' } as const
+const plainBlob = ({ diffId, tarBytes }: Layer): Descriptor => ({ mediaType: 'application/vnd.oci.image.layer.v1.tar', digest: diffId, size: tarBytes })
+
+/** Layers as plain archives, described as OCI has it. */
+export function plainForm(layers: LayerStore): SaveForm {
+  return { ...PLAIN, layer: (layer) => ({ ...plainBlob(layer), mediaType: 'application/vnd.oci.image.layer.v1.tar', read: () => layerTar(layers.source(layer.chainId)) }) }
+}
+
+function manifestOf(image: Image, { manifestType, configType }: Pick<SaveForm, 'manifestType' | 'configType'>, blobs: readonly Descriptor[]): Buffer {
+  const layers = blobs.map(({ mediaType, digest, size }) => ({ mediaType, digest, size }))
+  return Buffer.from(JSON.stringify({ schemaVersion: 2, mediaType: manifestType, config: { mediaType: configType, digest: image.id, size: image.raw.length }, layers }))
+}
+
 /** The OCI manifest of an image whose layers go out as plain archives. */
 export function plainManifest(image: Image, images: ImageStore): Buffer {
-  return Buffer.from(
-    JSON.stringify({
-      schemaVersion: 2,
-      mediaType: 'application/vnd.oci.image.manifest.v1+json',
-      config: { mediaType: 'application/vnd.oci.image.config.v1+json', digest: image.id, size: image.raw.length },
-      layers: [...images.layers(image)].reverse().map((layer) => ({ mediaType: 'application/vnd.oci.image.layer.v1.tar', digest: layer.diffId, size: layer.tarBytes })),
-    }),
-  )
+  return manifestOf(image, PLAIN, [...images.layers(image)].reverse().map(plainBlob))
 }
 
 /** Writes images as an OCI layout that also carries Docker's manifest.json, so that every tool reads it. */
-export async function* saveArchive(saved: readonly SavedImage[], images: ImageStore, layers: LayerStore): AsyncGenerator<Buffer> {
+export async function* saveArchive(saved: readonly SavedImage[], images: ImageStore, form: SaveForm): AsyncGenerator<Buffer> {
   const written = new Set<string>()
+  const blobs = new Map<string, Descriptor>()
   const manifests: unknown[] = []
   const index: unknown[] = []
   for (const directory of ['blobs', 'blobs/sha256']) yield encodeHeader(entry(directory, 0, 'directory'))
   for (const { image, names } of saved) {
     const chain = [...images.layers(image)].reverse()
     for (const layer of chain) {
-      if (written.has(layer.diffId)) continue
-      written.add(layer.diffId)
-      const size = layer.tarBytes
-      yield encodeHeader(entry(blob(layer.diffId), size))
-      for await (const chunk of layerTar(layers.source(layer.chainId))) yield chunk
-      yield padding(size)
+      if (blobs.has(layer.diffId)) continue
+      const packed = await form.layer(layer)
+      blobs.set(layer.diffId, packed)
+      if (written.has(packed.digest)) continue
+      written.add(packed.digest)
+      yield encodeHeader(entry(blob(packed.digest), packed.size))
+      for await (const chunk of packed.read()) yield chunk
+      yield padding(packed.size)
     }
     if (!written.has(image.id)) yield* file(blob(image.id), image.raw)
     written.add(image.id)
-    const manifest = plainManifest(image, images)
-    const digest = `sha256:${createHash('sha256').update(manifest).digest('hex')}`
+    const own = chain.flatMap((layer) => blobs.get(layer.diffId) ?? [])
+    const manifest = manifestOf(image, form, own)
+    const digest = digestOf(manifest)
     if (!written.has(digest)) yield* file(blob(digest), manifest)
     written.add(digest)
-    manifests.push({ Config: blob(image.id), RepoTags: names.length === 0 ? null : names, Layers: chain.map((layer) => blob(layer.diffId)) })
-    const described = { mediaType: 'application/vnd.oci.image.manifest.v1+json', digest, size: manifest.length }
+    manifests.push({ Config: blob(image.id), RepoTags: names.length === 0 ? null : names, Layers: own.map((layer) => blob(layer.digest)) })
+    const described = { mediaType: form.manifestType, digest, size: manifest.length }
     if (names.length === 0) index.push(described)
     for (const name of names) index.push({ ...described, annotations: { 'io.containerd.image.name': name, 'org.opencontainers.image.ref.name': name.slice(name.lastIndexOf(':') + 1) } })
   }

@@ -3,7 +3,7 @@ import { createDiscarder, type Database, type Discarder, EngineError, type Image
 import type { Trees } from '@gantry/linux'
 import { fileChunks } from './apply/file-chunks.ts'
 import { type LoadedImage, loadArchive, type SpoolArchive } from './archive-load.ts'
-import { type SavedImage, saveArchive } from './archive-save.ts'
+import { plainForm, type SavedImage, saveArchive, type SaveForm } from './archive-save.ts'
 import { type Change, comparedChanges, overlayChanges, treeBytes } from './changes.ts'
 import { decompressed } from './compression.ts'
 import { type ContentStore, openContent } from './content.ts'
@@ -51,7 +51,8 @@ export interface Graph extends AsyncDisposable {
   /** Bytes of the files in a directory. */
   bytesIn(path: string): Promise<number>
   load(source: AsyncIterable<Uint8Array>): Promise<readonly LoadedImage[]>
-  save(images: readonly SavedImage[]): AsyncGenerator<Buffer>
+  /** Layers as plain archives, where no other form is given. */
+  save(images: readonly SavedImage[], form?: SaveForm): AsyncGenerator<Buffer>
   /** A plain or compressed tar stream as a layer of its own. A small one is written in this process. */
   importLayer(source: AsyncIterable<Uint8Array>, parent: string | undefined, options?: { readonly small: boolean }): Promise<Layer>
   /** A layer from an archive on disk; nothing refers to it yet. */
@@ -151,7 +152,7 @@ export function openGraph({ root, db, trees, driver: driverName, write, spool }:
     composition: (image) => driver.composition?.(places(image)),
     bytesIn: (path) => treeBytes(trees, path),
     load: (source) => loadArchive(source, root, images, layers, spool),
-    save: (saved) => saveArchive(saved, images, layers),
+    save: (saved, form = plainForm(layers)) => saveArchive(saved, images, form),
     importLayer: async (source, parent, options) => layers.register(options?.small === true ? await decompressed(source) : source, parent, undefined, options),
     async registerFile(path, parent, diffId) {
       const layer = await layers.register(fileChunks(path), parent, diffId)

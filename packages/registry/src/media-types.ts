@@ -14,6 +14,33 @@ export const MEDIA = {
   ociLayerZstd: 'application/vnd.oci.image.layer.v1.tar+zstd',
 } as const
 
+/** How a layer's archive is packed. */
+export type LayerCompression = 'none' | 'gzip' | 'zstd'
+
+const LAYER_TYPES = {
+  docker: { none: 'application/vnd.docker.image.rootfs.diff.tar', gzip: MEDIA.dockerLayer, zstd: 'application/vnd.docker.image.rootfs.diff.tar.zstd' },
+  oci: { none: MEDIA.ociLayer, gzip: MEDIA.ociLayerGzip, zstd: MEDIA.ociLayerZstd },
+} as const
+
+/** Names of an image's parts, OCI's or Docker's. */
+export type MediaFamily = keyof typeof LAYER_TYPES
+
+/** What a layer that is packed so is called. */
+export function layerMediaType(family: MediaFamily, compression: LayerCompression): string {
+  return LAYER_TYPES[family][compression]
+}
+
+/** How a layer of this type is packed. Schema 1 has no types: its layers are gzip. */
+export function layerCompression(mediaType: string): LayerCompression {
+  if (mediaType === '') return 'gzip'
+  return /[.+]zstd$/.test(mediaType) ? 'zstd' : /[.+]gzip$/.test(mediaType) ? 'gzip' : 'none'
+}
+
+/** What a manifest and a configuration are called. */
+export function imageMediaTypes(family: MediaFamily): { readonly manifestType: string; readonly configType: string } {
+  return family === 'oci' ? { manifestType: MEDIA.ociManifest, configType: MEDIA.ociConfig } : { manifestType: MEDIA.dockerManifest, configType: MEDIA.dockerConfig }
+}
+
 /** What a pull says that it reads. */
 export const ACCEPTED_MANIFESTS = [MEDIA.dockerManifest, MEDIA.dockerList, MEDIA.ociIndex, MEDIA.ociManifest, MEDIA.dockerSchema1Signed].join(', ')
 

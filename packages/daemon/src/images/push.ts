@@ -1,7 +1,8 @@
 import type { Graph, Image, KnownBlob, Layer } from '@gantry/graph'
-import { type Credentials, canonicalName, familiarName, MEDIA, parseManifest, type Reference, type RegistryClient } from '@gantry/registry'
+import { type Credentials, canonicalName, familiarName, imageMediaTypes, type LayerCompression, layerCompression, layerMediaType, type MediaFamily, parseManifest, type Reference, type RegistryClient } from '@gantry/registry'
 import { type Descriptor, digestOf, EngineError } from '@gantry/std'
 import type { ImageProcess } from './process/client.ts'
+import type { Packing } from './process/protocol.ts'
 import { layerMessage, shortDigest, type Tell } from './progress.ts'
 import type { Registries } from './registries.ts'
 import { askPlaces } from './resolve.ts'
@@ -17,6 +18,14 @@ export interface PushPorts {
   emit(action: string, id: string, attributes: Readonly<Record<string, string>>): void
 }
 
+/** What is asked of what is sent, where it is not what the daemon has by itself. */
+export interface PushForm {
+  readonly packing?: Packing | undefined
+  /** Also layers that are there in another packing are sent. */
+  readonly force?: boolean
+  readonly family?: MediaFamily | undefined
+}
+
 /** What is pushed, and for whom. */
 export interface PushRequest {
   readonly image: Image
@@ -24,6 +33,7 @@ export interface PushRequest {
   readonly credentials: Credentials
   readonly tell: Tell
   readonly signal: AbortSignal | undefined
+  readonly form?: PushForm
 }
 
 /** A registry, and where in it layers go. */
@@ -39,8 +49,10 @@ const known = ({ digest, size, mediaType }: KnownBlob): Descriptor => ({ digest,
 
 /** The layer as the registry has it already, or can take it over from a repository beside. */
 async function alreadyThere(ports: PushPorts, { client, request }: PushTarget, layer: Layer, id: string): Promise<Descriptor | undefined> {
-  const { reference, signal, tell } = request
-  const blobs = ports.graph.content.blobs(layer.diffId).slice(0, CANDIDATES)
+  const { reference, signal, tell, form } = request
+  const { packing } = form ?? {}
+  const fits = (blob: KnownBlob): boolean => form?.force !== true || packing === undefined || layerCompression(blob.mediaType) === packing.compression
+  const blobs = ports.graph.content.blobs(layer.diffId).filter(fits).slice(0, CANDIDATES)
   for (const blob of blobs) {
     if (!(await client.hasBlob(reference.path, blob.digest, signal))) {
       ports.graph.content.forgetBlob(blob.digest, canonicalName(reference))
@@ -72,35 +84,37 @@ export async function pushLayer(ports: PushPorts, target: PushTarget, layer: Lay
     return there
   }
   const repository = canonicalName(reference)
+  const packing = request.form?.packing ?? { compression: ports.compression, level: undefined }
   await ports.uploads.run(
-    `${repository} ${layer.diffId}`,
+    `${repository} ${layer.diffId} ${packing.compression}`,
     async (report, stop) => {
       const remote = { endpoint: client.endpoint, credentials: request.credentials, name: reference.path }
-      const blob = await ports.work.run('push-layer', { remote, source: ports.graph.layers.source(layer.chainId), bytes: layer.tarBytes, compression: ports.compression }, { onProgress: report, signal: stop })
-      ports.graph.content.noteBlob(layer.diffId, { ...blob, mediaType: ports.compression === 'gzip' ? MEDIA.dockerLayer : MEDIA.ociLayerZstd }, repository)
+      const blob = await ports.work.run('push-layer', { remote, source: ports.graph.layers.source(layer.chainId), bytes: layer.tarBytes, packing }, { onProgress: report, signal: stop })
+      ports.graph.content.noteBlob(layer.diffId, { ...blob, mediaType: layerMediaType(packing.compression === 'gzip' ? 'docker' : 'oci', packing.compression) }, repository)
     },
     ({ current, total }) => tell(layerMessage(id, 'Pushing', current, total)),
     signal,
   )
   tell(layerMessage(id, 'Pushed'))
-  const pushed = ports.graph.content.blobs(layer.diffId).find((blob) => blob.repositories[0] === repository)
+  const pushed = ports.graph.content.blobs(layer.diffId).find((blob) => blob.repositories[0] === repository && layerCompression(blob.mediaType) === packing.compression)
   if (pushed === undefined) throw new EngineError('internal', `layer ${id} was pushed, but not noted`)
   return known(pushed)
 }
 
 /** The manifest that the image came with, when the registry has just these blobs: so its digest stays. Else one of our own. */
-function manifestFor(graph: Graph, image: Image, layers: readonly Descriptor[]): { readonly mediaType: string; readonly bytes: Buffer } {
+function manifestFor(graph: Graph, image: Image, layers: readonly Descriptor[], wanted: MediaFamily | undefined): { readonly mediaType: string; readonly bytes: Buffer } {
   for (const kept of graph.content.manifestsOf(image.id)) {
+    if (wanted !== undefined && kept.mediaType !== imageMediaTypes(wanted).manifestType) continue
     const parsed = parseManifest(kept.bytes, kept.mediaType)
     if (parsed.kind === 'manifest' && parsed.config.digest === image.id && parsed.layers.length === layers.length && parsed.layers.every((layer, index) => layer.digest === layers[index]?.digest)) return { mediaType: parsed.mediaType, bytes: kept.bytes }
   }
-  const isOci = layers.some((layer) => layer.mediaType === MEDIA.ociLayerZstd || layer.mediaType === MEDIA.ociLayer)
-  const typeOf = (mediaType: string): string => (!isOci ? MEDIA.dockerLayer : mediaType === MEDIA.dockerLayer ? MEDIA.ociLayerGzip : mediaType)
-  const mediaType = isOci ? MEDIA.ociManifest : MEDIA.dockerManifest
+  const compressionOf = (layer: Descriptor): LayerCompression => layerCompression(layer.mediaType ?? '')
+  const family = wanted ?? (layers.every((layer) => compressionOf(layer) === 'gzip') ? 'docker' : 'oci')
+  const { manifestType: mediaType, configType } = imageMediaTypes(family)
   const document = {
     schemaVersion: 2, mediaType,
-    config: { mediaType: isOci ? MEDIA.ociConfig : MEDIA.dockerConfig, size: image.raw.length, digest: image.id },
-    layers: layers.map((layer) => ({ mediaType: typeOf(layer.mediaType ?? ''), size: layer.size, digest: layer.digest })),
+    config: { mediaType: configType, size: image.raw.length, digest: image.id },
+    layers: layers.map((layer) => ({ mediaType: layerMediaType(family, compressionOf(layer)), size: layer.size, digest: layer.digest })),
   }
   return { mediaType, bytes: Buffer.from(JSON.stringify(document, undefined, 3)) }
 }
@@ -117,7 +131,7 @@ export async function pushImage(ports: PushPorts, request: PushRequest): Promise
     tell({ status: `The push refers to repository [${canonicalName(reference)}]` })
     const blobs = await Promise.all(layers.map((layer) => pushLayer(ports, { client, request }, layer)))
     if (!(await client.hasBlob(reference.path, image.id, signal))) await client.putBlob(reference.path, image.raw, signal)
-    const manifest = manifestFor(graph, image, blobs)
+    const manifest = manifestFor(graph, image, blobs, request.form?.family)
     await client.putManifest(reference.path, tag, manifest.mediaType, manifest.bytes, signal)
     graph.content.keep({ ...manifest, digest: digestOf(manifest.bytes) }, image.id)
     return { digest: digestOf(manifest.bytes), size: manifest.bytes.length }

@@ -27,6 +27,7 @@ export interface SolveRequest {
   readonly ExporterDeprecated: string
   readonly ExporterAttrsDeprecated: Readonly<Record<string, string>>
   readonly Internal: boolean
+  readonly SourcePolicy?: { readonly rules: readonly object[] }
 }
 
 /** A graph of operations (pb.Definition). Those that are taken name what another build came to. */
@@ -41,6 +42,7 @@ export type Returned = { readonly result: string } | { readonly error: unknown }
 export interface OngoingBuild {
   readonly request: SolveRequest
   readonly log: StatusLog
+  /** Aborted when the client goes, and at its end: whatever it still asks of the front end ends, too. */
   readonly signal: AbortSignal
   readonly startedAt: number
   readonly returned: PromiseWithResolvers<Returned>
@@ -62,7 +64,7 @@ export interface EndedBuild {
 export interface Builds {
   begin(request: SolveRequest, signal: AbortSignal): OngoingBuild
   end(build: OngoingBuild): void
-  /** Waits a moment: calls of one build may overtake each other. */
+  /** Waits a moment: calls of one build may overtake each other. One that has ended does not come. */
   find(ref: string, signal: AbortSignal): Promise<OngoingBuild>
   /** What a build has told or tells; also of one that has ended before its client could ask. */
   logOf(ref: string, signal: AbortSignal): Promise<StatusLog>
@@ -93,25 +95,35 @@ export function resultNamed(definition: Definition, decodeOp: (bytes: Uint8Array
   return definition.def.map(decodeOp).map((op) => op.source?.identifier ?? '').find((text) => text.startsWith(SCHEME))?.slice(SCHEME.length)
 }
 
+const noSuch = (ref: string): EngineError => new EngineError('not-found', `no such job ${ref}`)
+
 /** Makes the list. */
 export function createBuilds(): Builds {
-  const builds = createArrivals<OngoingBuild>(WAIT_MS, (ref) => new EngineError('not-found', `no such job ${ref}`))
+  const builds = createArrivals<OngoingBuild>(WAIT_MS, noSuch)
   const results = new Map<string, BuildResult>()
   const ended = new Map<string, StatusLog>()
+  const stops = new WeakMap<OngoingBuild, AbortController>()
   return {
-    find: builds.find,
+    async find(ref, signal) {
+      if (ended.has(ref)) throw noSuch(ref)
+      return builds.find(ref, signal)
+    },
     logOf: async (ref, signal) => ended.get(ref) ?? (await builds.find(ref, signal)).log,
-    begin(request, signal) {
+    begin(request, asked) {
       if (request.Ref === '' || builds.get(request.Ref) !== undefined) throw new EngineError('invalid', `build ${request.Ref}: expected a name that no other build has`)
+      const stop = new AbortController()
+      const signal = AbortSignal.any([asked, stop.signal])
       const returned = Promise.withResolvers<Returned>()
       returned.promise.catch(() => undefined)
       const build: OngoingBuild = { request, signal, returned, log: openStatusLog(request.Ref), startedAt: Date.now(), failure: undefined, attributes: request.FrontendAttrs }
-      signal.addEventListener('abort', () => returned.reject(new EngineError('unavailable', 'the client has gone')), { once: true })
+      asked.addEventListener('abort', () => returned.reject(new EngineError('unavailable', 'the client has gone')), { once: true })
+      stops.set(build, stop)
       builds.set(request.Ref, build)
       return build
     },
     end(build) {
       builds.delete(build.request.Ref)
+      stops.get(build)?.abort(new EngineError('unavailable', 'the build has ended'))
       build.log.end()
       ended.set(build.request.Ref, build.log)
       setTimeout(() => ended.delete(build.request.Ref), LOG_MS).unref()

@@ -1,13 +1,13 @@
 import { Readable } from 'node:stream'
 import { type BuildResult, type CacheUse, INLINE_CACHE, type RemoteCache, type RemoteUse } from '@gantry/builder'
 import { type ClientSession, readContent, writeContent } from '@gantry/buildkit'
-import { layerTar } from '@gantry/graph'
 import { MEDIA, parseManifest, parseReference, type RegistryClient } from '@gantry/registry'
 import { asInteger, asList, asObject, asString, collect, type Descriptor, digestOf, EngineError } from '@gantry/std'
 import { pushLayer } from '../../images/push.ts'
 import { askPlaces } from '../../images/resolve.ts'
 import type { BuildHandlerPorts } from '../ports.ts'
 import { credentialsOfClient } from './client-credentials.ts'
+import { flagOf, openPacker, outputForm } from './export/form.ts'
 import { pullStatus } from './report.ts'
 import { during, type OpenVertex, type StatusLog } from './status-log.ts'
 
@@ -92,10 +92,14 @@ export async function importCaches(context: ExchangeContext, requests: readonly 
   return { find: (key) => uses.get(key) }
 }
 
-function chosen(result: BuildResult, mode: string | undefined): readonly CacheUse[] {
-  if (mode === 'max') return result.uses
-  if (mode !== undefined && mode !== 'min') throw new EngineError('invalid', `cache-to: mode ${JSON.stringify(mode)}: expected min or max`)
-  return result.ownUses
+/** Refuses what no cache can be. */
+export function checkCache({ Type, Attrs }: CacheRequest): void {
+  if (!['inline', 'registry', 'local'].includes(Type)) throw new EngineError('unsupported', `cache-to: type ${JSON.stringify(Type)}: expected inline, registry or local`)
+  if (!['', 'min', 'max'].includes(Attrs['mode'] ?? '')) throw new EngineError('invalid', `cache-to: mode ${JSON.stringify(Attrs['mode'])}: expected min or max`)
+  // A manifest of OCI's it is in any case.
+  const older = ['oci-mediatypes', 'image-manifest'].find((name) => flagOf(Attrs, name) === false)
+  if (older !== undefined) throw new EngineError('unsupported', `cache-to: ${older}=${Attrs[older]}: not supported by this version of Gantry`)
+  outputForm(Attrs)
 }
 
 /** A cache's manifest and its configuration. `blobs`: layers as the other side has them, by diff id. */
@@ -111,6 +115,7 @@ const layersOf = (uses: readonly CacheUse[]): readonly CacheUse[] => [...new Map
 
 async function toRegistry(context: ExchangeContext, uses: readonly CacheUse[], { Attrs }: CacheRequest, vertex: OpenVertex): Promise<void> {
   const { ports: { graph, images: { push } }, signal } = context
+  const form = outputForm(Attrs)
   const reference = parseReference(Attrs['ref'] ?? '')
   const credentials = await credentialsOfClient(context.session, reference)
   await askPlaces(push.registries, reference.domain, credentials, { mirrors: false }, async (client) => {
@@ -119,7 +124,7 @@ async function toRegistry(context: ExchangeContext, uses: readonly CacheUse[], {
     const blobs = new Map<string, Descriptor>()
     for (const { chainId, diffId } of layersOf(uses)) {
       const layer = graph.layers.get(chainId)
-      if (layer !== undefined) blobs.set(diffId, await pushLayer(push, { client, request: { reference, credentials, tell: pullStatus(vertex), signal } }, layer))
+      if (layer !== undefined) blobs.set(diffId, await pushLayer(push, { client, request: { reference, credentials, tell: pullStatus(vertex), signal, form } }, layer))
     }
     const { config, manifest } = cacheManifest(uses, blobs)
     await client.putBlob(reference.path, config, signal)
@@ -127,16 +132,19 @@ async function toRegistry(context: ExchangeContext, uses: readonly CacheUse[], {
   })
 }
 
-async function toClient({ ports: { graph }, session, signal }: ExchangeContext, uses: readonly CacheUse[], { Attrs }: CacheRequest, vertex: OpenVertex): Promise<Descriptor> {
+async function toClient(context: ExchangeContext, uses: readonly CacheUse[], { Attrs }: CacheRequest, vertex: OpenVertex): Promise<Descriptor> {
+  const { ports: { graph }, session, signal } = context
   const store = `local:${Attrs['dest'] ?? ''}`
+  using packer = openPacker(context, outputForm(Attrs))
   const blobs = new Map<string, Descriptor>()
   for (const { chainId, diffId } of layersOf(uses)) {
     const layer = graph.layers.get(chainId)
     if (layer === undefined) continue
     vertex.status(`writing layer ${diffId}`)
-    await writeContent(session, store, { digest: diffId, size: layer.tarBytes }, layerTar(graph.layers.source(chainId)), signal)
+    const blob = await packer.layer(layer)
+    await writeContent(session, store, blob, blob.read(), signal)
     vertex.status(`writing layer ${diffId}`, { done: true })
-    blobs.set(diffId, { mediaType: MEDIA.ociLayer, digest: diffId, size: layer.tarBytes })
+    blobs.set(diffId, blob)
   }
   const { config, manifest } = cacheManifest(uses, blobs)
   for (const bytes of [config, manifest]) await writeContent(session, store, { digest: digestOf(bytes), size: bytes.length }, Readable.from([bytes]), signal)
@@ -148,17 +156,16 @@ export async function exportCache(context: ExchangeContext, request: CacheReques
   const { Type, Attrs } = request
   // It is in the image already.
   if (Type === 'inline') return {}
-  if (Type !== 'registry' && Type !== 'local') throw new EngineError('unsupported', `cache-to: type ${JSON.stringify(Type)}: expected inline, registry or local`)
   const vertex = context.log.open(`exporting cache to ${Type === 'registry' ? 'registry' : 'client directory'}`)
   try {
     return await during(vertex, async () => {
-      const uses = chosen(result, Attrs['mode'])
+      const uses = Attrs['mode'] === 'max' ? result.uses : result.ownUses
       if (Type === 'local') return { 'cache.manifest': JSON.stringify(await toClient(context, uses, request, vertex)) }
       await toRegistry(context, uses, request, vertex)
       return {}
     })
   } catch (error) {
-    if (/^(1|true)$/.test(Attrs['ignore-error'] ?? '')) return {}
+    if (flagOf(Attrs, 'ignore-error') === true) return {}
     throw error
   }
 }

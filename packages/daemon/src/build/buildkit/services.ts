@@ -5,7 +5,7 @@ import { EngineError, messageOf } from '@gantry/std'
 import type { BuildHandlerPorts } from '../ports.ts'
 import { createBridge, type FrontendCall } from './bridge.ts'
 import { createBuilds, type Definition, type ExportAnswer, type OngoingBuild, resultNamed, type SolveRequest } from './builds.ts'
-import { exportBuild } from './exports.ts'
+import { checkOutputs, exportBuild } from './export/exports.ts'
 import { detailsOf } from './error-details.ts'
 import { type FrontendAnswer, solveFrontend } from './frontend.ts'
 import type { BuildHistory } from './history.ts'
@@ -67,6 +67,8 @@ export function createServices({ ports, built, history, cache, worker }: Service
   /** What a build came to, by itself or by what its client did with the front end's door. */
   const outcome = async (build: OngoingBuild): Promise<string> => {
     const { request } = build
+    if ((request.SourcePolicy?.rules.length ?? 0) > 0) throw new EngineError('unsupported', 'source policies are not supported by this version of Gantry')
+    checkOutputs(request)
     if (request.Frontend !== '') {
       const { result } = await ask(build, { name: request.Frontend, attributes: request.FrontendAttrs, inputs: request.FrontendInputs, imports: request.Cache?.Imports ?? [] }, build.signal)
       return result === undefined ? '' : builds.keep(result)

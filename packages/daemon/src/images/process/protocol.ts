@@ -1,5 +1,5 @@
 import type { Composition, LayerSource, LayerTarget, SpooledArchive, WrittenLayer } from '@gantry/graph'
-import type { Credentials, RegistryEndpoint } from '@gantry/registry'
+import type { Credentials, LayerCompression, RegistryEndpoint } from '@gantry/registry'
 
 /** Where content comes from or goes to, and who asks. */
 export interface RemotePlace {
@@ -41,13 +41,25 @@ export function fromAnswer(answer: WrittenAnswer): WrittenLayer {
   return { ...answer, rest: answer.rest === undefined ? undefined : Buffer.from(answer.rest, 'base64') }
 }
 
-/** A layer to be sent. */
-export interface PushLayer {
-  readonly remote: RemotePlace
+/** How layers are packed on their way out. */
+export interface Packing {
+  readonly compression: LayerCompression
+  /** As gzip (0 to 9) and zstd (1 to 22) have them; undefined: whatever is fast. */
+  readonly level: number | undefined
+}
+
+/** A layer to be packed into a file. */
+export interface PackLayer {
   readonly source: LayerSource
   /** Of the archive. */
   readonly bytes: number
-  readonly compression: 'gzip' | 'zstd'
+  readonly packing: Packing
+  readonly path: string
+}
+
+/** A layer to be sent. */
+export interface PushLayer extends Omit<PackLayer, 'path'> {
+  readonly remote: RemotePlace
 }
 
 export type { LayerSource } from '@gantry/graph'
@@ -60,8 +72,8 @@ export interface UsageRequest {
   readonly rest: string
 }
 
-/** A blob that a registry has now. */
-export interface PushedBlob {
+/** What a layer came to when it was packed. */
+export interface PackedBlob {
   readonly digest: string
   readonly size: number
 }
@@ -77,7 +89,8 @@ export interface ImageOps {
   compose: { readonly input: Composition; readonly output: null }
   /** Disk usage as du(1) counts it: blocks, each file once whatever its names. */
   usage: { readonly input: UsageRequest; readonly output: Readonly<Record<string, number>> }
-  'push-layer': { readonly input: PushLayer; readonly output: PushedBlob }
+  'push-layer': { readonly input: PushLayer; readonly output: PackedBlob }
+  'pack-layer': { readonly input: PackLayer; readonly output: PackedBlob }
 }
 
 export type ImageOp = keyof ImageOps

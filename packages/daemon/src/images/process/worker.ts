@@ -4,7 +4,7 @@ import { putComposition, spoolHere, writeHere } from '@gantry/graph'
 import { EngineError, isEngineError, messageOf } from '@gantry/std'
 import { fetchLayer } from './fetch-layer.ts'
 import { type ImageOp, type ImageOps, type OpProgress, type Reply, type WrittenAnswer, toAnswer } from './protocol.ts'
-import { pushLayer } from './push-layer.ts'
+import { packLayer, pushLayer } from './push-layer.ts'
 import { serveSink, type SinkData } from './sink-thread.ts'
 import { countUsage } from './usage.ts'
 
@@ -71,6 +71,7 @@ const RUNNERS: { readonly [Op in ImageOp]: Runner<Op> } = {
   },
   usage: async (input) => countUsage(input),
   'push-layer': (input, report, signal) => pushLayer(input, report, signal),
+  'pack-layer': (input, report, signal) => packLayer(input, report, signal),
 }
 
 /** Progress goes out at most so often. */

@@ -1,10 +1,10 @@
 import type { BuildContext, BuildResult, ContextNode } from '@gantry/builder'
 import { GO_MODE, type OutgoingFile, sendBytes, sendFiles } from '@gantry/buildkit'
 import { treeToTar } from '@gantry/graph'
-import type { BuildHandlerPorts } from '../ports.ts'
-import { imageRoot } from '../sources.ts'
-import type { ExchangeContext } from './cache-exchange.ts'
-import type { OpenVertex } from './status-log.ts'
+import type { BuildHandlerPorts } from '../../ports.ts'
+import { imageRoot } from '../../sources.ts'
+import type { ExchangeContext } from '../cache-exchange.ts'
+import type { OpenVertex } from '../status-log.ts'
 
 function readTree<T>(ports: BuildHandlerPorts, chainId: string | undefined, use: (tar: AsyncIterable<Buffer>) => Promise<T>): Promise<T> {
   return ports.trees.read(imageRoot(ports, chainId), '/', { data: true, oneFilesystem: false }, (reader) => use(treeToTar(reader, { whiteouts: false, rename: (path) => (path === '.' ? undefined : path) })))
