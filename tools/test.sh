@@ -10,7 +10,10 @@ if [ "$(id -u)" = 0 ] && [ ! -e build/judges-asked ] && command -v apt-get >/dev
   python3 -c 'import docker' 2>/dev/null || wanted="$wanted python3-docker"
   [ -x /usr/bin/docker-compose ] || wanted="$wanted docker-compose"
   [ -x /usr/sbin/nft ] || wanted="$wanted nftables"
-  [ -x /usr/bin/skopeo ] || wanted="$wanted skopeo"
+  [ -e /usr/include/seccomp.h ] || wanted="$wanted libseccomp-dev"
+  for pair in skopeo:skopeo runc:runc crun:crun criu:criu mkfs.btrfs:btrfs-progs; do
+    command -v "${pair%:*}" >/dev/null || wanted="$wanted ${pair#*:}"
+  done
   # shellcheck disable=SC2086
   [ -z "$wanted" ] || DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $wanted >build/apt.log 2>&1 || echo "not installed, their tests are skipped:$wanted"
   # Engines and clients of today, unpacked and not installed.
