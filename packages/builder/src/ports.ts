@@ -37,6 +37,15 @@ export interface CacheMountRequest {
   readonly mode: number
   readonly uid: number
   readonly gid: number
+  /** What it begins with. */
+  readonly seed: BindSource | undefined
+}
+
+/** Files that a mount shows: layers, and a path in them. `key`: what stands for what they hold. */
+export interface BindSource {
+  readonly chainId: string | undefined
+  readonly path: string
+  readonly key: string
 }
 
 /** What a `RUN` runs, and in what. */

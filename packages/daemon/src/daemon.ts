@@ -12,6 +12,7 @@ import { openCacheMounts } from './build/cache-mounts.ts'
 import { diskBytesOf, readEntitlements, readGc } from './build/gc.ts'
 import { buildHandlers } from './build/handlers.ts'
 import { runStep } from './build/runner.ts'
+import { fillDirectory } from './build/sources.ts'
 import type { DaemonConfig } from './config.ts'
 import type { Container } from './containers/container.ts'
 import type { CreatePorts } from './containers/create.ts'
@@ -222,7 +223,7 @@ export async function startDaemon(config: DaemonConfig): Promise<Daemon> {
     }),
     ...imageHandlers(images),
     ...buildHandlers({
-      graph, trees: host.trees, execRoot: config.execRoot, images, version: GANTRY_VERSION, gc: readGc(config.builder, diskBytesOf(config.dataRoot)), entitlements: readEntitlements(config.builder), hostGateway: () => (config.hostGateway !== '' ? config.hostGateway : (networks.network('bridge')?.ipam.pools.find((pool) => pool.gateway !== '')?.gateway ?? '')), mounts: openCacheMounts(`${config.dataRoot}/build/mounts`, db, (path) => graph.discard(path)),
+      graph, trees: host.trees, execRoot: config.execRoot, images, version: GANTRY_VERSION, gc: readGc(config.builder, diskBytesOf(config.dataRoot)), entitlements: readEntitlements(config.builder), hostGateway: () => (config.hostGateway !== '' ? config.hostGateway : (networks.network('bridge')?.ipam.pools.find((pool) => pool.gateway !== '')?.gateway ?? '')), mounts: openCacheMounts(`${config.dataRoot}/build/mounts`, { db, discard: (path) => graph.discard(path), fill: (seed, path) => fillDirectory({ graph, execRoot: config.execRoot, trees: host.trees }, seed, path) }),
       contexts: openContextStore(`${config.dataRoot}/build/contexts`, db), cache: openBuildCache(db, graph.layers),
       run: (step) => runStep({ graph, create, streams: host.streams, lifecycle, execRoot: config.execRoot, remove, discard: (path) => host.discarder.discard(path) }, step),
     }),

@@ -21,7 +21,7 @@ function cleaned(pattern: string): string {
   return parts.join('/')
 }
 
-/** A pattern as moby's matcher reads it: `**` any number of directories, `*` and `?` no slash, `[…]`, `\` escapes. */
+/** A pattern as moby's matcher reads it: `**` any number of directories, `*` and `?` no slash, `[…]` (`^` turns it round, `!` is a letter), `\` escapes. */
 export function patternSource(pattern: string): string {
   let source = ''
   for (let at = 0; at < pattern.length; at++) {
@@ -36,7 +36,7 @@ export function patternSource(pattern: string): string {
       const end = pattern.indexOf(']', at + 2)
       if (end < 0) source += '\\['
       else {
-        source += `[${pattern.slice(at + 1, end).replace(/^[!^]/, '^').replaceAll('[', '\\[')}]`
+        source += `[${pattern.slice(at + 1, end).replaceAll('[', '\\[')}]`
         at = end
       }
     } else if (char === '\\' && at + 1 < pattern.length) source += (pattern[++at] ?? '').replace(/[.*+?^${}()|[\]\\/-]/g, '\\$&')

@@ -2,7 +2,7 @@
 export interface BuildCase {
   readonly name: string
   readonly dockerfile: string
-  /** Content by path; a path that ends with a slash is a directory, a content that begins with `->` a link. */
+  /** Content by path; a path that ends with a slash is a directory, a content that begins with `->` a link, one with `=>` an archive. */
   readonly files?: Readonly<Record<string, string>>
   /** Flags of the client. */
   readonly flags?: readonly string[]

@@ -2,8 +2,9 @@ import { randomUUID } from 'node:crypto'
 import { execFileSync } from 'node:child_process'
 import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { dirname } from 'node:path'
+import { gzipSync } from 'node:zlib'
 import { digester } from '../../../packages/std/src/index.ts'
-import { readTar } from '../../../packages/graph/src/index.ts'
+import { encodeHeader, padding, readTar, type TarEntry } from '../../../packages/graph/src/index.ts'
 import { exec, type Ran } from '../../harness.ts'
 import type { BuildCase } from './cases.table.ts'
 
@@ -27,6 +28,21 @@ export interface Builder {
 
 const FIELDS = ['User', 'ExposedPorts', 'Env', 'Entrypoint', 'Cmd', 'Volumes', 'WorkingDir', 'Labels', 'StopSignal', 'Shell', 'Healthcheck', 'OnBuild']
 
+const MEMBERS: readonly Partial<TarEntry>[] = [
+  { path: 'd', type: 'directory', mode: 0o750, uid: 5, gid: 6 }, { path: 'd/f', mode: 0o640, uid: 5, gid: 7, size: 3 }, { path: './d/s', mode: 0o4755, size: 3 }, { path: 'l', type: 'link', mode: 0o777, link: 'd/f' },
+  { path: 'h', type: 'hardlink', mode: 0o640, uid: 5, gid: 7, link: 'd/f' }, { path: 'without/a/directory', mode: 0o600, size: 3 },
+]
+
+/** An archive (`tar`, `tgz`; `dot` with its own directory), or a packed file that is none (`gz`). */
+function packed(kind: string): Buffer {
+  const of = (given: Partial<TarEntry>): readonly Buffer[] => {
+    const member: TarEntry = { path: '', type: 'file', mode: 0o644, uid: 0, gid: 0, size: 0, mtimeSeconds: 1_700_000_000, mtimeNanos: 0, link: '', major: 0, minor: 0, xattrs: new Map(), ...given }
+    return [encodeHeader(member), ...(member.size === 0 ? [] : [Buffer.from('abc'), padding(member.size)])]
+  }
+  const archive = Buffer.concat([...(kind === 'dot' ? of({ path: './', type: 'directory', mode: 0o711, uid: 3, gid: 4 }) : []), ...MEMBERS.flatMap(of), Buffer.alloc(1024)])
+  return kind === 'tar' || kind === 'dot' ? archive : gzipSync(kind === 'gz' ? Buffer.from('plain\n') : archive)
+}
+
 /** Puts a context on the disk; times are the same for everybody. */
 export function writeContext(folder: string, { dockerfile, files = {} }: BuildCase): void {
   mkdirSync(folder, { recursive: true })
@@ -34,7 +50,8 @@ export function writeContext(folder: string, { dockerfile, files = {} }: BuildCa
     const at = `${folder}/${path}`
     mkdirSync(path.endsWith('/') ? at : dirname(at), { recursive: true })
     if (path.endsWith('/')) continue
-    if (content.startsWith('->')) symlinkSync(content.slice(2), at)
+    if (content.startsWith('=>')) writeFileSync(at, packed(content.slice(2)))
+    else if (content.startsWith('->')) symlinkSync(content.slice(2), at)
     else writeFileSync(at, content, { mode: path.endsWith('.sh') ? 0o755 : 0o644 })
   }
   for (const path of ['private', 'private/in']) if (existsSync(`${folder}/${path}`)) chmodSync(`${folder}/${path}`, 0o710)

@@ -37,6 +37,9 @@ export interface ContextTree {
 const LINK_LIMIT = 255
 const EMPTY_ROOT: ContextNode = { type: 'directory', mode: 0o755, uid: 0, gid: 0, size: 0, mtimeSeconds: 0, mtimeNanos: 0, link: '', digest: '', xattrs: new Map() }
 
+/** True for a directory that nobody mentioned. */
+export const isImplied = (node: ContextNode): boolean => node === EMPTY_ROOT
+
 export const parentOf = (path: string): string => (path.includes('/') ? path.slice(0, path.lastIndexOf('/')) : '')
 export const joined = (parent: string, name: string): string => (parent === '' ? name : `${parent}/${name}`)
 

@@ -1,7 +1,7 @@
 import { posix } from 'node:path'
 import type { LayeredFs, TarEntry } from '@gantry/graph'
 import { EngineError } from '@gantry/std'
-import type { ContextNode } from '../context/tree.ts'
+import { type ContextNode, isImplied } from '../context/tree.ts'
 import { type Selected, toBytes, toText } from './select.ts'
 
 /** An entry of the layer that a copy makes. Its path has no slash at the beginning. */
@@ -29,6 +29,8 @@ export interface PlaceOptions {
   readonly target: string
   /** Who owns what comes of a part; undefined: whoever does there. */
   readonly owner: (part: number) => Owner | undefined
+  /** A part whose directories put theirs upon what is there: an archive that is unpacked. */
+  readonly overlays: (part: number) => boolean
   /** What permissions come of those that a file has. */
   readonly mode: (node: ContextNode) => number
   readonly excluded: (path: string) => boolean
@@ -43,6 +45,7 @@ export interface PlaceOptions {
 const directory = (mode: number, uid: number, gid: number, seconds: number): ContextNode => ({ type: 'directory', mode, uid, gid, size: 0, mtimeSeconds: seconds, mtimeNanos: 0, link: '', digest: '', xattrs: new Map() })
 
 const LINK_LIMIT = 40
+const NEW_MODE = 0o755
 
 /** The layer of a copy as it grows: parents first, nothing twice. */
 class Placer {
@@ -73,7 +76,7 @@ class Placer {
 
   /** Makes sure of a directory and all above it, links of the root followed. Gives its path. */
   directory(path: string, part = 0): string {
-    const { root, now } = this.#options
+    const { root, now, mode } = this.#options
     const owner = this.#options.owner(part)
     let at = ''
     const todo = path.split('/').filter((name) => name !== '' && name !== '.').reverse()
@@ -101,7 +104,8 @@ class Placer {
       if (found !== undefined && found.seen.kind !== 'directory') throw new EngineError('invalid', `cannot copy to non-directory: /${toText(next)}`)
       if (found === undefined) {
         this.#fresh.add(next)
-        this.put(next, directory(0o755, owner?.uid ?? 0, owner?.gid ?? 0, now), '', part)
+        const made = directory(NEW_MODE, owner?.uid ?? 0, owner?.gid ?? 0, now)
+        this.put(next, { ...made, mode: mode(made) }, '', part)
       } else this.put(next, { ...directory(found.seen.mode, found.seen.uid, found.seen.gid, found.seen.mtimeSeconds), mtimeNanos: found.seen.mtimeNanos }, '', part)
       at = next
     }
@@ -124,6 +128,20 @@ class Placer {
     return { ...node, mode: mode(node), uid: owner?.uid ?? node.uid, gid: owner?.gid ?? node.gid, ...(late && { mtimeSeconds: latest, mtimeNanos: 0 }) }
   }
 
+  /** Where a name leads: links of the root are followed, also the last, and also to where nothing is. */
+  follow(path: string, part: number): string {
+    const { root, replacesLinks } = this.#options
+    for (let [at, links] = [path, 0]; ; links++) {
+      const slash = at.lastIndexOf('/')
+      const parent = this.directory(slash < 0 ? '' : at.slice(0, slash), part)
+      const here = parent === '' ? at.slice(slash + 1) : `${parent}/${at.slice(slash + 1)}`
+      const entry = root === undefined || replacesLinks === true || this.#placed.has(here) || this.#isFresh(parent) ? undefined : root.findEntry(`/${toText(here)}`)
+      if (entry?.seen.kind !== 'link') return here
+      if (links > LINK_LIMIT) throw new EngineError('invalid', `cannot copy to /${toText(path)}: too many links`)
+      at = posix.normalize(posix.resolve(`/${parent}`, toBytes(entry.link))).slice(1)
+    }
+  }
+
   /** A file or a link under its own name. */
   file(path: string, node: ContextNode, from: string, part: number): void {
     const slash = path.lastIndexOf('/')
@@ -139,6 +157,7 @@ class Placer {
   content(target: string, one: PlacedSource): void {
     const { part } = one
     const at = this.directory(target, part)
+    const overlays = this.#options.overlays(part)
     for (const [path, node] of one.tree.below(one.path)) {
       const inner = one.path === '' ? path : path.slice(one.path.length + 1)
       if (this.#options.excluded(inner)) continue
@@ -149,7 +168,7 @@ class Placer {
       }
       const before = this.isDirectory(goes)
       const made = this.directory(goes, part)
-      if (!before) this.put(made, this.#attributes(node, part), path, part)
+      if (!before || (overlays && !isImplied(node))) this.put(made, this.#attributes(node, part), path, part)
     }
   }
 }
@@ -168,7 +187,7 @@ export function place(selected: readonly PlacedSource[], options: PlaceOptions):
   for (const one of selected) {
     const inside = clean === '' ? one.name : `${clean}/${one.name}`
     if (one.node.type === 'directory') placer.content(options.parents ? inside : clean, one)
-    else placer.file(intoDirectory ? inside : clean, one.node, one.path, one.part)
+    else placer.file(intoDirectory ? inside : placer.follow(clean, one.part), one.node, one.path, one.part)
   }
   return placer.placements
 }

@@ -17,6 +17,12 @@ export const toBytes = (text: string): string => Buffer.from(text, 'utf8').toStr
 export const toText = (bytes: string): string => Buffer.from(bytes, 'latin1').toString('utf8')
 
 const MAGIC = /[*?[\]\\]/
+/** True for sources that may name nothing (`yarn.lock*`). */
+export const mayBeNothing = (source: string): boolean => /^(?:[^\\*?[]|\\.)*[*?[]/s.test(source)
+
+/** What clients look for where a source is not there. */
+export const notThere = (source: string): string => `${JSON.stringify(`/${source.replace(/^\/+/, '')}`)}: not found: file not found in build context or excluded by .dockerignore`
+
 const MAX_MATCHES = 1_000_000
 
 /** Paths of a tree that a pattern matches, one part of the path after the other. */
@@ -47,19 +53,34 @@ function belowPivot(pattern: string): { readonly pivot: string; readonly rest: s
   return at < 0 ? { pivot: '', rest: pattern } : { pivot: pattern.slice(0, at), rest: pattern.slice(at + 3) }
 }
 
-/** Finds what one source of a COPY names. Nothing found is an empty list. */
-export function select(tree: ContextTree, source: string, options: { readonly parents: boolean }): readonly Selected[] {
+/** Where a source begins, and where it is looked for. */
+function searched(source: string, { parents }: SelectOptions): { readonly top: string; readonly pattern: string } {
   const pattern = toBytes(source).replace(/^\/+/, '')
-  const { pivot, rest } = options.parents ? belowPivot(pattern) : { pivot: '', rest: pattern }
+  const { pivot, rest } = parents ? belowPivot(pattern) : { pivot: '', rest: pattern }
   const top = joined(pivot, '').replace(/\/$/, '')
-  return matches(tree, joined(top, rest)).flatMap((path) => {
-    // A link that leads out of what is there is copied as it is.
-    const resolved = tree.resolve(path, true) ?? tree.resolve(path, false)
+  return { top, pattern: joined(top, rest) }
+}
+
+/** How sources are read. */
+export interface SelectOptions {
+  readonly parents: boolean
+}
+
+/** Links that a source names and that lead out of the tree. */
+export function leadingOut(tree: ContextTree, source: string, options: SelectOptions): readonly string[] {
+  return matches(tree, searched(source, options).pattern).filter((path) => tree.resolve(path, true) === undefined)
+}
+
+/** Finds what one source of a COPY names. Nothing found is an empty list; a link that leads nowhere is an error. */
+export function select(tree: ContextTree, source: string, options: SelectOptions): readonly Selected[] {
+  const { top, pattern } = searched(source, options)
+  return matches(tree, pattern).map((path) => {
+    const resolved = tree.resolve(path, true)
     const node = resolved === undefined ? undefined : tree.get(resolved)
-    if (resolved === undefined || node === undefined) return []
+    if (resolved === undefined || node === undefined) throw new EngineError('invalid', notThere(toText(path)))
     const base = top === '' ? '' : (tree.resolve(top, true) ?? '')
     const kept = options.parents ? path.slice(base === '' ? 0 : base.length + 1) : path.slice(path.lastIndexOf('/') + 1)
-    return [{ tree, path: resolved, name: kept, node }]
+    return { tree, path: resolved, name: kept, node }
   })
 }
 

@@ -41,7 +41,7 @@ async function unpacked(solver: Solver, file: Iterable<Buffer>, again: () => Ite
   }
   held.push(inner)
   const selected: readonly Selected[] = [{ tree: inner.tree, path: '', name: toBytes(name), node: inner.tree.root }]
-  return { selected, digest: ['unpacked', ...digestOfSelected(selected, []), owners(inner.tree)], content: { kind: 'blobs', read: (digest) => inner.read(digest) }, keepsOwners: true }
+  return { selected, digest: ['unpacked', ...digestOfSelected(selected, []), owners(inner.tree)], content: { kind: 'blobs', read: (digest) => inner.read(digest) }, keepsOwners: true, unpacked: true }
 }
 
 /** Owners that are not root's count for the key of an archive that keeps them. */

@@ -4,7 +4,7 @@ import { EngineError, writePaced } from '@gantry/std'
 import type { BuildContext } from '../context/store.ts'
 import { type ContextNode, contextTree, type ContextTree } from '../context/tree.ts'
 import { memberOf, type Placement } from '../copy/place.ts'
-import { excluder, select, type Selected, toBytes } from '../copy/select.ts'
+import { excluder, leadingOut, mayBeNothing, notThere, select, type Selected, toBytes, toText } from '../copy/select.ts'
 import type { BuildPorts } from '../ports.ts'
 import { asImage } from '../state.ts'
 
@@ -18,11 +18,11 @@ export function digestOfSelected(selected: readonly Selected[], excludes: readon
   })
 }
 
-/** Selects in a context. A source that names nothing is an error. */
+/** Selects in a context. A source that names nothing is an error, unless it is a pattern. */
 export function fromContext(context: BuildContext, sources: readonly string[], parents: boolean): readonly Selected[] {
   return sources.flatMap((source) => {
     const found = select(context.tree, source, { parents })
-    if (found.length === 0) throw new EngineError('invalid', `${JSON.stringify(`/${source.replace(/^\/+/, '')}`)}: not found: file not found in build context or excluded by .dockerignore`)
+    if (found.length === 0 && !mayBeNothing(source)) throw new EngineError('invalid', notThere(source))
     return found
   })
 }
@@ -45,16 +45,25 @@ export async function surveyLayers(ports: BuildPorts, chainId: string | undefine
     return path === undefined ? [] : [{ named: toBytes(one), path: path === '' ? '/' : path }]
   })
   const files = new Map<string, ContextNode>()
-  for (const top of tops) {
+  const take = async (top: { readonly named: string; readonly path: string }): Promise<void> => {
     const survey = await ports.readFiles(chainId, top.path, { hardlinks: true }, (tar) => ports.contexts.survey(tar))
     const from = toBytes(top.path.slice(top.path.lastIndexOf('/') + 1))
     // What a link leads to is called like the link.
     for (const [path, node] of survey.below('')) files.set(top.named === '' ? path : `${top.named}${path.slice(from.length)}`, node)
   }
+  for (const top of tops) await take(top)
+  // Links that a pattern has found lead anywhere.
+  for (const named of new Set(sources.flatMap((source) => leadingOut(contextTree(files), source, { parents })))) {
+    const path = root.resolve(`/${toText(named)}`)
+    if (path === undefined) throw new EngineError('invalid', `${JSON.stringify(`/${toText(named)}`)}: not found`)
+    const top = { named, path: path === '' ? '/' : path }
+    tops.push(top)
+    await take(top)
+  }
   const tree = contextTree(files)
   const selected = sources.flatMap((source) => {
     const found = select(tree, source, { parents })
-    if (found.length === 0) throw new EngineError('invalid', `${JSON.stringify(`/${source.replace(/^\/+/, '')}`)}: not found`)
+    if (found.length === 0 && !mayBeNothing(source)) throw new EngineError('invalid', `${JSON.stringify(`/${source.replace(/^\/+/, '')}`)}: not found`)
     return found
   })
   return { tree, selected, tops }
@@ -75,6 +84,8 @@ export interface Part {
   readonly content: { readonly kind: 'blobs'; read(digest: string): Iterable<Buffer> } | { readonly kind: 'layers'; readonly chainId: string | undefined; readonly files: LayerFiles }
   /** Files keep their owners (archives that are unpacked, other images). */
   readonly keepsOwners: boolean
+  /** An archive that is unpacked. */
+  readonly unpacked?: true
 }
 
 const END = Buffer.alloc(1024)
@@ -138,8 +149,10 @@ async function* filesOfLayers(ports: BuildPorts, chainId: string | undefined, fi
       for await (const { entry, data } of readTar(tar)) {
         const member = entry.path.replace(/^\.\//, '').replace(/\/$/, '')
         const path = top.named === '' ? member : `${top.named}${member.slice(from.length)}`
+        const node = files.tree.get(path)
+        // What it leads to comes with a top of its own.
+        if (entry.type === 'link' && node?.type !== 'link') continue
         for (const [nth, placement] of (wanted.get(path) ?? []).entries()) {
-          const node = files.tree.get(path)
           const known = node === undefined ? undefined : first.get(node)
           const header: TarEntry = memberOf(placement)
           if (known !== undefined || nth > 0) {

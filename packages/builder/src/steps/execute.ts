@@ -3,7 +3,7 @@ import { fromContext, digestOfSelected } from './copy.ts'
 import { CONTEXT_ROOT, contextLayer } from './layer.ts'
 import type { Instruction } from '../dockerfile/instructions.ts'
 import { keyOf } from '../key.ts'
-import type { StepMount } from '../ports.ts'
+import type { BindSource, StepMount } from '../ports.ts'
 import type { StepReport } from '../report.ts'
 import type { Solver, StepOutcome } from '../solver.ts'
 import { platformText } from '../stages.ts'
@@ -12,13 +12,6 @@ import type { MountSpec } from './mounts.ts'
 import { keyOfRun, planRun } from './run.ts'
 
 type Run = Instruction & { readonly kind: 'RUN' }
-
-/** Files that a bind shows: layers, and a path in them. `key`: what stands for what they hold. */
-interface BindSource {
-  readonly chainId: string | undefined
-  readonly path: string
-  readonly key: string
-}
 
 /** What a bind shows. Files of a context become a layer, once. */
 async function bindSource(solver: Solver, index: number, mount: MountSpec): Promise<BindSource> {
@@ -43,7 +36,7 @@ async function mountsOf(solver: Solver, plan: ReturnType<typeof planRun>, binds:
       if (source !== undefined) mounts.push({ kind: 'layers', chainId: source.chainId, path: source.path, target, readOnly: mount.readOnly })
     } else if (mount.type === 'tmpfs') mounts.push({ kind: 'tmpfs', target, bytes: mount.size })
     else if (mount.type === 'cache') {
-      const cache = await solver.ports.cacheDirectory({ id: mount.id, sharing: mount.sharing, mode: mode ?? 0o755, uid, gid }, solver.options.signal)
+      const cache = await solver.ports.cacheDirectory({ id: mount.id, sharing: mount.sharing, mode: mode ?? 0o755, uid, gid, seed: binds.get(mount) }, solver.options.signal)
       held.push(cache.release)
       mounts.push({ kind: 'directory', source: cache.path, target, readOnly: mount.readOnly })
     } else if (mount.type === 'secret') {
@@ -76,7 +69,7 @@ export async function runStep(solver: Solver, index: number, state: StageState, 
   if (plan.insecure && !options.entitlements.has('security.insecure')) throw new EngineError('forbidden', 'security.insecure is not allowed')
   if (!ports.runs(state.platform)) throw new EngineError('unsupported', `programs of ${platformText(state.platform)} do not run here: no emulation is registered for them (binfmt_misc)`)
   const binds = new Map<MountSpec, BindSource>()
-  for (const mount of plan.mounts) if (mount.type === 'bind') binds.set(mount, await bindSource(solver, index, mount))
+  for (const mount of plan.mounts) if (mount.type === 'bind' || (mount.type === 'cache' && mount.from !== '')) binds.set(mount, await bindSource(solver, index, mount))
   const key = keyOfRun(state, plan, [...binds.values()].map((bind) => bind.key), options)
   const done = await solver.cached(key, { kind: 'regular', description: plan.createdBy.replace(/ # buildkit$/, '') }, async () => {
     const env = [...plan.env]

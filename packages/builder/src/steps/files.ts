@@ -33,7 +33,7 @@ export async function copyStep(solver: Solver, index: number, state: StageState,
   const held: Disposable[] = []
   const make = (parts: readonly Part[]) => (): Promise<Made> => {
     const all = parts.flatMap((part, number) => part.selected.map((one) => ({ ...one, part: number })))
-    const options = placing(solver, state, { target, mode: wanted.mode, excluded: wanted.excluded, parents, replacesLinks: link, owner: (part) => owner ?? (parts[part]?.keepsOwners === true ? undefined : ROOT_OWNER) })
+    const options = placing(solver, state, { target, mode: wanted.mode, excluded: wanted.excluded, parents, replacesLinks: link, overlays: (part) => parts[part]?.unpacked === true, owner: (part) => owner ?? (parts[part]?.keepsOwners === true ? undefined : ROOT_OWNER) })
     return importPlacements(solver, state.chainId, place(all, options), parts)
   }
   const contentKey = (parts: readonly Part[]): string => {

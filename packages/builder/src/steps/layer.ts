@@ -20,12 +20,12 @@ export async function importPlacements(solver: Solver, parent: string | undefine
 /** How a copy places files in what a stage has come to; what is given stands before the usual. */
 export function placing(solver: Solver, state: StageState, given: Partial<PlaceOptions> & Pick<PlaceOptions, 'target'>): PlaceOptions {
   const root = solver.ports.graph.look(undefined, asImage(state.chainId))
-  return { root, owner: () => ROOT_OWNER, mode: (node) => node.mode, excluded: () => false, now: solver.now, parents: false, latest: solver.epoch, ...given }
+  return { root, owner: () => ROOT_OWNER, overlays: () => false, mode: (node) => node.mode, excluded: () => false, now: solver.now, parents: false, latest: solver.epoch, ...given }
 }
 
-/** A layer with just a directory. */
-export function directoryLayer(solver: Solver, state: StageState, path: string): Promise<Made> {
-  return importPlacements(solver, state.chainId, placeDirectory(path, placing(solver, state, { target: path })), [])
+/** A layer with just a directory, and those above it that are not there. */
+export function directoryLayer(solver: Solver, state: StageState, path: string, owner: Owner): Promise<Made> {
+  return importPlacements(solver, state.chainId, placeDirectory(path, placing(solver, state, { target: path, owner: () => owner })), [])
 }
 
 /** Where files of a context stand in a layer of their own. The top of a layer that may be written to is not theirs alone. */
@@ -34,6 +34,6 @@ export const CONTEXT_ROOT = '/context'
 /** A layer of its own with files of a context: a directory's content, or a file by its name. */
 export function contextLayer(solver: Solver, context: BuildContext, selected: readonly Selected[]): Promise<Made> {
   const parts: readonly Part[] = [{ selected, digest: [], content: { kind: 'blobs', read: (digest) => context.read(digest) }, keepsOwners: false }]
-  const options: PlaceOptions = { root: undefined, target: `${CONTEXT_ROOT}/`, owner: () => ROOT_OWNER, mode: (node) => node.mode, excluded: () => false, now: solver.now, parents: false, latest: undefined }
+  const options: PlaceOptions = { root: undefined, target: `${CONTEXT_ROOT}/`, owner: () => ROOT_OWNER, overlays: () => false, mode: (node) => node.mode, excluded: () => false, now: solver.now, parents: false, latest: undefined }
   return importPlacements(solver, undefined, place(selected.map((one) => ({ ...one, part: 0 })), options), parts)
 }

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
-import { chownSync, existsSync, mkdirSync, readdirSync, statSync } from 'node:fs'
-import type { CacheMountRequest } from '@gantry/builder'
+import { chmodSync, chownSync, existsSync, mkdirSync, readdirSync, statSync } from 'node:fs'
+import type { BindSource, CacheMountRequest } from '@gantry/builder'
 import type { Database } from '@gantry/std'
 
 /** A directory that steps of builds share. */
@@ -19,24 +19,52 @@ export interface CacheMounts {
   remove(record: CacheMountRecord): void
 }
 
+/** What the directories need of the house. */
+export interface CacheMountPorts {
+  readonly db: Database
+  discard(path: string): void
+  /** Copies files of layers into an empty directory. */
+  fill(seed: BindSource, path: string): Promise<void>
+}
+
 /** Opens the directories below `home`. */
-export function openCacheMounts(home: string, db: Database, discard: (path: string) => void): CacheMounts {
+export function openCacheMounts(home: string, { db, discard, fill }: CacheMountPorts): CacheMounts {
   db.migrate('build-mounts', ['CREATE TABLE build_mount (name TEXT PRIMARY KEY, id TEXT NOT NULL, created_at INTEGER NOT NULL, used_at INTEGER NOT NULL) STRICT, WITHOUT ROWID;'])
   mkdirSync(home, { recursive: true, mode: 0o711 })
   for (const name of readdirSync(home)) if (db.get('SELECT name FROM build_mount WHERE name = ?', name) === undefined) discard(`${home}/${name}`)
   /** How many steps use a directory. */
   const users = new Map<string, number>()
   const queues = new Map<string, (() => void)[]>()
-  const open = (name: string, { id, mode, uid, gid }: CacheMountRequest): string => {
+  const making = new Map<string, Promise<void>>()
+  const make = async (path: string, { mode, uid, gid, seed }: CacheMountRequest): Promise<void> => {
+    mkdirSync(path)
+    try {
+      // It looks as it does where it comes from.
+      if (seed !== undefined) return await fill(seed, path)
+      chmodSync(path, mode)
+      chownSync(path, uid, gid)
+    } catch (error) {
+      discard(path)
+      throw error
+    }
+  }
+  const open = async (name: string, request: CacheMountRequest): Promise<string> => {
+    const { id } = request
     const path = `${home}/${name}`
     const now = Date.now()
-    if (!existsSync(path)) {
-      mkdirSync(path, { mode })
-      chownSync(path, uid, gid)
-    }
+    if (!existsSync(path)) making.set(name, make(path, request).finally(() => making.delete(name)))
+    await making.get(name)
     db.run('INSERT INTO build_mount VALUES (?, ?, ?, ?) ON CONFLICT (name) DO UPDATE SET used_at = excluded.used_at', name, id, now, now)
-    users.set(name, (users.get(name) ?? 0) + 1)
     return path
+  }
+  const use = async (name: string, request: CacheMountRequest): Promise<{ readonly path: string; readonly release: () => void }> => {
+    users.set(name, (users.get(name) ?? 0) + 1)
+    try {
+      return { path: await open(name, request), release: () => release(name) }
+    } catch (error) {
+      release(name)
+      throw error
+    }
   }
   const release = (name: string): void => {
     const left = (users.get(name) ?? 1) - 1
@@ -46,12 +74,11 @@ export function openCacheMounts(home: string, db: Database, discard: (path: stri
   }
   return {
     async take(request, signal) {
-      const base = createHash('sha256').update(request.id).digest('hex').slice(0, 24)
+      const base = createHash('sha256').update(request.seed === undefined ? request.id : `${request.id} ${request.seed.key}`).digest('hex').slice(0, 24)
       if (request.sharing === 'private') {
         let nth = 0
         while (users.has(`${base}-${nth}`)) nth++
-        const name = `${base}-${nth}`
-        return { path: open(name, request), release: () => release(name) }
+        return use(`${base}-${nth}`, request)
       }
       const name = `${base}-0`
       while (request.sharing === 'locked' && users.has(name)) {
@@ -61,7 +88,7 @@ export function openCacheMounts(home: string, db: Database, discard: (path: stri
         await promise
         signal.throwIfAborted()
       }
-      return { path: open(name, request), release: () => release(name) }
+      return use(name, request)
     },
     list: () => db.all('SELECT * FROM build_mount').map((row) => ({ id: String(row['id']), path: `${home}/${String(row['name'])}`, createdAt: Number(row['created_at']), usedAt: Number(row['used_at']), inUse: users.has(String(row['name'])) })),
     remove(record) {
