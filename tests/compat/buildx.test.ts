@@ -133,6 +133,8 @@ describe("BuildKit's clients", { skip }, () => {
     assert.match(lint.out, /WARNING: MaintainerDeprecated[\s\S]*>>> MAINTAINER me/)
     assert.match((await good('build', '--call', 'targets', folder)).out, /^one \(default\)/m)
     assert.match((await docker('build', '-f', `${folder}/lint`, folder)).err, /3 warnings found/)
+    assert.doesNotMatch((await docker('build', '--build-arg', 'BUILDKIT_DOCKERFILE_CHECK=skip=all', '-f', `${folder}/lint`, folder)).err, /warnings? found/)
+    assert.match((await docker('build', '--build-arg', 'BUILDKIT_DOCKERFILE_CHECK=error=true', '-f', `${folder}/lint`, folder)).err, /lint violation found/)
   })
   it('rights beyond those of any build have to be asked for, and the daemon has to allow them', async () => {
     context({ Dockerfile: 'FROM busybox\nRUN --network=host true\n', insecure: 'FROM busybox\nRUN --security=insecure true\n' })

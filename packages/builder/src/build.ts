@@ -29,7 +29,7 @@ export interface BuildResult extends Disposable {
 export async function solveBuild(ports: BuildPorts, options: BuildOptions, report: BuildReport): Promise<BuildResult> {
   const { source, file, plan } = openBuild(options, ports.host)
   refuseWarnings(source, file, options)
-  const unused = [...options.buildArgs.keys()].filter((name) => !plan.declared.has(name) && !ALWAYS_THERE.has(name))
+  const unused = [...options.buildArgs.keys()].filter((name) => !plan.declared.has(name) && !ALWAYS_THERE.has(name) && !name.startsWith('BUILDKIT_'))
   const uses = new Map<string, CacheUse>()
   const held: string[] = []
   const hold = (chainId: string): void => {

@@ -74,8 +74,7 @@ export function frontendRequest(attributes: Attributes): FrontendRequest {
   const network = attributes['force-network-mode'] ?? ''
   return {
     filename: attributes['filename'] ?? '', target: attributes['target'] ?? '', labels: Object.fromEntries(prefixed(attributes, 'label:')),
-    // Those that speak to the builder are no arguments of the file.
-    buildArgs: new Map([...args].filter(([name]) => !name.startsWith('BUILDKIT_'))),
+    buildArgs: args,
     hosts: listOf(attributes['add-hosts']).map(hostOf), network: NETWORKS[network] ?? network, noCache: noCache === '', noCacheStages: new Set(listOf(noCache).map((name) => name.toLowerCase())),
     pull: attributes['image-resolve-mode'] === 'pull', platform: attributes['platform'] ?? '', resources: resourcesOf(attributes),
     remote: context.startsWith('local:') ? '' : context, contextDirectory: context.startsWith('local:') ? context.slice('local:'.length) : (attributes['contextkey'] ?? 'context'),

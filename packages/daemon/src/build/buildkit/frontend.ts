@@ -27,7 +27,7 @@ export async function solveFrontend(context: FrontendContext, attributes: Readon
     const { dockerfile } = sources
     const rules = sources.ignore === undefined ? undefined : ignoreRules(sources.ignore.toString('latin1'))
     const ignores = (path: string): boolean => rules?.ignores(path) === true
-    if (request.question !== '') return { result: undefined, metadata: answerQuestion(request.question, dockerfile.name, dockerfile.bytes, { target: request.target, buildArgs: new Set(request.buildArgs.keys()), ignores }) }
+    if (request.question !== '') return { result: undefined, metadata: answerQuestion(request.question, dockerfile, request.buildArgs, { target: request.target, ignores }) }
     warnOf(log, dockerfile, request, ignores)
     const remoteCache = await importCaches({ ports, session, log, signal }, context.cacheImports)
     using agents = openAgents(session, ports.execRoot, signal)

@@ -1,4 +1,4 @@
-import { checkDockerfile, type Dockerfile, type DockerfileSource, excerpt, fromsOf, parseDockerfile, parseMount, sourceOf, stageOfFrom } from '@gantry/builder'
+import { checkDockerfile, type Dockerfile, type DockerfileSource, excerpt, fromsOf, parseMount, readDockerfile, stageOfFrom } from '@gantry/builder'
 import { EngineError } from '@gantry/std'
 
 /** What a client may ask about a Dockerfile instead of building it (`requestid`), and what answers have (`result.json`, `result.txt` …). */
@@ -83,13 +83,13 @@ const KNOWN = [
 ] as const
 
 /** Answers one. */
-export function answerQuestion(question: string, name: string, bytes: Buffer, options: QuestionOptions): Answer {
+export function answerQuestion(question: string, { name, bytes }: { readonly name: string; readonly bytes: Buffer }, args: ReadonlyMap<string, string>, asked: Pick<QuestionOptions, 'target' | 'ignores'>): Answer {
   if (question === 'frontend.subrequests.describe') {
     const all = KNOWN.map(([id, title, description]) => ({ name: id, version: '1.0.0', type: 'rpc', title, description, opts: [], inputs: [], metadata: [{ name: 'result.json' }, { name: 'result.txt' }], refs: [] }))
     return answer(all, table([['NAME', 'VERSION', 'DESCRIPTION'], ...KNOWN.map(([id, , description]) => [id, '1.0.0', description])]))
   }
-  const source = sourceOf(name, bytes)
-  const file = parseDockerfile(source)
+  const { source, file } = readDockerfile({ name, bytes }, args)
+  const options = { ...asked, buildArgs: new Set(args.keys()) }
   if (question === 'frontend.lint') return lint(source, file, bytes, options)
   if (question === 'frontend.targets') return targets(file, bytes)
   if (question === 'frontend.outline') return outline(file, bytes, options)

@@ -89,13 +89,13 @@ describe('what clients of BuildKit are told', () => {
     assert.equal(resultNamed({ def }, () => ({ source: { identifier: 'docker-image://x' } })), undefined)
   })
   it('questions about a Dockerfile are answered without a build', () => {
-    const file = Buffer.from('ARG V=1\nFROM busybox:$V AS base\nRUN --mount=type=secret,id=key,required=true true\nFROM scratch\nARG W\nCOPY --from=base /x /\n')
-    const options = { target: '', buildArgs: new Set<string>(), ignores: () => false }
-    const json = (question: string, more: Partial<typeof options> = {}): Record<string, readonly Record<string, unknown>[]> => JSON.parse(answerQuestion(question, 'Dockerfile', file, { ...options, ...more })['result.json']?.toString() ?? '')
+    const file = { name: 'Dockerfile', bytes: Buffer.from('ARG V=1\nFROM busybox:$V AS base\nRUN --mount=type=secret,id=key,required=true true\nFROM scratch\nARG W\nCOPY --from=base /x /\n') }
+    const options = { target: '', ignores: () => false }
+    const json = (question: string, more: Partial<typeof options> = {}): Record<string, readonly Record<string, unknown>[]> => JSON.parse(answerQuestion(question, file, new Map(), { ...options, ...more })['result.json']?.toString() ?? '')
     assert.deepEqual(json('frontend.targets')['targets']?.map((one) => [one['name'], one['default']]), [['base', undefined], [undefined, true]])
     assert.deepEqual(json('frontend.outline')['secrets']?.map((one) => [one['name'], one['required']]), [['key', true]])
     assert.deepEqual(json('frontend.outline')['args']?.map((one) => one['name']), ['V', 'W'])
     assert.deepEqual(json('frontend.outline', { target: 'base' })['args']?.map((one) => one['name']), ['V'])
-    assert.throws(() => answerQuestion('frontend.other', 'D', file, options), /expected one of frontend\.lint/)
+    assert.throws(() => answerQuestion('frontend.other', file, new Map(), options), /expected one of frontend\.lint/)
   })
 })

@@ -1,4 +1,4 @@
-import { checkDockerfile, parseDockerfile, sourceOf } from '@gantry/builder'
+import { checkDockerfile, readDockerfile } from '@gantry/builder'
 import type { Credentials, Reference } from '@gantry/registry'
 import { buildPorts } from '../sources.ts'
 import type { FrontendRequest } from './attributes.ts'
@@ -9,9 +9,10 @@ import { pullStatus } from './report.ts'
 import { during, type StatusLog } from './status-log.ts'
 
 /** Tells of what is built, but should not be so. */
-export function warnOf(log: StatusLog, { name, bytes }: Sources['dockerfile'], request: FrontendRequest, ignores: (path: string) => boolean): void {
-  const source = sourceOf(name, bytes)
-  for (const { rule, message, place } of checkDockerfile(source, parseDockerfile(source), { buildArgs: new Set(request.buildArgs.keys()), ignores })) {
+export function warnOf(log: StatusLog, dockerfile: Sources['dockerfile'], request: FrontendRequest, ignores: (path: string) => boolean): void {
+  const { source, file } = readDockerfile(dockerfile, request.buildArgs)
+  const { name, bytes } = dockerfile
+  for (const { rule, message, place } of checkDockerfile(source, file, { buildArgs: new Set(request.buildArgs.keys()), ignores })) {
     log.warn({ short: `${rule}: ${message} (line ${place.line})`, detail: message, filename: name, data: bytes, line: place.line })
   }
 }
