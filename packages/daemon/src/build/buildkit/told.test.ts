@@ -63,7 +63,7 @@ describe('what clients of BuildKit are told', () => {
   })
   it('attributes are read, and what is not there is refused by name', () => {
     const read = frontendRequest({ filename: 'D', 'build-arg:A': '1', 'build-arg:BUILDKIT_INLINE_CACHE': '1', 'label:l': 'v', 'add-hosts': 'a=1.2.3.4,b=::1', 'no-cache': 'one,two', ulimit: 'nofile=1:2', context: 'local:src', 'context:base': 'docker-image://x' })
-    assert.deepEqual([[...read.buildArgs], read.labels, read.hosts, read.noCache, [...read.noCacheStages], read.resources.ulimits, read.contextDirectory, read.inlineCache], [[['A', '1']], { l: 'v' }, ['a:1.2.3.4', 'b:::1'], false, ['one', 'two'], [{ Name: 'nofile', Soft: 1, Hard: 2 }], 'src', true])
+    assert.deepEqual([[...read.buildArgs], read.labels, read.hosts, read.noCache, [...read.noCacheStages], read.resources.ulimits, read.contextDirectory, read.inlineCache], [[['A', '1'], ['BUILDKIT_INLINE_CACHE', '1']], { l: 'v' }, ['a:1.2.3.4', 'b:::1'], false, ['one', 'two'], [{ Name: 'nofile', Soft: 1, Hard: 2 }], 'src', true])
     assert.throws(() => frontendRequest({ platform: 'linux/amd64,linux/arm64' }), /expected one/)
     assert.throws(() => frontendRequest({ 'attest:sbom': '' }), /attestations/)
     assert.throws(() => frontendRequest({ ulimit: 'x' }), /expected NAME=SOFT/)
