@@ -1,5 +1,6 @@
 import type { BuildReport, StepInfo, StepReport } from '@gantry/builder'
 import { shortDigest, type Tell } from '../images/progress.ts'
+import { stepReport } from './step-report.ts'
 
 const MAX_HELD = 4 << 20
 
@@ -14,7 +15,7 @@ interface Step {
  * Tells of a build as the classic builder does (`Step 1/3 : FROM busybox`, ` ---> Using cache`). Stages run at the same time: what a
  * step says waits until all before it have ended, so that the text reads in the order of the file.
  */
-export function classicReport(tell: Tell, quiet: boolean): BuildReport {
+function classicReport(tell: Tell, quiet: boolean): BuildReport {
   const steps = new Map<number, Step>()
   let current = 1
   const say = (text: string): void => {
@@ -58,4 +59,9 @@ export function classicReport(tell: Tell, quiet: boolean): BuildReport {
     },
     warn: (message) => say(`${message}\n`),
   }
+}
+
+/** Tells of a build as its client wants it: as text, or as events. */
+export function reportOf({ steps, quiet, tell }: { readonly steps: boolean; readonly quiet: boolean; readonly tell: Tell }): BuildReport {
+  return steps ? stepReport(tell) : classicReport(tell, quiet)
 }

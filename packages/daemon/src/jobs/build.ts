@@ -4,6 +4,12 @@ import type { Credentials } from '@gantry/registry'
 import type { Tell } from '../images/progress.ts'
 import type { Filters } from '../server/filters.ts'
 
+/** A place that a client wants what was built to go to (moby.buildkit.v1.Exporter), or a cache (CacheOptionsEntry). */
+export interface OutputRequest {
+  readonly Type: string
+  readonly Attrs: Readonly<Record<string, string>>
+}
+
 /** What `POST /build` asks for. */
 export interface BuildRequest {
   /** Path of the Dockerfile in the context; empty: `Dockerfile`. */
@@ -27,8 +33,15 @@ export interface BuildRequest {
   readonly labels: Readonly<Record<string, string>>
   /** `os/architecture[/variant]`; empty: this machine's. */
   readonly platform: string
-  /** Images that may have layers of the same steps. */
-  readonly cacheFrom: readonly string[]
+  /** Where other builds have left what steps came to; an image here by its name. */
+  readonly cacheFrom: readonly (string | OutputRequest)[]
+  /** Where what was built goes, and its cache; none: an image with the names. */
+  readonly outputs: readonly OutputRequest[]
+  readonly cacheTo: readonly OutputRequest[]
+  /** Rights beyond those of any build. */
+  readonly entitlements: readonly string[]
+  /** What is asked of the Dockerfile instead of a build (`frontend.lint`); empty: a build. */
+  readonly question: string
   readonly network: string
   readonly hosts: readonly string[]
   readonly resources: StepResources
@@ -65,6 +78,8 @@ export interface BuildJobs {
   'build.offer': { input: { readonly from: string; readonly list: Buffer }; output: { readonly id: string; readonly wanted: readonly number[] } }
   /** The archive of what an offer wanted comes from stdio.input. */
   'build.complete': { input: { readonly id: string }; output: undefined }
+  /** An output of a build goes to stdio.write, once. */
+  'build.output': { input: { readonly id: string }; output: undefined }
   'build.secrets': { input: { readonly values: ReadonlyMap<string, Buffer> }; output: { readonly id: string } }
   'build.cancel': { input: { readonly buildId: string }; output: undefined }
   /** A connection of one of BuildKit's clients: it calls us, or, with the headers of a session, we call it. Ends with the connection. */

@@ -2,7 +2,7 @@ import type { BuildResult } from '@gantry/builder'
 import type { CallContext, Methods } from '@gantry/buildkit'
 import { asList, asObject, asString, asStringMap, EngineError, messageOf } from '@gantry/std'
 import { type Builds, definitionOf, type Definition, type OngoingBuild } from './builds.ts'
-import type { CacheRequest } from './cache-exchange.ts'
+import type { OutputRequest } from '../export/context.ts'
 import type { FrontendAnswer } from './frontend.ts'
 
 /** One question to the front end. */
@@ -10,7 +10,7 @@ export interface FrontendCall {
   readonly name: string
   readonly attributes: Readonly<Record<string, string>>
   readonly inputs: Readonly<Record<string, Definition>>
-  readonly imports: readonly CacheRequest[]
+  readonly imports: readonly OutputRequest[]
 }
 
 /** What the methods stand on. */
@@ -28,7 +28,7 @@ interface FrontendSolve {
   readonly Frontend: string
   readonly FrontendOpt: Readonly<Record<string, string>>
   readonly FrontendInputs: Readonly<Record<string, Definition>>
-  readonly CacheImports: readonly CacheRequest[]
+  readonly CacheImports: readonly OutputRequest[]
   readonly Definition?: Definition
 }
 
@@ -43,7 +43,7 @@ const BUILD_ID = 'buildkit-controlapi-buildid'
 const CAPABILITIES = ['solve.base', 'return', 'returnmap', 'proto.refarray', 'gateway.solve.metadata', 'gateway.evaluate', 'gateway.solve.evaluate', 'resolveimage', 'frontend.inputs', 'importcaches', 'frontend.caps', 'reference.output', 'moby.buildkit.frontend.contexts']
 
 /** Caches that a client names: with the question, among its attributes, or with the build. */
-function importsOf(build: OngoingBuild, { CacheImports, FrontendOpt }: FrontendSolve): readonly CacheRequest[] {
+function importsOf(build: OngoingBuild, { CacheImports, FrontendOpt }: FrontendSolve): readonly OutputRequest[] {
   if (CacheImports.length > 0) return CacheImports
   const text = FrontendOpt['cache-imports'] ?? ''
   if (text === '') return build.request.Cache?.Imports ?? []

@@ -1,17 +1,9 @@
 import type { BuildResult } from '@gantry/builder'
 import { encode } from '@gantry/buildkit'
 import { digestOf, EngineError, newId } from '@gantry/std'
+import type { OutputAnswer, OutputRequest } from '../export/context.ts'
 import { createArrivals } from './arrivals.ts'
 import { openStatusLog, type StatusLog } from './status-log.ts'
-
-/** A place that a client wants what was built to go to (moby.buildkit.v1.Exporter). */
-export interface ExportRequest {
-  readonly Type: string
-  readonly Attrs: Readonly<Record<string, string>>
-}
-
-/** What a client is told of an export. */
-export type ExportAnswer = Readonly<Record<string, string>>
 
 /** What a client asks of a build (moby.buildkit.v1.SolveRequest). */
 export interface SolveRequest {
@@ -21,9 +13,9 @@ export interface SolveRequest {
   readonly FrontendAttrs: Readonly<Record<string, string>>
   readonly Definition?: Definition
   readonly FrontendInputs: Readonly<Record<string, Definition>>
-  readonly Cache?: { readonly Exports: readonly ExportRequest[]; readonly Imports: readonly ExportRequest[] }
+  readonly Cache?: { readonly Exports: readonly OutputRequest[]; readonly Imports: readonly OutputRequest[] }
   readonly Entitlements: readonly string[]
-  readonly Exporters: readonly ExportRequest[]
+  readonly Exporters: readonly OutputRequest[]
   readonly ExporterDeprecated: string
   readonly ExporterAttrsDeprecated: Readonly<Record<string, string>>
   readonly Internal: boolean
@@ -57,7 +49,7 @@ export interface EndedBuild {
   readonly build: OngoingBuild
   readonly endedAt: number
   readonly error: string
-  readonly answer: ExportAnswer
+  readonly answer: OutputAnswer
 }
 
 /** Builds of clients by the names that they gave them, and what they came to. */

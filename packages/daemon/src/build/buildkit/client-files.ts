@@ -3,7 +3,8 @@ import { type ClientSession, GO_MODE, readStat, receiveFiles } from '@gantry/bui
 import { EngineError, ignorePatterns } from '@gantry/std'
 import { DOCKERFILE_LIMIT } from '../dockerfile.ts'
 import { listedAs } from '../listed-file.ts'
-import { during, type StatusLog } from './status-log.ts'
+import { during } from '../export/vertex.ts'
+import { type StatusLog } from './status-log.ts'
 
 const has = (mode: number, bit: number): boolean => Math.floor(mode / bit) % 2 === 1
 

@@ -3,11 +3,11 @@ import { ignoreRules } from '@gantry/std'
 import { platformOf } from '../sources.ts'
 import { openAgents } from './agents.ts'
 import { frontendRequest } from './attributes.ts'
-import { importCaches } from './cache-exchange.ts'
+import { importCaches } from '../export/cache-exchange.ts'
 import { secretOfClient } from './client-credentials.ts'
 import { namedContexts, sourcesOf } from './client-sources.ts'
 import type { FrontendContext } from './frontend-context.ts'
-import { answerQuestion } from './questions.ts'
+import { answerQuestion } from '../questions.ts'
 import { vertexReport } from './report.ts'
 import { portsWithVertices, warnOf } from './told.ts'
 
@@ -29,7 +29,7 @@ export async function solveFrontend(context: FrontendContext, attributes: Readon
     const ignores = (path: string): boolean => rules?.ignores(path) === true
     if (request.question !== '') return { result: undefined, metadata: answerQuestion(request.question, dockerfile, request.buildArgs, { target: request.target, ignores }) }
     warnOf(log, dockerfile, request, ignores)
-    const remoteCache = await importCaches({ ports, session, log, signal }, context.cacheImports)
+    const remoteCache = await importCaches(context, context.cacheImports)
     using agents = openAgents(session, ports.execRoot, signal)
     const options: BuildOptions = {
       context: sources.context, contexts: namedContexts(context, request, held), dockerfile, target: request.target, buildArgs: request.buildArgs, labels: request.labels, platform: platformOf(request.platform), askedPlatform: request.platform,

@@ -1,6 +1,5 @@
 import type { BuildReport, StepInfo, StepReport } from '@gantry/builder'
-import type { Tell } from '../../images/progress.ts'
-import type { OpenVertex, StatusLog } from './status-log.ts'
+import type { StatusLog } from './status-log.ts'
 
 /** Tells of steps as vertices. What changes no file (ENV, LABEL …) is none, as clients know it. */
 export function vertexReport(log: StatusLog): BuildReport {
@@ -19,13 +18,5 @@ export function vertexReport(log: StatusLog): BuildReport {
       }
     },
     warn: () => undefined,
-  }
-}
-
-/** Passes what a pull tells on as parts of a vertex. */
-export function pullStatus(vertex: OpenVertex): Tell {
-  return ({ id, status, progressDetail }) => {
-    if (id === undefined || status === undefined) return
-    vertex.status(`${id} ${status.toLowerCase()}`, { ...progressDetail, done: /complete|exists/i.test(status) })
   }
 }

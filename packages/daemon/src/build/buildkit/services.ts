@@ -4,8 +4,9 @@ import { type CallContext, decode, type Door, type Methods, openDoor } from '@ga
 import { EngineError, messageOf } from '@gantry/std'
 import type { BuildHandlerPorts } from '../ports.ts'
 import { createBridge, type FrontendCall } from './bridge.ts'
-import { createBuilds, type Definition, type ExportAnswer, type OngoingBuild, resultNamed, type SolveRequest } from './builds.ts'
-import { checkOutputs, exportBuild } from './export/exports.ts'
+import { createBuilds, type Definition, type OngoingBuild, resultNamed, type SolveRequest } from './builds.ts'
+import { clientContext } from './client-context.ts'
+import { checkExports, exportBuild } from './exports.ts'
 import { detailsOf } from './error-details.ts'
 import { type FrontendAnswer, solveFrontend } from './frontend.ts'
 import type { BuildHistory } from './history.ts'
@@ -62,13 +63,13 @@ export function createServices({ ports, built, history, cache, worker }: Service
     const session = await sessions.find(request.Session, signal)
     const results = new Map(Object.entries(inputs).map(([key, definition]) => [key, resultOf(definition, `input ${key}`)] as const))
     const inlineCache = request.Cache?.Exports.some((one) => one.Type === 'inline') === true
-    return solveFrontend({ ports, session, log, entitlements: request.Entitlements, signal: AbortSignal.any([signal, build.signal]), inputs: results, cacheImports: imports, inlineCache }, attributes)
+    return solveFrontend({ ...clientContext(ports, session, log, AbortSignal.any([signal, build.signal])), entitlements: request.Entitlements, inputs: results, cacheImports: imports, inlineCache }, attributes)
   }
   /** What a build came to, by itself or by what its client did with the front end's door. */
   const outcome = async (build: OngoingBuild): Promise<string> => {
     const { request } = build
     if ((request.SourcePolicy?.rules.length ?? 0) > 0) throw new EngineError('unsupported', 'source policies are not supported by this version of Gantry')
-    checkOutputs(request)
+    checkExports(request)
     if (request.Frontend !== '') {
       const { result } = await ask(build, { name: request.Frontend, attributes: request.FrontendAttrs, inputs: request.FrontendInputs, imports: request.Cache?.Imports ?? [] }, build.signal)
       return result === undefined ? '' : builds.keep(result)
@@ -81,10 +82,10 @@ export function createServices({ ports, built, history, cache, worker }: Service
   const control: Methods = {
     async Solve(request: SolveRequest, { signal }: CallContext) {
       const build = builds.begin(request, signal)
-      let [answer, error]: [ExportAnswer, string] = [{}, '']
+      let [answer, error]: [Readonly<Record<string, string>>, string] = [{}, '']
       try {
         const result = builds.result(await outcome(build))
-        if (result !== undefined) answer = await exportBuild(ports, build, () => sessions.find(request.Session, signal), result)
+        if (result !== undefined) answer = await exportBuild(async () => clientContext(ports, await sessions.find(request.Session, signal), build.log, build.signal), build, result)
         return { ExporterResponse: answer }
       } catch (cause) {
         error = messageOf(cause)

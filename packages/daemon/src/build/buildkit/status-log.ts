@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { messageOf } from '@gantry/std'
+import type { OpenVertex } from '../export/vertex.ts'
 
 /** Seconds and nanoseconds since 1970 (google.protobuf.Timestamp). */
 export interface Timestamp {
@@ -26,15 +26,6 @@ export interface StatusEvent {
   readonly warnings?: readonly object[]
 }
 
-/** A line of work that is going on. */
-export interface OpenVertex {
-  readonly digest: string
-  log(stream: 1 | 2, chunk: Uint8Array): void
-  /** Part of it, by its name: how much of how much is done (0: nobody knows), and whether it is over. */
-  status(id: string, progress?: { readonly current?: number; readonly total?: number; readonly done?: boolean }): void
-  done(result?: { readonly cached?: boolean; readonly error?: string }): void
-}
-
 /** All that a build has told, for whoever asks, also later. */
 export interface StatusLog {
   open(name: string, inputs?: readonly string[]): OpenVertex
@@ -47,18 +38,6 @@ export interface StatusLog {
   readonly bytes: number
   /** Steps that have begun, that are done, and that had nothing to do. */
   counts(): { readonly total: number; readonly completed: number; readonly cached: number; readonly warnings: number }
-}
-
-/** Carries work out under a line of its own, which ends with it, well or not. */
-export async function during<T>(vertex: OpenVertex, work: () => Promise<T>): Promise<T> {
-  try {
-    const made = await work()
-    vertex.done()
-    return made
-  } catch (error) {
-    vertex.done({ error: messageOf(error) })
-    throw error
-  }
 }
 
 const LOG_LIMIT = 2 << 20

@@ -6,7 +6,7 @@ import { createBuilds, definitionOf, resultNamed, type SolveRequest } from './bu
 import { frontendRequest } from './attributes.ts'
 import { createHistory } from './history.ts'
 import { openStatusLog } from './status-log.ts'
-import { answerQuestion } from './questions.ts'
+import { answerQuestion } from '../questions.ts'
 
 const never = new AbortController().signal
 const request = (Ref: string): SolveRequest => ({ Ref, Session: 's', Frontend: '', FrontendAttrs: {}, FrontendInputs: {}, Entitlements: [], Exporters: [], ExporterDeprecated: '', ExporterAttrsDeprecated: {}, Internal: false })

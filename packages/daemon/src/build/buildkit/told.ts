@@ -5,8 +5,8 @@ import type { FrontendRequest } from './attributes.ts'
 import { credentialsOfClient } from './client-credentials.ts'
 import type { Sources } from './client-sources.ts'
 import type { FrontendContext } from './frontend-context.ts'
-import { pullStatus } from './report.ts'
-import { during, type StatusLog } from './status-log.ts'
+import { during, pullStatus } from '../export/vertex.ts'
+import type { StatusLog } from './status-log.ts'
 
 /** Tells of what is built, but should not be so. */
 export function warnOf(log: StatusLog, dockerfile: Sources['dockerfile'], request: FrontendRequest, ignores: (path: string) => boolean): void {

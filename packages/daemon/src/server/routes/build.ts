@@ -1,9 +1,9 @@
 import type { Duplex } from 'node:stream'
 import type { StepResources } from '@gantry/builder'
 import type { Credentials } from '@gantry/registry'
-import { asInteger, asList, asObject, asString, asStringMap, asStrings, collect, EngineError, messageOf } from '@gantry/std'
+import { asInteger, asList, asObject, asString, asStringMap, asStrings, collect, EngineError, messageOf, writePaced } from '@gantry/std'
 import { credentialsOf } from '../../images/registries.ts'
-import type { BuildRequest } from '../../jobs/build.ts'
+import type { BuildRequest, OutputRequest } from '../../jobs/build.ts'
 import type { DaemonEngine } from '../../jobs/jobs.ts'
 import type { Tell } from '../../images/progress.ts'
 import { parseFilters } from '../filters.ts'
@@ -57,19 +57,28 @@ function resourcesOf(query: URLSearchParams): StepResources {
   }
 }
 
+/** An output or a cache: `{Type, Attrs}`. */
+function outputOf(value: unknown, what: string): OutputRequest {
+  const o = asObject(value, what)
+  return { Type: asString(o['Type'], `${what}.Type`), Attrs: asStringMap(o['Attrs'] ?? {}, `${what}.Attrs`) }
+}
+
+function outputsOf(query: URLSearchParams, name: string): readonly OutputRequest[] {
+  return jsonOf<readonly OutputRequest[]>(query, name, [], (value) => asList(value, name).map((one, index) => outputOf(one, `${name}[${index}]`)))
+}
+
 function buildRequest(request: ApiRequest, tell: Tell): BuildRequest {
   const { query } = request
   if (flag(query, 'squash')) throw new EngineError('unsupported', 'squash: squashing layers of a build is not supported')
   if (query.get('version') === '2') throw new EngineError('unsupported', 'version=2: builds of BuildKit come through /grpc')
-  const outputs = jsonOf(query, 'outputs', [], (value) => asList(value, 'outputs'))
-  if (outputs.length > 0) throw new EngineError('unsupported', 'outputs: only images are made here')
   const isolation = query.get('isolation') ?? ''
   if (!['', 'default'].includes(isolation)) throw new EngineError('invalid', `Unsupported isolation: ${JSON.stringify(isolation)}`)
   const given = jsonOf<Readonly<Record<string, unknown>>>(query, 'buildargs', {}, (value) => asObject(value, 'buildargs'))
   return {
     dockerfile: query.get('dockerfile') ?? '', remote: query.get('remote') ?? '', offer: query.get('offer') ?? '', secrets: query.get('secrets') ?? '', noCacheStages: new Set(query.getAll('nocachefilter').map((name) => name.toLowerCase())), contexts: new Map(Object.entries(jsonOf(query, 'contexts', {}, (value) => asStringMap(value, 'contexts')))), tags: query.getAll('t').filter((tag) => tag !== ''), quiet: flag(query, 'q'), noCache: flag(query, 'nocache'), pull: flag(query, 'pull'), target: query.get('target') ?? '',
     buildArgs: new Map(Object.entries(given).filter(([, value]) => value !== null).map(([name, value]) => [name, asString(value, `buildargs.${name}`)])), labels: jsonOf(query, 'labels', {}, (value) => asStringMap(value, 'labels')),
-    platform: query.get('platform') ?? '', cacheFrom: jsonOf<readonly string[]>(query, 'cachefrom', [], (value) => asStrings(value, 'cachefrom')), network: query.get('networkmode') ?? '', hosts: textsOf(query, 'extrahosts'),
+    platform: query.get('platform') ?? '', cacheFrom: jsonOf<BuildRequest['cacheFrom']>(query, 'cachefrom', [], (value) => asList(value, 'cachefrom').map((one, index) => (typeof one === 'string' ? one : outputOf(one, `cachefrom[${index}]`)))),
+    outputs: outputsOf(query, 'outputs'), cacheTo: outputsOf(query, 'cacheto'), entitlements: query.getAll('allow'), question: query.get('call') ?? '', network: query.get('networkmode') ?? '', hosts: textsOf(query, 'extrahosts'),
     resources: resourcesOf(query), credentials: registryConfig(request), buildId: query.get('buildid') ?? '', steps: flag(query, 'steps'), check: flag(query, 'check'), tell,
   }
 }
@@ -101,6 +110,20 @@ export function buildRoutes(engine: DaemonEngine): readonly Route[] {
       handle: async (request) => {
         await engine.run('build.complete', { id: param(request, 'id') }, { stdio: { input: bodyOf(request) } })
         sendEmpty(request.response, 204)
+      },
+    },
+    {
+      // Ours: what a build came to, as an archive.
+      method: 'GET',
+      path: '/build/outputs/{id}',
+      async handle(request) {
+        const { response } = request
+        const write = (chunk: Uint8Array): Promise<void> => {
+          if (!response.headersSent) response.writeHead(200, { 'Content-Type': 'application/x-tar' })
+          return writePaced(response, chunk)
+        }
+        await engine.run('build.output', { id: param(request, 'id') }, { stdio: { write }, signal: request.signal })
+        response.end()
       },
     },
     {

@@ -1,14 +1,8 @@
 import type { BuildContext, BuildResult, ContextNode } from '@gantry/builder'
-import { GO_MODE, type OutgoingFile, sendBytes, sendFiles } from '@gantry/buildkit'
-import { treeToTar } from '@gantry/graph'
-import type { BuildHandlerPorts } from '../../ports.ts'
-import { imageRoot } from '../../sources.ts'
-import type { ExchangeContext } from '../cache-exchange.ts'
-import type { OpenVertex } from '../status-log.ts'
-
-function readTree<T>(ports: BuildHandlerPorts, chainId: string | undefined, use: (tar: AsyncIterable<Buffer>) => Promise<T>): Promise<T> {
-  return ports.trees.read(imageRoot(ports, chainId), '/', { data: true, oneFilesystem: false }, (reader) => use(treeToTar(reader, { whiteouts: false, rename: (path) => (path === '.' ? undefined : path) })))
-}
+import { GO_MODE, type OutgoingFile, sendFiles } from '@gantry/buildkit'
+import { readTree } from '../export/bytes.ts'
+import type { OpenVertex } from '../export/vertex.ts'
+import type { ClientContext } from './client-context.ts'
 
 const NANOS = 1_000_000_000n
 const KIND: Readonly<Record<ContextNode['type'], number>> = { file: 0, directory: GO_MODE.directory, link: GO_MODE.link }
@@ -28,17 +22,10 @@ function outgoing(context: BuildContext): readonly OutgoingFile[] {
 }
 
 /** Sends the files to a directory of the client. */
-export async function toDirectory({ ports, session, signal }: ExchangeContext, exporter: string, result: BuildResult, vertex: OpenVertex): Promise<void> {
+export async function toDirectory({ ports, session, signal }: ClientContext, exporter: string, result: BuildResult, vertex: OpenVertex): Promise<void> {
   vertex.status('copying files')
   using files = await readTree(ports, result.chainId, (tar) => ports.contexts.receive(tar))
   const list = outgoing(files)
   await sendFiles(session, exporter, list, signal)
   vertex.status('copying files', { current: list.reduce((sum, one) => sum + one.stat.size, 0), done: true })
-}
-
-/** Sends the files as an archive. */
-export async function toTar({ ports, session, signal }: ExchangeContext, exporter: string, result: BuildResult, vertex: OpenVertex): Promise<void> {
-  vertex.status('sending tarball')
-  await readTree(ports, result.chainId, (tar) => sendBytes(session, exporter, tar, signal))
-  vertex.status('sending tarball', { done: true })
 }

@@ -1,18 +1,15 @@
 import type { BuildResult } from '@gantry/builder'
 import { familiarString, parseReference } from '@gantry/registry'
 import { EngineError } from '@gantry/std'
-import { tagImage } from '../../../images/images.ts'
-import { pushImage } from '../../../images/push.ts'
-import type { ExportAnswer, ExportRequest } from '../builds.ts'
-import type { ExchangeContext } from '../cache-exchange.ts'
-import { credentialsOfClient } from '../client-credentials.ts'
-import { pullStatus } from '../report.ts'
-import type { OpenVertex } from '../status-log.ts'
+import { tagImage } from '../../images/images.ts'
+import { pushImage } from '../../images/push.ts'
+import type { ExportContext, OutputAnswer, OutputRequest } from './context.ts'
 import { flagOf, outputForm } from './form.ts'
 import { described, fullName, namesOf } from './names.ts'
+import { type OpenVertex, pullStatus } from './vertex.ts'
 
 /** As an image of ours, with its names; pushed where that is asked for. */
-export async function toImage(context: ExchangeContext, result: BuildResult, { Attrs }: ExportRequest, vertex: OpenVertex): Promise<ExportAnswer> {
+export async function toImage(context: ExportContext, result: BuildResult, { Attrs }: OutputRequest, vertex: OpenVertex): Promise<OutputAnswer> {
   const { ports, signal } = context
   vertex.status('exporting layers', { done: true })
   const names = namesOf(Attrs)
@@ -30,7 +27,7 @@ export async function toImage(context: ExchangeContext, result: BuildResult, { A
     for (const name of names) {
       const named = parseReference(name)
       const reference = named.tag === undefined ? { ...named, tag: 'latest' } : named
-      await pushImage(ports.images.push, { image, reference, credentials: await credentialsOfClient(context.session, reference), tell: pullStatus(vertex), signal, form })
+      await pushImage(ports.images.push, { image, reference, credentials: await context.credentials(reference), tell: pullStatus(vertex), signal, form })
       vertex.status(`pushing ${name}`, { done: true })
     }
   }

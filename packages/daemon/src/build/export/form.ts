@@ -2,9 +2,9 @@ import { rmSync } from 'node:fs'
 import { imageMediaTypes, layerMediaType } from '@gantry/registry'
 import { fileChunks, type Layer, layerTar, type SavedLayer, type SaveForm } from '@gantry/graph'
 import { EngineError, randomHex } from '@gantry/std'
-import type { Packing } from '../../../images/process/protocol.ts'
-import type { PushForm } from '../../../images/push.ts'
-import type { ExchangeContext } from '../cache-exchange.ts'
+import type { Packing } from '../../images/process/protocol.ts'
+import type { PushForm } from '../../images/push.ts'
+import type { ExportContext } from './context.ts'
 
 /** What a client says of an output. */
 export type Attributes = Readonly<Record<string, string>>
@@ -50,7 +50,7 @@ async function* readOnce(path: string): AsyncGenerator<Buffer> {
 }
 
 /** Makes a packer for one output. Layers that nobody wants packed are read as they are. */
-export function openPacker({ ports: { graph, images }, signal }: ExchangeContext, { packing, family }: PushForm): Packer {
+export function openPacker({ ports: { graph, images }, signal }: Pick<ExportContext, 'ports' | 'signal'>, { packing, family }: PushForm): Packer {
   const types = family ?? 'oci'
   const paths: string[] = []
   return {

@@ -1,29 +1,14 @@
 import { Readable } from 'node:stream'
 import { type BuildResult, type CacheUse, INLINE_CACHE, type RemoteCache, type RemoteUse } from '@gantry/builder'
-import { type ClientSession, readContent, writeContent } from '@gantry/buildkit'
+import { layerTar } from '@gantry/graph'
 import { MEDIA, parseManifest, parseReference, type RegistryClient } from '@gantry/registry'
 import { asInteger, asList, asObject, asString, collect, type Descriptor, digestOf, EngineError } from '@gantry/std'
+import { resolveImage } from '../../images/images.ts'
 import { pushLayer } from '../../images/push.ts'
 import { askPlaces } from '../../images/resolve.ts'
-import type { BuildHandlerPorts } from '../ports.ts'
-import { credentialsOfClient } from './client-credentials.ts'
-import { flagOf, openPacker, outputForm } from './export/form.ts'
-import { pullStatus } from './report.ts'
-import { during, type OpenVertex, type StatusLog } from './status-log.ts'
-
-/** Where a cache goes or comes from (moby.buildkit.v1.CacheOptionsEntry). */
-export interface CacheRequest {
-  readonly Type: string
-  readonly Attrs: Readonly<Record<string, string>>
-}
-
-/** What an exchange works with. */
-export interface ExchangeContext {
-  readonly ports: BuildHandlerPorts
-  readonly session: ClientSession
-  readonly log: StatusLog
-  readonly signal: AbortSignal
-}
+import type { ClientContent, ExportContext, OutputRequest } from './context.ts'
+import { flagOf, openPacker, outputForm } from './form.ts'
+import { during, type OpenVertex, pullStatus } from './vertex.ts'
 
 /** Configuration of a manifest that is no image, but a cache: `{records: [use and digest of its layer]}`. */
 const CONFIG_TYPE = 'application/vnd.gantry.buildcache.config.v1+json'
@@ -58,26 +43,46 @@ async function* blobOf(client: RegistryClient, path: string, digest: string, sig
   yield* (await client.blob(path, digest, 0, signal)).stream
 }
 
-async function importOne(context: ExchangeContext, { Type, Attrs }: CacheRequest): Promise<readonly RemoteUse[]> {
-  const { ports, session, signal } = context
+function contentOf({ content }: ExportContext): ClientContent {
+  if (content === undefined) throw new EngineError('unsupported', 'caches of type local come and go through BuildKit’s door alone')
+  return content
+}
+
+/** What an image here has inside of what its steps came to. */
+function usesOfImage({ graph }: ExportContext['ports'], name: string): readonly RemoteUse[] {
+  const image = resolveImage(graph, name)
+  const chains = new Map(graph.images.layers(image).map((layer) => [layer.diffId, layer.chainId]))
+  const list = asList(asObject(JSON.parse(image.raw.toString('utf8')), 'configuration')[INLINE_CACHE] ?? [], 'records').slice(0, MAX_RECORDS)
+  if (list.length === 0) throw new EngineError('not-found', `${name} does not say what its steps came to (build with the argument BUILDKIT_INLINE_CACHE=1)`)
+  return list.flatMap((value, index) => {
+    const use = useOf(value, index)
+    const chainId = chains.get(use.diffId)
+    return chainId === undefined ? [] : [{ ...use, open: () => layerTar(graph.layers.source(chainId)) }]
+  })
+}
+
+async function importOne(context: ExportContext, { Type, Attrs }: OutputRequest): Promise<readonly RemoteUse[]> {
+  const { ports, signal } = context
+  if (Type === 'image') return usesOfImage(ports, Attrs['ref'] ?? '')
   if (Type === 'local') {
+    const content = contentOf(context)
     const store = `local:${Attrs['src'] ?? ''}`
-    const fetch: Fetch = (digest) => readContent(session, store, digest, signal)
+    const fetch: Fetch = (digest) => content.read(store, digest)
     return usesOf(await collect(fetch(Attrs['digest'] ?? ''), CONFIG_LIMIT), MEDIA.ociManifest, fetch)
   }
   if (Type !== 'registry') throw new EngineError('unsupported', `cache-from: type ${JSON.stringify(Type)}: expected registry or local`)
   const named = parseReference(Attrs['ref'] ?? '')
-  const credentials = await credentialsOfClient(context.session, named)
+  const credentials = await context.credentials(named)
   return askPlaces(ports.images.pull.registries, named.domain, credentials, { mirrors: false }, async (client) => {
     const { bytes, mediaType } = await client.manifest(named.path, named.digest ?? named.tag ?? 'latest', signal)
     return usesOf(bytes, mediaType, (digest) => blobOf(client, named.path, digest, signal))
   })
 }
 
-const nameOf = ({ Type, Attrs }: CacheRequest): string => Attrs['ref'] ?? Attrs['src'] ?? Attrs['dest'] ?? Type
+const nameOf = ({ Type, Attrs }: OutputRequest): string => Attrs['ref'] ?? Attrs['src'] ?? Attrs['dest'] ?? Type
 
 /** What other builds came to, as far as it can be had: a cache that is not there is told of, and the build goes on. */
-export async function importCaches(context: ExchangeContext, requests: readonly CacheRequest[]): Promise<RemoteCache | undefined> {
+export async function importCaches(context: ExportContext, requests: readonly OutputRequest[]): Promise<RemoteCache | undefined> {
   if (requests.length === 0) return undefined
   const uses = new Map<string, RemoteUse>()
   await Promise.all(requests.map(async (request) => {
@@ -93,7 +98,7 @@ export async function importCaches(context: ExchangeContext, requests: readonly 
 }
 
 /** Refuses what no cache can be. */
-export function checkCache({ Type, Attrs }: CacheRequest): void {
+export function checkCache({ Type, Attrs }: OutputRequest): void {
   if (!['inline', 'registry', 'local'].includes(Type)) throw new EngineError('unsupported', `cache-to: type ${JSON.stringify(Type)}: expected inline, registry or local`)
   if (!['', 'min', 'max'].includes(Attrs['mode'] ?? '')) throw new EngineError('invalid', `cache-to: mode ${JSON.stringify(Attrs['mode'])}: expected min or max`)
   // A manifest of OCI's it is in any case.
@@ -113,11 +118,11 @@ function cacheManifest(uses: readonly CacheUse[], blobs: ReadonlyMap<string, Des
 /** One use for each layer. */
 const layersOf = (uses: readonly CacheUse[]): readonly CacheUse[] => [...new Map(uses.map((use) => [use.diffId, use])).values()]
 
-async function toRegistry(context: ExchangeContext, uses: readonly CacheUse[], { Attrs }: CacheRequest, vertex: OpenVertex): Promise<void> {
+async function toRegistry(context: ExportContext, uses: readonly CacheUse[], { Attrs }: OutputRequest, vertex: OpenVertex): Promise<void> {
   const { ports: { graph, images: { push } }, signal } = context
   const form = outputForm(Attrs)
   const reference = parseReference(Attrs['ref'] ?? '')
-  const credentials = await credentialsOfClient(context.session, reference)
+  const credentials = await context.credentials(reference)
   await askPlaces(push.registries, reference.domain, credentials, { mirrors: false }, async (client) => {
     await client.ping(signal)
     using _ = client
@@ -132,8 +137,9 @@ async function toRegistry(context: ExchangeContext, uses: readonly CacheUse[], {
   })
 }
 
-async function toClient(context: ExchangeContext, uses: readonly CacheUse[], { Attrs }: CacheRequest, vertex: OpenVertex): Promise<Descriptor> {
-  const { ports: { graph }, session, signal } = context
+async function toClient(context: ExportContext, uses: readonly CacheUse[], { Attrs }: OutputRequest, vertex: OpenVertex): Promise<Descriptor> {
+  const { graph } = context.ports
+  const content = contentOf(context)
   const store = `local:${Attrs['dest'] ?? ''}`
   using packer = openPacker(context, outputForm(Attrs))
   const blobs = new Map<string, Descriptor>()
@@ -142,17 +148,17 @@ async function toClient(context: ExchangeContext, uses: readonly CacheUse[], { A
     if (layer === undefined) continue
     vertex.status(`writing layer ${diffId}`)
     const blob = await packer.layer(layer)
-    await writeContent(session, store, blob, blob.read(), signal)
+    await content.write(store, blob, blob.read())
     vertex.status(`writing layer ${diffId}`, { done: true })
     blobs.set(diffId, blob)
   }
   const { config, manifest } = cacheManifest(uses, blobs)
-  for (const bytes of [config, manifest]) await writeContent(session, store, { digest: digestOf(bytes), size: bytes.length }, Readable.from([bytes]), signal)
+  for (const bytes of [config, manifest]) await content.write(store, { digest: digestOf(bytes), size: bytes.length }, Readable.from([bytes]))
   return { mediaType: MEDIA.ociManifest, digest: digestOf(manifest), size: manifest.length }
 }
 
 /** Takes what the steps came to to where the client wants it. Gives what the client is told. */
-export async function exportCache(context: ExchangeContext, request: CacheRequest, result: BuildResult): Promise<Readonly<Record<string, string>>> {
+export async function exportCache(context: ExportContext, request: OutputRequest, result: BuildResult): Promise<Readonly<Record<string, string>>> {
   const { Type, Attrs } = request
   // It is in the image already.
   if (Type === 'inline') return {}
