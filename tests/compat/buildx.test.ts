@@ -2,9 +2,9 @@
 import assert from 'node:assert/strict'
 import { execFileSync, spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { createServer } from 'node:net'
 import { mkdirSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { after, before, describe, it } from 'node:test'
+import { compileAsk, serveAgent } from '../agent.ts'
 import { disposeClean } from '../census.ts'
 import { dockerClient, exec, ownClient, peer, type Ran, root, serveBeside, type TestDaemon, testDaemon, until } from '../harness.ts'
 
@@ -12,24 +12,6 @@ const client = dockerClient()
 const buildx = peer('docker-buildx')
 const compose = peer('docker-compose')
 const skip = process.getuid?.() !== 0 ? 'needs root' : client === undefined ? 'no genuine docker client on this machine' : buildx === undefined || compose === undefined ? 'needs buildx and docker-compose in $GANTRY_PEERS' : false
-
-/** Asks an agent for its keys (draft-ietf-sshm-ssh-agent, 3.4) and shows the type of its answer and how many it has: busybox has nothing for that. */
-const ASK = `#include <stdio.h>
-#include <string.h>
-#include <sys/socket.h>
-#include <sys/un.h>
-#include <unistd.h>
-int main(int count, char **words) {
-  struct sockaddr_un at = {.sun_family = AF_UNIX};
-  unsigned char answer[9] = {0};
-  int fd = socket(AF_UNIX, SOCK_STREAM, 0);
-  strncpy(at.sun_path, words[1], sizeof at.sun_path - 1);
-  if (connect(fd, (struct sockaddr *)&at, sizeof at) || write(fd, "\\0\\0\\0\\1\\13", 5) != 5) return 1;
-  for (int got = 0, now; got < 9; got += now) if ((now = read(fd, answer + got, 9 - got)) <= 0) return 2;
-  return printf("%d %d", answer[4], answer[8]) < 0;
-}
-`
-const NO_KEYS = Buffer.from([0, 0, 0, 5, 12, 0, 0, 0, 0])
 
 describe("BuildKit's clients", { skip }, () => {
   let daemon: TestDaemon
@@ -105,19 +87,13 @@ describe("BuildKit's clients", { skip }, () => {
     assert.match((await docker('build', folder)).err, /secret missing: not found/)
   })
   it("a step reaches the client's agent through its socket", async () => {
-    const agent = createServer((socket) => socket.on('data', () => socket.write(NO_KEYS)))
-    await new Promise<void>((resolve) => agent.listen(`${daemon.home}/agent`, resolve))
-    try {
-      context({ Dockerfile: 'FROM busybox\nCOPY ask /\nRUN --mount=type=ssh,required=true /ask "$SSH_AUTH_SOCK" >/answer\nRUN --mount=type=ssh,id=other [ -z "$SSH_AUTH_SOCK" ]\nUSER 1234\nRUN --mount=type=ssh,required=true,uid=1234 /ask "$SSH_AUTH_SOCK"\nRUN --mount=type=ssh,required=true ! /ask "$SSH_AUTH_SOCK"\n' })
-      writeFileSync(`${folder}/ask.c`, ASK)
-      execFileSync('cc', ['-static', '-o', `${folder}/ask`, `${folder}/ask.c`])
-      const ran = await exec(client ?? '', ['-H', daemon.host, 'build', '-t', 'agent', '--ssh', 'default', folder], { env: { ...env, SSH_AUTH_SOCK: `${daemon.home}/agent` } })
-      assert.equal(ran.code, 0, ran.err)
-      assert.equal((await good('run', '--rm', 'agent', 'cat', '/answer')).out, '12 0')
-      assert.match((await docker('build', '--no-cache', folder)).err, /unset ssh forward key default/)
-    } finally {
-      agent.close()
-    }
+    using _ = await serveAgent(`${daemon.home}/agent`)
+    context({ Dockerfile: 'FROM busybox\nCOPY ask /\nRUN --mount=type=ssh,required=true /ask "$SSH_AUTH_SOCK" >/answer\nRUN --mount=type=ssh,id=other [ -z "$SSH_AUTH_SOCK" ]\nUSER 1234\nRUN --mount=type=ssh,required=true,uid=1234 /ask "$SSH_AUTH_SOCK"\nRUN --mount=type=ssh,required=true ! /ask "$SSH_AUTH_SOCK"\n' })
+    compileAsk(folder)
+    const ran = await exec(client ?? '', ['-H', daemon.host, 'build', '-t', 'agent', '--ssh', 'default', folder], { env: { ...env, SSH_AUTH_SOCK: `${daemon.home}/agent` } })
+    assert.equal(ran.code, 0, ran.err)
+    assert.equal((await good('run', '--rm', 'agent', 'cat', '/answer')).out, '12 0')
+    assert.match((await docker('build', '--no-cache', folder)).err, /unset ssh forward key default/)
   })
   it('errors show the line, and clients end with them; --check and --call answer', async () => {
     context({ Dockerfile: 'FROM busybox AS one\nRUN echo said; exit 3\n', unknown: 'FROM busybox\nRUNN x\n', lint: 'from busybox\nMAINTAINER me\nCMD x\n' })

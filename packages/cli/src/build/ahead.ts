@@ -2,7 +2,8 @@ import { readFileSync, statSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { EngineError } from '@gantry/std'
 import type { Context } from '../command.ts'
-import { UsageError } from '../flags.ts'
+import { type Parsed, UsageError } from '../flags.ts'
+import { offerAgents } from './agents.ts'
 import { contextOf, type SentContext } from './context.ts'
 
 /** What the daemon says to a list of files. */
@@ -35,7 +36,7 @@ async function sendDirectory(context: Context, name: string, path: string): Prom
 }
 
 /** Sends further contexts (`--build-context NAME=…`) ahead; gives what the build is told of each. */
-export async function namedContexts(context: Context, specs: readonly string[]): Promise<Readonly<Record<string, string>>> {
+async function namedContexts(context: Context, specs: readonly string[]): Promise<Readonly<Record<string, string>>> {
   const all: Record<string, string> = {}
   for (const spec of specs) {
     const [, name = '', value = ''] = /^([^=]+)=(.+)$/s.exec(spec) ?? []
@@ -56,8 +57,21 @@ function secretOf(spec: string): readonly [id: string, value: Buffer] {
 }
 
 /** Sends secrets ahead; gives what the build names them by. */
-export async function sendSecrets(context: Context, specs: readonly string[]): Promise<string | undefined> {
+async function sendSecrets(context: Context, specs: readonly string[]): Promise<string | undefined> {
   if (specs.length === 0) return undefined
   const { id } = await context.api.json<{ readonly id: string }>('POST', '/build/secrets', { json: Object.fromEntries(specs.map(secretOf).map(([name, value]) => [name, value.toString('base64')])) })
   return id
+}
+
+/** What a build is told of all that went ahead of it; agents are let go behind it. */
+export interface SentAhead extends Disposable {
+  readonly query: { readonly contexts: string; readonly secrets: string | undefined; readonly agents: string | undefined; readonly nocachefilter: readonly string[] }
+}
+
+/** Sends what a build needs beside its context: further contexts, secrets, connections to agents. */
+export async function sendAhead(context: Context, parsed: Parsed): Promise<SentAhead> {
+  const contexts = JSON.stringify(await namedContexts(context, parsed.list('build-context')))
+  const secrets = await sendSecrets(context, parsed.list('secret'))
+  const agents = await offerAgents(context, parsed.list('ssh'))
+  return { query: { contexts, secrets, agents: agents.token, nocachefilter: parsed.list('no-cache-filter').flatMap((names) => names.split(',')) }, [Symbol.dispose]: () => agents[Symbol.dispose]() }
 }

@@ -2,6 +2,7 @@ import type { BuildContext, NamedContext, NamedContexts } from '@gantry/builder'
 import { EngineError } from '@gantry/std'
 import type { BuildRequest } from '../jobs/build.ts'
 import { fetchContext, namedElsewhere } from './elsewhere.ts'
+import type { AgentLines } from './agent-lines.ts'
 import type { Offers } from './offers.ts'
 import type { Outputs } from './outputs.ts'
 import type { BuildHandlerPorts } from './ports.ts'
@@ -12,6 +13,7 @@ export interface ClassicPorts {
   readonly ports: BuildHandlerPorts
   readonly offers: Offers
   readonly secrets: Secrets
+  readonly agents: AgentLines
   readonly outputs: Outputs
 }
 

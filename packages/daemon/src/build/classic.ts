@@ -2,6 +2,7 @@ import { type BuildOptions, check, solveBuild } from '@gantry/builder'
 import { familiarString, hostPlatform, parseReference } from '@gantry/registry'
 import { EngineError } from '@gantry/std'
 import type { BuildRequest } from '../jobs/build.ts'
+import { openAgents } from './agents.ts'
 import { reportOf } from './classic-report.ts'
 import { exchangeOf, remoteCacheOf } from './classic-exchange.ts'
 import { type ClassicPorts, contextOf, namedContexts } from './classic-sources.ts'
@@ -32,7 +33,7 @@ function answered({ input, options, ignores }: Asked): boolean {
 }
 
 /** Carries a request of the classic door out. */
-export async function classicBuild({ ports, offers, secrets: ahead, outputs }: ClassicPorts, input: BuildRequest, body: AsyncIterable<Uint8Array> | undefined, signal: AbortSignal): Promise<{ readonly id: string }> {
+export async function classicBuild({ ports, offers, secrets: ahead, agents: lines, outputs }: ClassicPorts, input: BuildRequest, body: AsyncIterable<Uint8Array> | undefined, signal: AbortSignal): Promise<{ readonly id: string }> {
   const names = input.tags.map((tag) => familiarString(parseReference(tag)))
   const wishes = { outputs: input.outputs, caches: input.cacheTo }
   checkWishes(wishes)
@@ -46,11 +47,12 @@ export async function classicBuild({ ports, offers, secrets: ahead, outputs }: C
     if (dockerfile === undefined) throw new EngineError('invalid', 'a build needs a Dockerfile')
     const files = received === undefined ? undefined : withoutIgnored(received, dockerfile.name)
     const secrets = input.secrets === '' ? new Map<string, Buffer>() : ahead.take(input.secrets)
+    using agents = openAgents(lines.of(input.agents), ports.execRoot, signal)
     const options: BuildOptions = {
       context: async () => files, contexts: namedContexts(ports, offers, input.contexts, signal, held), dockerfile, target: input.target, buildArgs: input.buildArgs, labels: input.labels, platform: platformOf(input.platform), askedPlatform: input.platform,
       noCache: input.noCache, noCacheStages: input.noCacheStages, remoteCache: await remoteCacheOf(exchange, input.cacheFrom), inlineCache: /^(1|true)$/.test(input.buildArgs.get('BUILDKIT_INLINE_CACHE') ?? '') || input.cacheTo.some((one) => one.Type === 'inline'),
       pull: input.pull, network: input.network === '' ? 'default' : input.network, hosts: input.hosts, resources: input.resources, entitlements: new Set([...ports.entitlements].filter((one) => one === 'network.host' || input.entitlements.includes(one))),
-      secret: async (id) => secrets.get(id), ssh: async () => undefined, signal,
+      secret: async (id) => secrets.get(id), ssh: (id, access) => agents.socket(id, access), signal,
     }
     if (answered({ input, options, ignores: received === undefined ? () => false : ignoredIn(received) })) return { id: '' }
     const result = await solveBuild(buildPorts(ports, { tell, credentials: exchange.credentials }), options, reportOf(input))

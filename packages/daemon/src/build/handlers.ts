@@ -1,6 +1,7 @@
 import { EngineError, parseTimestamp } from '@gantry/std'
 import type { Handlers } from '../engine/job.ts'
 import type { BuildCacheRow, BuildJobs } from '../jobs/build.ts'
+import { openAgentLines } from './agent-lines.ts'
 import { cacheMethods } from './buildkit/cache-methods.ts'
 import { createHistory } from './buildkit/history.ts'
 import type { BuildkitServices } from './buildkit/services.ts'
@@ -18,8 +19,9 @@ export function buildHandlers(ports: BuildHandlerPorts): Handlers<BuildJobs> {
   const running = new Map<string, AbortController>()
   const offers = openOffers(ports.contexts)
   const secretsAhead = openSecrets()
+  const agents = openAgentLines()
   const outputs = openOutputs(ports)
-  const classic = { ports, offers, secrets: secretsAhead, outputs }
+  const classic = { ports, offers, secrets: secretsAhead, agents, outputs }
   const prune = cachePruner(ports)
   const rows = (): Promise<readonly BuildCacheRow[]> => cacheRows(ports)
   const built = watchCache({ rules: ports.gc, home: ports.graph.staging, rows, prune, pruneContexts: (before) => ports.contexts.prune(before) })
@@ -47,6 +49,11 @@ export function buildHandlers(ports: BuildHandlerPorts): Handlers<BuildJobs> {
     },
     'build.output': async ({ input: { id }, stdio, signal }) => {
       await outputs.send(id, async (chunk) => stdio.write?.(chunk), signal)
+      return undefined
+    },
+    'build.agent': async ({ input: { token, id, socket }, signal }) => {
+      signal.addEventListener('abort', () => void socket.destroy(), { once: true })
+      await agents.join(token, id, socket)
       return undefined
     },
     'build.secrets': async ({ input: { values } }) => ({ id: secretsAhead.keep(values) }),

@@ -55,7 +55,8 @@ export function openOutputs(ports: BuildHandlerPorts): Outputs {
     return { id, type: request.Type }
   }
   return {
-    async make(context, { outputs, caches }, result, names) {
+    async make(context, { outputs: asked, caches }, result, names) {
+      const outputs = asked.length > 0 ? asked : [{ Type: 'image', Attrs: {} }]
       let answer: OutputAnswer = {}
       const fetched: OutputRequest[] = []
       // The result goes with the last of those that stand on it.

@@ -28,6 +28,8 @@ export interface BuildRequest {
   readonly contexts: ReadonlyMap<string, string>
   /** Secrets that were sent ahead; empty: there are none. */
   readonly secrets: string
+  /** Token of connections to agents that were opened ahead; empty: there are none. */
+  readonly agents: string
   readonly noCacheStages: ReadonlySet<string>
   readonly buildArgs: ReadonlyMap<string, string>
   readonly labels: Readonly<Record<string, string>>
@@ -80,6 +82,8 @@ export interface BuildJobs {
   'build.complete': { input: { readonly id: string }; output: undefined }
   /** An output of a build goes to stdio.write, once. */
   'build.output': { input: { readonly id: string }; output: undefined }
+  /** A connection to an agent of the client; ends with it. */
+  'build.agent': { input: { readonly token: string; readonly id: string; readonly socket: Duplex }; output: undefined }
   'build.secrets': { input: { readonly values: ReadonlyMap<string, Buffer> }; output: { readonly id: string } }
   'build.cancel': { input: { readonly buildId: string }; output: undefined }
   /** A connection of one of BuildKit's clients: it calls us, or, with the headers of a session, we call it. Ends with the connection. */

@@ -1,7 +1,7 @@
 import { type BuildOptions, type BuildResult, solveBuild } from '@gantry/builder'
 import { ignoreRules } from '@gantry/std'
 import { platformOf } from '../sources.ts'
-import { openAgents } from './agents.ts'
+import { openClientAgents } from './agents.ts'
 import { frontendRequest } from './attributes.ts'
 import { importCaches } from '../export/cache-exchange.ts'
 import { secretOfClient } from './client-credentials.ts'
@@ -30,7 +30,7 @@ export async function solveFrontend(context: FrontendContext, attributes: Readon
     if (request.question !== '') return { result: undefined, metadata: answerQuestion(request.question, dockerfile, request.buildArgs, { target: request.target, ignores }) }
     warnOf(log, dockerfile, request, ignores)
     const remoteCache = await importCaches(context, context.cacheImports)
-    using agents = openAgents(session, ports.execRoot, signal)
+    using agents = openClientAgents(session, ports.execRoot, signal)
     const options: BuildOptions = {
       context: sources.context, contexts: namedContexts(context, request, held), dockerfile, target: request.target, buildArgs: request.buildArgs, labels: request.labels, platform: platformOf(request.platform), askedPlatform: request.platform,
       noCache: request.noCache, noCacheStages: request.noCacheStages, remoteCache, inlineCache: request.inlineCache || context.inlineCache, pull: request.pull, network: request.network, hosts: request.hosts, resources: request.resources, entitlements: new Set(context.entitlements.filter((one) => ports.entitlements.has(one))),

@@ -75,7 +75,7 @@ function buildRequest(request: ApiRequest, tell: Tell): BuildRequest {
   if (!['', 'default'].includes(isolation)) throw new EngineError('invalid', `Unsupported isolation: ${JSON.stringify(isolation)}`)
   const given = jsonOf<Readonly<Record<string, unknown>>>(query, 'buildargs', {}, (value) => asObject(value, 'buildargs'))
   return {
-    dockerfile: query.get('dockerfile') ?? '', remote: query.get('remote') ?? '', offer: query.get('offer') ?? '', secrets: query.get('secrets') ?? '', noCacheStages: new Set(query.getAll('nocachefilter').map((name) => name.toLowerCase())), contexts: new Map(Object.entries(jsonOf(query, 'contexts', {}, (value) => asStringMap(value, 'contexts')))), tags: query.getAll('t').filter((tag) => tag !== ''), quiet: flag(query, 'q'), noCache: flag(query, 'nocache'), pull: flag(query, 'pull'), target: query.get('target') ?? '',
+    dockerfile: query.get('dockerfile') ?? '', remote: query.get('remote') ?? '', offer: query.get('offer') ?? '', secrets: query.get('secrets') ?? '', agents: query.get('agents') ?? '', noCacheStages: new Set(query.getAll('nocachefilter').map((name) => name.toLowerCase())), contexts: new Map(Object.entries(jsonOf(query, 'contexts', {}, (value) => asStringMap(value, 'contexts')))), tags: query.getAll('t').filter((tag) => tag !== ''), quiet: flag(query, 'q'), noCache: flag(query, 'nocache'), pull: flag(query, 'pull'), target: query.get('target') ?? '',
     buildArgs: new Map(Object.entries(given).filter(([, value]) => value !== null).map(([name, value]) => [name, asString(value, `buildargs.${name}`)])), labels: jsonOf(query, 'labels', {}, (value) => asStringMap(value, 'labels')),
     platform: query.get('platform') ?? '', cacheFrom: jsonOf<BuildRequest['cacheFrom']>(query, 'cachefrom', [], (value) => asList(value, 'cachefrom').map((one, index) => (typeof one === 'string' ? one : outputOf(one, `cachefrom[${index}]`)))),
     outputs: outputsOf(query, 'outputs'), cacheTo: outputsOf(query, 'cacheto'), entitlements: query.getAll('allow'), question: query.get('call') ?? '', network: query.get('networkmode') ?? '', hosts: textsOf(query, 'extrahosts'),
@@ -125,6 +125,12 @@ export function buildRoutes(engine: DaemonEngine): readonly Route[] {
         await engine.run('build.output', { id: param(request, 'id') }, { stdio: { write }, signal: request.signal })
         response.end()
       },
+    },
+    {
+      // Ours: a connection on which we ask an agent of the client.
+      method: 'POST',
+      path: '/build/agents/{token}',
+      handle: (request) => engine.run('build.agent', { token: param(request, 'token'), id: request.query.get('id') ?? 'default', socket: request.hijack('') }, { signal: request.signal }).then(() => undefined),
     },
     {
       method: 'POST',
