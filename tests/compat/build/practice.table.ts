@@ -115,4 +115,40 @@ export const PRACTICE: readonly BuildCase[] = [
   one('ignored at all depths', 'FROM busybox\nCOPY . /c/\n', { files: { 'a.o': '1', 'd/a.o': '2', 'd/e/a.o': '3', 'temp1': '4', 'd/temp2': '5', 'd/e/temp3': '6', 'build/x': '7', 'd/build/y': '8', '#odd': '9', '.dockerignore': '**/*.o\n!d/e/a.o\n*/temp*\ntemp?\nbuild/\n\\#odd\n./d/e/temp3\n' } }),
   one('all is ignored but some', 'FROM busybox\nCOPY . /c/\nCOPY src/lib /l/\n', { files: { ...FILES, '.dockerignore': '**\n!src/**\n!a.txt\nsrc/main.c\n' } }),
   one('ignored, and named all the same', 'FROM busybox\nCOPY src/lib/l.c /l\nCOPY src /s\n', { files: { ...FILES, '.dockerignore': 'src\n!src/lib/l.c\n' } }),
+  // Mounts
+  one('a bind that may not be written to', 'FROM busybox\nRUN --mount=type=bind,target=/x touch /x/y\n', { files: FILES, newer: true, fails: /exit code: 1|non-zero code: 1/ }),
+  one('mounts at places of the workdir', 'FROM busybox\nWORKDIR /w\nRUN --mount=type=cache,target=c,id=practice-c --mount=type=bind,source=src/lib,target=b,readonly ls b >/l && touch c/f && ls -d b c >>/l\n', { files: FILES, newer: true }),
+  one('a tmpfs of a size', 'FROM busybox\nRUN --mount=type=tmpfs,target=/t,size=1m df -k /t | tail -1 | awk "{print \\$2}" >/size\n', { newer: true }),
+  one('a bind of an image', 'FROM busybox\nRUN --mount=type=bind,from=busybox,source=/bin,target=/bb ls /bb/busybox >/x\n', { newer: true }),
+  one('a mount that is none', 'FROM busybox\nRUN --mount=type=other,target=/x true\n', { newer: true, fails: /mount type/ }),
+  // Heredocs
+  one('heredocs beside files', 'FROM busybox\nCOPY a.txt <<one <<-"two" /d/\n1\none\n\t2 $HOME\ntwo\nADD <<EOF b.txt /e/\n3\nEOF\n', { files: FILES, newer: true }),
+  one('a heredoc with arguments of the file', 'FROM busybox\nARG A=1\nENV B=2\nRUN <<EOF\necho $A $B ${C:-3} >/x\nEOF\n', { newer: true }),
+  one('heredocs in a file of Windows', 'FROM busybox\r\nRUN <<EOF\r\necho a >/a\r\nEOF\r\nCOPY <<X /b\r\nb\r\nX\r\n', { newer: true }),
+  one('a heredoc without an end', 'FROM busybox\nRUN <<EOF\necho a\n', { newer: true, fails: /unterminated heredoc/ }),
+  // Stages
+  one('two stages of one name', 'FROM busybox AS x\nRUN echo 1 >/n\nFROM busybox AS x\nRUN echo 2 >/n\nFROM busybox\nCOPY --from=x /n /n\n', { newer: true }),
+  one('a stage by a number that is later', 'FROM busybox\nCOPY --from=1 /x /x\nFROM busybox\n', { flags: ['--target', '0x'], fails: /0x|index/ }),
+  one('a name that no stage may have', 'FROM busybox AS 1x\n', { fails: /invalid name for build stage/ }),
+  one('a stage from scratch for files alone', 'FROM busybox AS build\nRUN mkdir -p /out/bin && echo x >/out/bin/app && chmod 755 /out/bin/app\nFROM scratch\nCOPY --from=build /out/ /\nUSER 65534:65534\nENTRYPOINT ["/bin/app"]\n'),
+  one('a stage that copies from itself', 'FROM busybox AS a\nCOPY --from=a /x /y\n', { fails: /circular|not found|invalid|cannot|refer|pull|resolution|lookup/i }),
+  one('scratch and nothing else', 'FROM scratch\n', { fails: /no image was generated|is your Dockerfile empty|scratch/i }),
+  // Words that are missing, or too many
+  ...(['RUN', 'CMD', 'ENV A', 'LABEL', 'COPY a', 'ADD', 'EXPOSE', 'USER', 'WORKDIR', 'VOLUME', 'STOPSIGNAL', 'SHELL /bin/sh', 'HEALTHCHECK', 'ONBUILD', 'ONBUILD FROM busybox', 'ONBUILD ONBUILD RUN x', 'HEALTHCHECK --interval=0.5 CMD x', 'HEALTHCHECK --retries=-1 CMD x', 'ARG', 'ENTRYPOINT', 'FROM', 'FROM busybox AS', 'FROM a b c d', 'USER a b', 'ENV =x', 'LABEL =x'] as const).map((line) => one(`it cannot be so: ${line}`, `FROM busybox\n${line}\n`, { files: FILES, ...(!/^(?:CMD|ENTRYPOINT|LABEL =x|WORKDIR|USER a b|RUN)$/.test(line) && { fails: /./ }) })),
+  // Words
+  one('arguments that come again', 'ARG A=0\nFROM busybox\nARG A=1\nRUN echo $A >/1\nARG A=2\nRUN echo $A >/2\nARG A\nRUN echo "[$A]" >/3\nARG B=$A-$A\nRUN echo $B >/4\n'),
+  one('lines that go on inside of words', 'FROM busybox\nENV A=b\\\nc D="e \\\n  f" G=h\nRUN echo \'i\\\nj\' >/k && echo "l \\\n# no comment? \\\nm" >>/k\n'),
+  one('variables in all places', 'FROM busybox\nENV S=SIGUSR2 V=/vol P=8080 U=12 G=34 W=/work\nSTOPSIGNAL $S\nVOLUME $V ["${V}2"]\nVOLUME ["${V}3", "$V/4"]\nEXPOSE $P ${P}/udp\nUSER $U:$G\nWORKDIR $W/\nCOPY a.txt $W/$U\nLABEL at=$W "$U"=x\nONBUILD RUN echo $W\nCMD ["echo", "$W"]\nHEALTHCHECK CMD echo $W\n', { files: FILES }),
+  one('entry points and commands of both forms', 'FROM busybox AS a\nENTRYPOINT exec top -b\nCMD ["x"]\nFROM a\nENTRYPOINT ["sh", "-c"]\nCMD echo hi\n'),
+  one('a shell of its own', 'FROM busybox\nSHELL ["/bin/sh", "-x", "-c"]\nRUN echo $0 $- >/x\nCMD echo y\nENTRYPOINT z\nHEALTHCHECK CMD w\nSHELL ["/bin/busybox", "sh", "-c"]\nRUN echo again >>/x\n'),
+  // Where files go
+  one('targets with dots', 'FROM busybox\nWORKDIR /a/b\nCOPY a.txt ..\nCOPY a.txt ./x/../y/\nCOPY a.txt b.txt .\nCOPY src ../c\nCOPY src/lib ./\nCOPY a.txt /\n', { files: FILES }),
+  one('into the root', 'FROM busybox\nCOPY . /\n', { files: { 'bin/mine': 'm', 'etc/mine.conf': 'c', 'new/dir/f': 'f', 'root/.profile': 'p' } }),
+  one('directories through links below the target', 'FROM busybox\nRUN mkdir -p /x /real && echo k >/real/k && ln -s /real /x/lib\nCOPY src /x\n', { files: FILES }),
+  one('a file where a directory is', 'FROM busybox\nRUN mkdir -p /x/a.txt\nCOPY a.txt /x/\n', { files: FILES, fails: /directory/ }),
+  one('a directory where a file is', 'FROM busybox\nRUN mkdir /x && touch /x/lib\nCOPY src /x\n', { files: FILES, fails: /directory/ }),
+  one('ADD with a mode and an owner', 'FROM busybox\nADD --chmod=701 --chown=3:4 a.txt src /x/\nADD --chmod=600 all.tar /y/\n', { files: { ...FILES, 'all.tar': '=>tar' }, newer: true }),
+  one('empty directories and files', 'FROM busybox\nCOPY . /c/\nCOPY e /d\nCOPY f /f/\n', { files: { 'e/': '', 'd/e/f/': '', f: '' } }),
+  one('deep paths and long names', `FROM busybox\nCOPY . /c/\n`, { files: { [`${'d/'.repeat(60)}f`]: 'deep', ['n'.repeat(250)]: 'long', [`${'x'.repeat(120)}/${'y'.repeat(120)}`]: 'tar' } }),
+  one('what RUN leaves of times, links and sockets', 'FROM busybox\nRUN mkdir /d && touch -d "2001-02-03 04:05:06" /d/old && ln -s old /d/l && ln /d/old /d/h && cp -a /d /e && mkfifo /d/p\nFROM busybox\nCOPY --from=0 /d /d\nCOPY --from=0 /e /f/\n'),
 ]

@@ -138,7 +138,10 @@ class Placer {
       const entry = root === undefined || replacesLinks === true || this.#placed.has(here) || this.#isFresh(parent) ? undefined : root.findEntry(`/${toText(here)}`)
       if (entry?.seen.kind !== 'link') return here
       if (links > LINK_LIMIT) throw new EngineError('invalid', `cannot copy to /${toText(path)}: too many links`)
-      at = posix.normalize(posix.resolve(`/${parent}`, toBytes(entry.link))).slice(1)
+      const link = toBytes(entry.link).replace(/\/+$/, '')
+      at = link.startsWith('/') ? link.slice(1) : `${parent}/${link}`
+      // What ends so is a directory; here it is one that is not there.
+      if (/(?:^|\/)\.{1,2}$/.test(at)) at = posix.normalize(`/${at}`).slice(1)
     }
   }
 

@@ -5,6 +5,7 @@ import { openAgentLines } from './agent-lines.ts'
 import { cacheMethods } from './buildkit/cache-methods.ts'
 import { createHistory } from './buildkit/history.ts'
 import type { BuildkitServices } from './buildkit/services.ts'
+import { createUploads } from './buildkit/uploads.ts'
 import { workerRecord } from './buildkit/worker.ts'
 import { classicBuild } from './classic.ts'
 import { watchCache } from './gc.ts'
@@ -20,6 +21,7 @@ export function buildHandlers(ports: BuildHandlerPorts): Handlers<BuildJobs> {
   const offers = openOffers(ports.contexts)
   const secretsAhead = openSecrets()
   const agents = openAgentLines()
+  const uploads = createUploads()
   const outputs = openOutputs(ports)
   const classic = { ports, offers, secrets: secretsAhead, agents, outputs }
   const prune = cachePruner(ports)
@@ -29,14 +31,15 @@ export function buildHandlers(ports: BuildHandlerPorts): Handlers<BuildJobs> {
   /** Made when the first of BuildKit's clients comes. */
   const buildkit = async (): Promise<BuildkitServices> => {
     const { createServices } = await import('./buildkit/services.ts')
-    return (services ??= createServices({ ports, built, history: createHistory(), cache: cacheMethods(rows, prune), worker: () => workerRecord(ports) }))
+    return (services ??= createServices({ ports, built, uploaded: (name, signal) => uploads.take(name, signal), history: createHistory(), cache: cacheMethods(rows, prune), worker: () => workerRecord(ports) }))
   }
   return {
     'build.image': async ({ input, stdio, signal: asked }) => {
       const cancel = new AbortController()
       if (input.buildId !== '') running.set(input.buildId, cancel)
       try {
-        return await classicBuild(classic, input, stdio.input, AbortSignal.any([asked, cancel.signal]))
+        const signal = AbortSignal.any([asked, cancel.signal])
+        return input.session === '' ? await classicBuild(classic, input, stdio.input, signal) : await (await import('./buildkit/older-builds.ts')).olderBuild(await buildkit(), input, signal)
       } finally {
         built()
         if (input.buildId !== '') running.delete(input.buildId)
@@ -58,6 +61,11 @@ export function buildHandlers(ports: BuildHandlerPorts): Handlers<BuildJobs> {
     },
     'build.secrets': async ({ input: { values } }) => ({ id: secretsAhead.keep(values) }),
     'build.offer': async ({ input: { from, list } }) => offers.make(from, list),
+    'build.upload': async ({ input: { id }, stdio }) => {
+      if (stdio.input === undefined) throw new EngineError('invalid', 'an upload is an archive')
+      uploads.receive(id, await ports.contexts.receive(stdio.input))
+      return undefined
+    },
     'build.cancel': async ({ input }) => {
       const controller = running.get(input.buildId)
       if (controller === undefined) throw new EngineError('not-found', `build ${input.buildId} is not running`)

@@ -53,6 +53,8 @@ export interface BuildRequest {
   readonly check: boolean
   /** Steps are told as events, not as text. */
   readonly steps: boolean
+  /** The session of a client that builds as docker 18.09 to 20.10 do (`version=2`); empty: the classic builder is meant. */
+  readonly session: string
   /** Names the build for `build.cancel`; empty: none. */
   readonly buildId: string
   readonly tell: Tell
@@ -85,6 +87,8 @@ export interface BuildJobs {
   /** A connection to an agent of the client; ends with it. */
   'build.agent': { input: { readonly token: string; readonly id: string; readonly socket: Duplex }; output: undefined }
   'build.secrets': { input: { readonly values: ReadonlyMap<string, Buffer> }; output: { readonly id: string } }
+  /** An archive comes from stdio.input, beside the build that needs it. */
+  'build.upload': { input: { readonly id: string }; output: undefined }
   'build.cancel': { input: { readonly buildId: string }; output: undefined }
   /** A connection of one of BuildKit's clients: it calls us, or, with the headers of a session, we call it. Ends with the connection. */
   'build.connect': { input: { readonly socket: Duplex; readonly header: ((name: string) => string) | undefined }; output: void }

@@ -5,6 +5,7 @@ import { EngineError } from '@gantry/std'
 import { dockerfileIn } from '../dockerfile.ts'
 import { fetchContext, fetchedOnce, namedElsewhere } from '../elsewhere.ts'
 import type { FrontendRequest } from './attributes.ts'
+import { UPLOAD_SCHEME } from './uploads.ts'
 import { clientDirectory, smallFiles } from './client-files.ts'
 import type { FrontendContext } from './frontend-context.ts'
 
@@ -18,9 +19,10 @@ export interface Sources {
 }
 
 /** Files that somebody else than the client has, all of them; a text is a Dockerfile without a context. */
-async function remoteContext({ ports, session, signal }: FrontendContext, { remote, keepGitDirectory }: FrontendRequest): Promise<BuildContext | Buffer> {
+async function remoteContext({ ports, session, uploaded: came, signal }: FrontendContext, { remote, keepGitDirectory }: FrontendRequest): Promise<BuildContext | Buffer> {
   const uploaded = UPLOADED.exec(remote)?.[1]
   if (uploaded !== undefined) return ports.contexts.receive(receiveUpload(session, uploaded, signal))
+  if (remote.startsWith(UPLOAD_SCHEME)) return came(remote.slice(UPLOAD_SCHEME.length), signal)
   return fetchContext(ports, remote, { keepGitDirectory, signal })
 }
 

@@ -1,4 +1,4 @@
-import type { BuildResult } from '@gantry/builder'
+import type { BuildContext, BuildResult } from '@gantry/builder'
 import type { OutputRequest } from '../export/context.ts'
 import type { ClientContext } from './client-context.ts'
 
@@ -11,4 +11,6 @@ export interface FrontendContext extends ClientContext {
   readonly inlineCache: boolean
   /** What other builds came to, by the names that this one gives them. */
   readonly inputs: ReadonlyMap<string, BuildResult>
+  /** An archive that came beside the build, by its name (`gantry-upload://NAME`). */
+  uploaded(name: string, signal: AbortSignal): Promise<BuildContext>
 }

@@ -1,5 +1,5 @@
 import type { Duplex } from 'node:stream'
-import { type BuildResult, DockerfileError, isOwnFrontend } from '@gantry/builder'
+import { type BuildContext, type BuildResult, DockerfileError, isOwnFrontend } from '@gantry/builder'
 import { type CallContext, decode, type Door, type Methods, openDoor } from '@gantry/buildkit'
 import { EngineError, messageOf } from '@gantry/std'
 import type { BuildHandlerPorts } from '../ports.ts'
@@ -12,11 +12,14 @@ import { type FrontendAnswer, solveFrontend } from './frontend.ts'
 import type { BuildHistory } from './history.ts'
 import { createSessions, sessionHead, tunnel } from './sessions.ts'
 
+
 /** What the services stand on. */
 export interface ServicePorts {
   readonly ports: BuildHandlerPorts
   /** Hears that a build has ended. */
   built(): void
+  /** An archive that came beside a build, by its name. */
+  uploaded(name: string, signal: AbortSignal): Promise<BuildContext>
   readonly history: BuildHistory
   /** Methods that are about the cache. */
   readonly cache: Methods
@@ -28,6 +31,8 @@ export interface ServicePorts {
 export interface BuildkitServices {
   /** A connection that a client calls us on. */
   readonly door: Door
+  /** Carries a build out that one request asks for; ends when `follow` has ended, too. */
+  build(request: SolveRequest, follow: (build: OngoingBuild) => Promise<void>, signal: AbortSignal): Promise<Readonly<Record<string, string>>>
   /** A connection that we call a client on; ends with it. */
   session(socket: Duplex, header: (name: string) => string, signal: AbortSignal): Promise<void>
 }
@@ -46,7 +51,7 @@ const worded = (error: unknown): unknown => (error instanceof DockerfileError ? 
 const decodeOp = (bytes: Uint8Array): { readonly source?: { readonly identifier: string } } => decode('pb.Op', bytes)
 
 /** Makes the services that BuildKit's clients call. */
-export function createServices({ ports, built, history, cache, worker }: ServicePorts): BuildkitServices {
+export function createServices({ ports, built, uploaded, history, cache, worker }: ServicePorts): BuildkitServices {
   const builds = createBuilds()
   const sessions = createSessions()
   const resultOf = (definition: Definition, what: string): BuildResult => {
@@ -63,7 +68,7 @@ export function createServices({ ports, built, history, cache, worker }: Service
     const session = await sessions.find(request.Session, signal)
     const results = new Map(Object.entries(inputs).map(([key, definition]) => [key, resultOf(definition, `input ${key}`)] as const))
     const inlineCache = request.Cache?.Exports.some((one) => one.Type === 'inline') === true
-    return solveFrontend({ ...clientContext(ports, session, log, AbortSignal.any([signal, build.signal])), entitlements: request.Entitlements, inputs: results, cacheImports: imports, inlineCache }, attributes)
+    return solveFrontend({ ...clientContext(ports, session, log, AbortSignal.any([signal, build.signal])), uploaded, entitlements: request.Entitlements, inputs: results, cacheImports: imports, inlineCache }, attributes)
   }
   /** What a build came to, by itself or by what its client did with the front end's door. */
   const outcome = async (build: OngoingBuild): Promise<string> => {
@@ -79,23 +84,25 @@ export function createServices({ ports, built, history, cache, worker }: Service
     if ('error' in returned) throw returned.error
     return returned.result
   }
+  const solve = async (request: SolveRequest, signal: AbortSignal, onBegin: (build: OngoingBuild) => void = () => undefined): Promise<Readonly<Record<string, string>>> => {
+    const build = builds.begin(request, signal)
+    onBegin(build)
+    let [answer, error]: [Readonly<Record<string, string>>, string] = [{}, '']
+    try {
+      const result = builds.result(await outcome(build))
+      if (result !== undefined) answer = await exportBuild(async () => clientContext(ports, await sessions.find(request.Session, signal), build.log, build.signal), build, result)
+      return answer
+    } catch (cause) {
+      error = messageOf(cause)
+      throw worded(cause)
+    } finally {
+      builds.end(build)
+      built()
+      if (!request.Internal) history.add({ build, endedAt: Date.now(), error, answer })
+    }
+  }
   const control: Methods = {
-    async Solve(request: SolveRequest, { signal }: CallContext) {
-      const build = builds.begin(request, signal)
-      let [answer, error]: [Readonly<Record<string, string>>, string] = [{}, '']
-      try {
-        const result = builds.result(await outcome(build))
-        if (result !== undefined) answer = await exportBuild(async () => clientContext(ports, await sessions.find(request.Session, signal), build.log, build.signal), build, result)
-        return { ExporterResponse: answer }
-      } catch (cause) {
-        error = messageOf(cause)
-        throw worded(cause)
-      } finally {
-        builds.end(build)
-        built()
-        if (!request.Internal) history.add({ build, endedAt: Date.now(), error, answer })
-      }
-    },
+    Solve: async (request: SolveRequest, { signal }: CallContext) => ({ ExporterResponse: await solve(request, signal) }),
     async *Status({ Ref }: { readonly Ref: string }, { signal, responseHeader }: CallContext) {
       responseHeader.set('buildkit-current-timestamp', new Date().toISOString())
       const ended = history.events(Ref)
@@ -115,6 +122,14 @@ export function createServices({ ports, built, history, cache, worker }: Service
   }
   return {
     door: openDoor({ 'moby.buildkit.v1.Control': control, 'moby.buildkit.v1.frontend.LLBBridge': createBridge({ builds, worker, ask, resultOf, worded }), 'grpc.health.v1.Health': { Check: () => ({ status: 1 }) } }, detailsOf),
+    async build(request, follow, signal) {
+      let told: Promise<void> | undefined
+      try {
+        return await solve(request, signal, (build) => (told = follow(build)))
+      } finally {
+        await told
+      }
+    },
     session: (socket, header, signal) => sessions.join(socket, sessionHead(header), signal),
   }
 }

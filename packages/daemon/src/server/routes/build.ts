@@ -67,10 +67,22 @@ function outputsOf(query: URLSearchParams, name: string): readonly OutputRequest
   return jsonOf<readonly OutputRequest[]>(query, name, [], (value) => asList(value, name).map((one, index) => outputOf(one, `${name}[${index}]`)))
 }
 
+/** The session of a build with `version=2`. */
+function sessionOf(query: URLSearchParams): string {
+  const session = query.get('session') ?? ''
+  if (session === '') throw new EngineError('invalid', 'version=2: expected the id of a session')
+  return session
+}
+
+/** A request that brings the archive of another (`buildid=upload-request:ID`); its id. */
+function uploadOf(query: URLSearchParams): string | undefined {
+  const id = query.get('buildid') ?? ''
+  return query.get('version') === '2' && id.startsWith('upload-request:') ? id.slice('upload-request:'.length) : undefined
+}
+
 function buildRequest(request: ApiRequest, tell: Tell): BuildRequest {
   const { query } = request
   if (flag(query, 'squash')) throw new EngineError('unsupported', 'squash: squashing layers of a build is not supported')
-  if (query.get('version') === '2') throw new EngineError('unsupported', 'version=2: builds of BuildKit come through /grpc')
   const isolation = query.get('isolation') ?? ''
   if (!['', 'default'].includes(isolation)) throw new EngineError('invalid', `Unsupported isolation: ${JSON.stringify(isolation)}`)
   const given = jsonOf<Readonly<Record<string, unknown>>>(query, 'buildargs', {}, (value) => asObject(value, 'buildargs'))
@@ -79,7 +91,7 @@ function buildRequest(request: ApiRequest, tell: Tell): BuildRequest {
     buildArgs: new Map(Object.entries(given).filter(([, value]) => value !== null).map(([name, value]) => [name, asString(value, `buildargs.${name}`)])), labels: jsonOf(query, 'labels', {}, (value) => asStringMap(value, 'labels')),
     platform: query.get('platform') ?? '', cacheFrom: jsonOf<BuildRequest['cacheFrom']>(query, 'cachefrom', [], (value) => asList(value, 'cachefrom').map((one, index) => (typeof one === 'string' ? one : outputOf(one, `cachefrom[${index}]`)))),
     outputs: outputsOf(query, 'outputs'), cacheTo: outputsOf(query, 'cacheto'), entitlements: query.getAll('allow'), question: query.get('call') ?? '', network: query.get('networkmode') ?? '', hosts: textsOf(query, 'extrahosts'),
-    resources: resourcesOf(query), credentials: registryConfig(request), buildId: query.get('buildid') ?? '', steps: flag(query, 'steps'), check: flag(query, 'check'), tell,
+    resources: resourcesOf(query), credentials: registryConfig(request), buildId: query.get('buildid') ?? '', session: query.get('version') === '2' ? sessionOf(query) : '', steps: flag(query, 'steps'), check: flag(query, 'check'), tell,
   }
 }
 
@@ -96,7 +108,12 @@ export function buildRoutes(engine: DaemonEngine): readonly Route[] {
     {
       method: 'POST',
       path: '/build',
-      handle: (request) => withProgress(request, (tell) => engine.run('build.image', buildRequest(request, tell), { stdio: { input: bodyOf(request) }, signal: request.signal })),
+      async handle(request) {
+        const upload = uploadOf(request.query)
+        if (upload === undefined) return withProgress(request, (tell) => engine.run('build.image', buildRequest(request, tell), { stdio: { input: bodyOf(request) }, signal: request.signal }))
+        await engine.run('build.upload', { id: upload }, { stdio: { input: bodyOf(request) }, signal: request.signal })
+        sendJson(request.response, 200, {})
+      },
     },
     {
       // Ours: a client that lists the context first sends only what is not there.
