@@ -132,17 +132,18 @@ export const PRACTICE: readonly BuildCase[] = [
   one('a name that no stage may have', 'FROM busybox AS 1x\n', { fails: /invalid name for build stage/ }),
   one('a stage from scratch for files alone', 'FROM busybox AS build\nRUN mkdir -p /out/bin && echo x >/out/bin/app && chmod 755 /out/bin/app\nFROM scratch\nCOPY --from=build /out/ /\nUSER 65534:65534\nENTRYPOINT ["/bin/app"]\n'),
   one('a stage that copies from itself', 'FROM busybox AS a\nCOPY --from=a /x /y\n', { fails: /circular|not found|invalid|cannot|refer|pull|resolution|lookup/i }),
-  one('scratch and nothing else', 'FROM scratch\n', { fails: /no image was generated|is your Dockerfile empty|scratch/i }),
+  one('scratch and nothing else', 'FROM scratch\n'),
   // Words that are missing, or too many
-  ...(['RUN', 'CMD', 'ENV A', 'LABEL', 'COPY a', 'ADD', 'EXPOSE', 'USER', 'WORKDIR', 'VOLUME', 'STOPSIGNAL', 'SHELL /bin/sh', 'HEALTHCHECK', 'ONBUILD', 'ONBUILD FROM busybox', 'ONBUILD ONBUILD RUN x', 'HEALTHCHECK --interval=0.5 CMD x', 'HEALTHCHECK --retries=-1 CMD x', 'ARG', 'ENTRYPOINT', 'FROM', 'FROM busybox AS', 'FROM a b c d', 'USER a b', 'ENV =x', 'LABEL =x'] as const).map((line) => one(`it cannot be so: ${line}`, `FROM busybox\n${line}\n`, { files: FILES, ...(!/^(?:CMD|ENTRYPOINT|LABEL =x|WORKDIR|USER a b|RUN)$/.test(line) && { fails: /./ }) })),
+  ...(['RUN', 'CMD', 'ENV A', 'LABEL', 'COPY a', 'ADD', 'EXPOSE', 'USER', 'WORKDIR', 'VOLUME', 'STOPSIGNAL', 'SHELL /bin/sh', 'HEALTHCHECK', 'ONBUILD', 'ONBUILD FROM busybox', 'ONBUILD ONBUILD RUN x', 'HEALTHCHECK --interval=0.5 CMD x', 'HEALTHCHECK --retries=-1 CMD x', 'ARG', 'ENTRYPOINT', 'FROM', 'FROM busybox AS', 'FROM a b c d', 'USER a b', 'ENV =x', 'LABEL =x'] as const).map((line) => one(`it cannot be so: ${line}`, `FROM busybox\n${line}\n`, { files: FILES, ...(!/^(?:CMD|ENTRYPOINT|USER a b)$/.test(line) && { fails: /./ }) })),
   // Words
   one('arguments that come again', 'ARG A=0\nFROM busybox\nARG A=1\nRUN echo $A >/1\nARG A=2\nRUN echo $A >/2\nARG A\nRUN echo "[$A]" >/3\nARG B=$A-$A\nRUN echo $B >/4\n'),
   one('lines that go on inside of words', 'FROM busybox\nENV A=b\\\nc D="e \\\n  f" G=h\nRUN echo \'i\\\nj\' >/k && echo "l \\\n# no comment? \\\nm" >>/k\n'),
-  one('variables in all places', 'FROM busybox\nENV S=SIGUSR2 V=/vol P=8080 U=12 G=34 W=/work\nSTOPSIGNAL $S\nVOLUME $V ["${V}2"]\nVOLUME ["${V}3", "$V/4"]\nEXPOSE $P ${P}/udp\nUSER $U:$G\nWORKDIR $W/\nCOPY a.txt $W/$U\nLABEL at=$W "$U"=x\nONBUILD RUN echo $W\nCMD ["echo", "$W"]\nHEALTHCHECK CMD echo $W\n', { files: FILES }),
+  one('variables in all places', 'FROM busybox\nENV S=SIGUSR2 V=/vol P=8080 U=12 G=34 W=/work\nSTOPSIGNAL $S\nVOLUME $V ${V}2\nVOLUME ["${V}3", "$V/4"]\nEXPOSE $P ${P}/udp\nUSER $U:$G\nWORKDIR $W/\nCOPY a.txt $W/$U\nLABEL at=$W "$U"=x\nONBUILD RUN echo $W\nCMD ["echo", "$W"]\nHEALTHCHECK CMD echo $W\n', { files: FILES }),
   one('entry points and commands of both forms', 'FROM busybox AS a\nENTRYPOINT exec top -b\nCMD ["x"]\nFROM a\nENTRYPOINT ["sh", "-c"]\nCMD echo hi\n'),
   one('a shell of its own', 'FROM busybox\nSHELL ["/bin/sh", "-x", "-c"]\nRUN echo $0 $- >/x\nCMD echo y\nENTRYPOINT z\nHEALTHCHECK CMD w\nSHELL ["/bin/busybox", "sh", "-c"]\nRUN echo again >>/x\n'),
   // Where files go
-  one('targets with dots', 'FROM busybox\nWORKDIR /a/b\nCOPY a.txt ..\nCOPY a.txt ./x/../y/\nCOPY a.txt b.txt .\nCOPY src ../c\nCOPY src/lib ./\nCOPY a.txt /\n', { files: FILES }),
+  one('targets with dots', 'FROM busybox\nWORKDIR /a/b\nCOPY a.txt ..\nCOPY a.txt ./x/../y/\nCOPY a.txt b.txt ./\nCOPY src ../c\nCOPY src/lib ./\nCOPY a.txt /\n', { files: FILES }),
+  one('over directories with modes and owners of their own', 'FROM busybox\nRUN mkdir -p /x/lib /y/lib /z/src && chmod 1777 /x/lib /y /y/lib && chown 9:9 /x/lib /y/lib /z/src\nCOPY src /x\nCOPY --chown=5:6 src /y\nCOPY --chmod=711 src /z/\nFROM busybox AS s\nRUN mkdir -p /s/d && chmod 700 /s/d && chown 3:4 /s/d && touch /s/d/f\nFROM busybox\nRUN mkdir -p /t/d && chmod 777 /t/d\nCOPY --from=s /s /t\n', { files: FILES, newer: true }),
   one('into the root', 'FROM busybox\nCOPY . /\n', { files: { 'bin/mine': 'm', 'etc/mine.conf': 'c', 'new/dir/f': 'f', 'root/.profile': 'p' } }),
   one('directories through links below the target', 'FROM busybox\nRUN mkdir -p /x /real && echo k >/real/k && ln -s /real /x/lib\nCOPY src /x\n', { files: FILES }),
   one('a file where a directory is', 'FROM busybox\nRUN mkdir -p /x/a.txt\nCOPY a.txt /x/\n', { files: FILES, fails: /directory/ }),

@@ -76,7 +76,7 @@ class Placer {
 
   /** Makes sure of a directory and all above it, links of the root followed. Gives its path. */
   directory(path: string, part = 0): string {
-    const { root, now, mode } = this.#options
+    const { root, now } = this.#options
     const owner = this.#options.owner(part)
     let at = ''
     const todo = path.split('/').filter((name) => name !== '' && name !== '.').reverse()
@@ -105,7 +105,7 @@ class Placer {
       if (found === undefined) {
         this.#fresh.add(next)
         const made = directory(NEW_MODE, owner?.uid ?? 0, owner?.gid ?? 0, now)
-        this.put(next, { ...made, mode: mode(made) }, '', part)
+        this.put(next, { ...made, mode: this.#mode(made, part) }, '', part)
       } else this.put(next, { ...directory(found.seen.mode, found.seen.uid, found.seen.gid, found.seen.mtimeSeconds), mtimeNanos: found.seen.mtimeNanos }, '', part)
       at = next
     }
@@ -121,11 +121,16 @@ class Placer {
     return this.#options.root?.find(`/${toText(clean)}`)?.kind === 'directory'
   }
 
+  /** Archives keep theirs, whatever `--chmod` says. */
+  #mode(node: ContextNode, part: number): number {
+    return this.#options.overlays(part) ? node.mode : this.#options.mode(node)
+  }
+
   #attributes(node: ContextNode, part: number): ContextNode {
-    const { mode, latest } = this.#options
+    const { latest } = this.#options
     const owner = this.#options.owner(part)
     const late = latest !== undefined && node.mtimeSeconds > latest
-    return { ...node, mode: mode(node), uid: owner?.uid ?? node.uid, gid: owner?.gid ?? node.gid, ...(late && { mtimeSeconds: latest, mtimeNanos: 0 }) }
+    return { ...node, mode: this.#mode(node, part), uid: owner?.uid ?? node.uid, gid: owner?.gid ?? node.gid, ...(late && { mtimeSeconds: latest, mtimeNanos: 0 }) }
   }
 
   /** Where a name leads: links of the root are followed, also the last, and also to where nothing is. */
@@ -169,9 +174,9 @@ class Placer {
         this.file(goes, node, path, part)
         continue
       }
-      const before = this.isDirectory(goes)
+      // A directory that is there already becomes as this one is; but not the target itself.
       const made = this.directory(goes, part)
-      if (!before || (overlays && !isImplied(node))) this.put(made, this.#attributes(node, part), path, part)
+      if (!overlays || !isImplied(node)) this.put(made, this.#attributes(node, part), path, part)
     }
   }
 }

@@ -153,7 +153,7 @@ export function readLines(source: Source): { readonly directives: Directives; re
         if (at >= all.length) throw new DockerfileError(source, place(Math.max(0, text.indexOf('<<')), 2 + one.name.length), `unterminated heredoc: expected a line ${JSON.stringify(one.name)}`)
         const line = one.chomp ? (all[at] ?? '').replace(/^\t+/, '') : (all[at] ?? '')
         if (line === one.name) break
-        content.push(`${line}\n`)
+        content.push(`${line}${source.returns.has(at) ? '\r' : ''}\n`)
       }
       at++
       heredocs.push({ ...one, content: content.join('') })

@@ -174,7 +174,7 @@ function readOnbuild(reader: Reader): Instruction {
 
 /** Reads an instruction that stands alone, such as what an image's `ONBUILD` asks for; its text is a source of its own. */
 export function readTrigger(text: string, escape: string, name = 'ONBUILD'): { readonly source: Source; readonly instruction: Instruction } {
-  const source = { name, lines: [`# escape=${escape}`, ...text.split('\n')] }
+  const source: Source = { name, lines: [`# escape=${escape}`, ...text.split('\n')], returns: new Set() }
   const [line] = readLines(source).lines
   if (line === undefined) throw new DockerfileError(source, { line: 2, column: 0, length: 1 }, `${name}: expected an instruction`)
   return { source, instruction: readInstruction(source, line, escape) }
@@ -185,6 +185,7 @@ function readInstruction(source: Source, line: LogicalLine, escape: string): Ins
   const kind = line.keyword
   switch (kind) {
     case 'ARG':
+      if (reader.rest === '') reader.fail('ARG requires at least one argument')
       return {
         kind, line,
         pairs: rawWords(reader.rest, escape).map(({ text, at }) => {
@@ -203,7 +204,8 @@ function readInstruction(source: Source, line: LogicalLine, escape: string): Ins
     }
     case 'CMD':
     case 'ENTRYPOINT':
-      return { kind, line, command: reader.command() }
+      // Of nothing at all the shell makes nothing.
+      return { kind, line, command: reader.rest === '' ? { exec: false, words: [''] } : reader.command() }
     case 'COPY':
     case 'ADD':
       return readCopy(reader, kind)

@@ -4,6 +4,8 @@ import { EngineError } from '@gantry/std'
 export interface Source {
   readonly name: string
   readonly lines: readonly string[]
+  /** Places of lines that end as those of Windows do: inside of heredocs that counts. */
+  readonly returns: ReadonlySet<number>
 }
 
 /** A place in it: line from 1, column from 0, so many characters. */
@@ -50,7 +52,8 @@ const MAX_LINES = 100_000
 /** Splits a file into lines; limits come first. */
 export function sourceOf(name: string, bytes: Buffer): Source {
   if (bytes.length > MAX_BYTES) throw new EngineError('invalid', `${name} has ${bytes.length} bytes: expected at most ${MAX_BYTES}`)
-  const lines = bytes.toString('utf8').replace(/^\uFEFF/, '').split(/\r?\n/)
+  const written = bytes.toString('utf8').replace(/^\uFEFF/, '').split('\n')
+  const lines = written.map((line) => line.replace(/\r$/, ''))
   if (lines.length > MAX_LINES) throw new EngineError('invalid', `${name} has ${lines.length} lines: expected at most ${MAX_LINES}`)
-  return { name, lines }
+  return { name, lines, returns: new Set(written.flatMap((line, index) => (line.endsWith('\r') ? [index] : []))) }
 }
