@@ -151,5 +151,5 @@ export const PRACTICE: readonly BuildCase[] = [
   one('ADD with a mode and an owner', 'FROM busybox\nADD --chmod=701 --chown=3:4 a.txt src /x/\nADD --chmod=600 all.tar /y/\n', { files: { ...FILES, 'all.tar': '=>tar' }, newer: true }),
   one('empty directories and files', 'FROM busybox\nCOPY . /c/\nCOPY e /d\nCOPY f /f/\n', { files: { 'e/': '', 'd/e/f/': '', f: '' } }),
   one('deep paths and long names', `FROM busybox\nCOPY . /c/\n`, { files: { [`${'d/'.repeat(60)}f`]: 'deep', ['n'.repeat(250)]: 'long', [`${'x'.repeat(120)}/${'y'.repeat(120)}`]: 'tar' } }),
-  one('what RUN leaves of times, links and sockets', 'FROM busybox\nRUN mkdir /d && touch -d "2001-02-03 04:05:06" /d/old && ln -s old /d/l && ln /d/old /d/h && cp -a /d /e && mkfifo /d/p\nFROM busybox\nCOPY --from=0 /d /d\nCOPY --from=0 /e /f/\n'),
+  one('what RUN leaves of times, links and sockets', 'FROM busybox\nRUN mkdir /d && touch -d "2001-02-03 04:05:06" /d/old && ln -s old /d/l && ln /d/old /d/h && cp -a /d /e && mkfifo -m 620 /d/p && mknod /d/n c 1 3 && chown 1:2 /d/n\nFROM busybox\nCOPY --from=0 /d /d\nCOPY --from=0 /e /f/\n'),
 ]

@@ -30,7 +30,7 @@ const FIELDS = ['User', 'ExposedPorts', 'Env', 'Entrypoint', 'Cmd', 'Volumes', '
 
 const MEMBERS: readonly Partial<TarEntry>[] = [
   { path: 'd', type: 'directory', mode: 0o750, uid: 5, gid: 6 }, { path: 'd/f', mode: 0o640, uid: 5, gid: 7, size: 3 }, { path: './d/s', mode: 0o4755, size: 3 }, { path: 'l', type: 'link', mode: 0o777, link: 'd/f' },
-  { path: 'h', type: 'hardlink', mode: 0o640, uid: 5, gid: 7, link: 'd/f' }, { path: 'without/a/directory', mode: 0o600, size: 3 },
+  { path: 'h', type: 'hardlink', mode: 0o640, uid: 5, gid: 7, link: 'd/f' }, { path: 'without/a/directory', mode: 0o600, size: 3 }, { path: 'd/p', type: 'fifo', mode: 0o600, uid: 4 },
 ]
 
 /** An archive (`tar`, `tgz`; `dot` with its own directory), or a packed file that is none (`gz`). */

@@ -19,8 +19,9 @@ export function cleanPath(path: string): string {
 }
 
 function nodeOf(entry: TarEntry, digest: string): ContextNode | undefined {
-  if (entry.type !== 'file' && entry.type !== 'directory' && entry.type !== 'link') return undefined
-  return { type: entry.type, mode: entry.mode & 0o7777, uid: entry.uid, gid: entry.gid, size: entry.size, mtimeSeconds: entry.mtimeSeconds, mtimeNanos: entry.mtimeNanos, link: entry.link, digest, xattrs: entry.xattrs }
+  if (entry.type === 'hardlink') return undefined
+  const device = entry.type === 'character' || entry.type === 'block' ? { device: { major: entry.major, minor: entry.minor } } : undefined
+  return { ...device, type: entry.type, mode: entry.mode & 0o7777, uid: entry.uid, gid: entry.gid, size: entry.size, mtimeSeconds: entry.mtimeSeconds, mtimeNanos: entry.mtimeNanos, link: entry.link, digest, xattrs: entry.xattrs }
 }
 
 /** Where contents of an archive go. */

@@ -3,7 +3,7 @@ import { EngineError } from '@gantry/std'
 
 /** What stands at a path of a context. */
 export interface ContextNode {
-  readonly type: 'file' | 'directory' | 'link'
+  readonly type: 'file' | 'directory' | 'link' | 'fifo' | 'character' | 'block'
   /** Permission bits, with set-user-id and its like. */
   readonly mode: number
   readonly uid: number
@@ -13,6 +13,8 @@ export interface ContextNode {
   readonly mtimeNanos: number
   /** Target of a link. */
   readonly link: string
+  /** Numbers of a device. */
+  readonly device?: { readonly major: number; readonly minor: number }
   /** Digest of a file's content; empty for the rest. */
   readonly digest: string
   readonly xattrs: ReadonlyMap<string, Buffer>
@@ -95,7 +97,7 @@ export function contextTree(files: ReadonlyMap<string, ContextNode>): ContextTre
     return at
   }
   const digests = new Map<string, string>()
-  const own = (node: ContextNode): string => `${node.type}\0${node.mode.toString(8)}\0${node.link}\0${node.digest}\0${[...node.xattrs].map(([name, value]) => `${name}=${value.toString('base64')}`).join(',')}\n`
+  const own = (node: ContextNode): string => `${node.type}\0${node.mode.toString(8)}\0${node.link}\0${node.digest}\0${[...node.xattrs].map(([name, value]) => `${name}=${value.toString('base64')}`).join(',')}${node.device === undefined ? '' : `\0${node.device.major}:${node.device.minor}`}\n`
   return {
     root,
     get: (path) => nodes.get(path),

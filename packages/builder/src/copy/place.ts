@@ -209,5 +209,5 @@ export function placeDirectory(path: string, options: PlaceOptions): readonly Pl
 
 /** The archive's member of a placement. */
 export function memberOf({ path, node }: Placement): TarEntry {
-  return { path, type: node.type, mode: node.mode, uid: node.uid, gid: node.gid, size: node.type === 'file' ? node.size : 0, mtimeSeconds: node.mtimeSeconds, mtimeNanos: node.mtimeNanos, link: node.link, major: 0, minor: 0, xattrs: node.xattrs }
+  return { path, type: node.type, mode: node.mode, uid: node.uid, gid: node.gid, size: node.type === 'file' ? node.size : 0, mtimeSeconds: node.mtimeSeconds, mtimeNanos: node.mtimeNanos, link: node.link, major: node.device?.major ?? 0, minor: node.device?.minor ?? 0, xattrs: node.xattrs }
 }
