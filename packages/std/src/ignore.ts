@@ -1,3 +1,5 @@
+import { EngineError } from './errors.ts'
+
 /** Says which paths of a context are left out. Paths have no slash at their beginning. */
 export interface IgnoreRules {
   ignores(path: string): boolean
@@ -47,13 +49,14 @@ export function patternSource(pattern: string): string {
 
 const MAX_RULES = 10_000
 
-/** The patterns of a `.dockerignore`, without what does not count; exceptions begin with `!`. */
+/** The patterns of a `.dockerignore`, without what does not count; exceptions begin with `!`, which alone is an error. */
 export function ignorePatterns(text: string): readonly string[] {
   return text.replace(/^\uFEFF/, '').split(/\r?\n/).slice(0, MAX_RULES).flatMap((line) => {
     if (line.startsWith('#')) return []
     const trimmed = line.trim()
     const exception = trimmed.startsWith('!')
     const pattern = cleaned(exception ? trimmed.slice(1).trim() : trimmed)
+    if (pattern === '' && exception) throw new EngineError('invalid', `illegal exclusion pattern: ${JSON.stringify(trimmed)}`)
     return pattern === '' ? [] : [`${exception ? '!' : ''}${pattern}`]
   })
 }

@@ -152,4 +152,12 @@ export const PRACTICE: readonly BuildCase[] = [
   one('empty directories and files', 'FROM busybox\nCOPY . /c/\nCOPY e /d\nCOPY f /f/\n', { files: { 'e/': '', 'd/e/f/': '', f: '' } }),
   one('deep paths and long names', `FROM busybox\nCOPY . /c/\n`, { files: { [`${'d/'.repeat(60)}f`]: 'deep', ['n'.repeat(250)]: 'long', [`${'x'.repeat(120)}/${'y'.repeat(120)}`]: 'tar' } }),
   one('what RUN leaves of times, links and sockets', 'FROM busybox\nRUN mkdir /d && touch -d "2001-02-03 04:05:06" /d/old && ln -s old /d/l && ln /d/old /d/h && cp -a /d /e && mkfifo -m 620 /d/p && mknod /d/n c 1 3 && chown 1:2 /d/n\nFROM busybox\nCOPY --from=0 /d /d\nCOPY --from=0 /e /f/\n'),
+  // Found by `fuzz.ts`
+  one('a line that ends with two marks', 'FROM busybox\nENV A=b\\\\\nCMD echo a\\\\\n'),
+  one('three marks at the end of a line are no sign that it goes on', 'FROM busybox\nRUN echo \\\\\\\n c >/x\n', { fails: /unknown instruction: C/i }),
+  one('names of variables in other letters', 'FROM busybox\nENV é=1 A=2\nENV B=[$é] C=[$Aé] D=[$12x] E=[${é}]\nRUN true\n', { newer: true }),
+  one('an exception of nothing', 'FROM busybox\nCOPY . /c/\n', { files: { ...FILES, '.dockerignore': 'a.txt\n!\n' }, fails: /illegal exclusion pattern/ }),
+  one('two stars are one', 'FROM busybox\nCOPY src/** /x/\nCOPY src/**/*.c /y/\n', { files: FILES }),
+  one('letters of modes leave new directories alone', 'FROM busybox\nCOPY --chmod=u+x,go-r a.txt /n/e/w/\nCOPY --chmod=go-rx src /o/p\n', { files: FILES, newer: true }),
+  one('several files into a directory that is there', 'FROM busybox\nWORKDIR /app\nCOPY a.txt b.txt /app\nCOPY src a.txt /app/new\n', { files: FILES, newer: true }),
 ]

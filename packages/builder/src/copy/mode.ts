@@ -27,6 +27,9 @@ function clause(text: string, mode: number, isDirectory: boolean): number {
   return result
 }
 
+/** Permissions of directories that come into being: `--chmod` in octal, or what is usual. */
+export const newDirectoryMode = (text: string): number => (/^[0-7]{1,4}$/.test(text) ? Number.parseInt(text, 8) : 0o755)
+
 /** What `--chmod` makes of the permissions of a file: an octal number, or symbolic. Links have none. */
 export function modeOf(text: string): (node: ContextNode) => number {
   if (text === '') return (node) => node.mode

@@ -33,6 +33,8 @@ export interface PlaceOptions {
   readonly overlays: (part: number) => boolean
   /** What permissions come of those that a file has. */
   readonly mode: (node: ContextNode) => number
+  /** Permissions of directories that come into being. */
+  readonly newMode: number
   readonly excluded: (path: string) => boolean
   /** Seconds since 1970 for directories that come into being. */
   readonly now: number
@@ -45,7 +47,7 @@ export interface PlaceOptions {
 const directory = (mode: number, uid: number, gid: number, seconds: number): ContextNode => ({ type: 'directory', mode, uid, gid, size: 0, mtimeSeconds: seconds, mtimeNanos: 0, link: '', digest: '', xattrs: new Map() })
 
 const LINK_LIMIT = 40
-const NEW_MODE = 0o755
+export const NEW_MODE = 0o755
 
 /** The layer of a copy as it grows: parents first, nothing twice. */
 class Placer {
@@ -104,8 +106,7 @@ class Placer {
       if (found !== undefined && found.seen.kind !== 'directory') throw new EngineError('invalid', `cannot copy to non-directory: /${toText(next)}`)
       if (found === undefined) {
         this.#fresh.add(next)
-        const made = directory(NEW_MODE, owner?.uid ?? 0, owner?.gid ?? 0, now)
-        this.put(next, { ...made, mode: this.#mode(made, part) }, '', part)
+        this.put(next, directory(this.#options.overlays(part) ? NEW_MODE : this.#options.newMode, owner?.uid ?? 0, owner?.gid ?? 0, now), '', part)
       } else this.put(next, { ...directory(found.seen.mode, found.seen.uid, found.seen.gid, found.seen.mtimeSeconds), mtimeNanos: found.seen.mtimeNanos }, '', part)
       at = next
     }
@@ -191,11 +192,19 @@ export function place(selected: readonly PlacedSource[], options: PlaceOptions):
   const placer = new Placer(options)
   const target = toBytes(options.target).replace(/^\/+/, '')
   const clean = posix.normalize(`/${target}`).replace(/\/$/, '').slice(1)
-  const intoDirectory = target === '' || target.endsWith('/') || options.parents || selected.length > 1 || placer.isDirectory(clean)
+  const saysDirectory = target === '' || target.endsWith('/') || options.parents
+  let files = 0
   for (const one of selected) {
     const inside = clean === '' ? one.name : `${clean}/${one.name}`
-    if (one.node.type === 'directory') placer.content(options.parents ? inside : clean, one)
-    else placer.file(intoDirectory ? inside : placer.follow(clean, one.part), one.node, one.path, one.part)
+    if (one.node.type === 'directory') {
+      placer.content(options.parents ? inside : clean, one)
+      continue
+    }
+    const goes = saysDirectory ? clean : placer.follow(clean, one.part)
+    const isInside = saysDirectory || placer.isDirectory(goes)
+    // One would take the place of the other.
+    if (!isInside && ++files > 1) throw new EngineError('invalid', 'When using COPY with more than one source file, the destination must be a directory and end with a /')
+    placer.file(isInside ? inside : goes, one.node, one.path, one.part)
   }
   return placer.placements
 }

@@ -1,3 +1,4 @@
+import { posix } from 'node:path'
 import { EngineError, ignoreRules, patternSource } from '@gantry/std'
 import type { ContextNode, ContextTree } from '../context/tree.ts'
 import { joined, parentOf } from '../context/tree.ts'
@@ -25,18 +26,18 @@ export const notThere = (source: string): string => `${JSON.stringify(`/${source
 
 const MAX_MATCHES = 1_000_000
 
-/** Paths of a tree that a pattern matches, one part of the path after the other. */
-function matches(tree: ContextTree, pattern: string): readonly string[] {
+/** Paths of a tree that a pattern matches, one part of the path after the other. `deep`: `**` is any number of directories, else as `*` (Go, path/filepath.Match). */
+function matches(tree: ContextTree, pattern: string, deep: boolean): readonly string[] {
   let found: readonly string[] = ['']
   for (const part of pattern.split('/')) {
     if (part === '' || part === '.') continue
     const next: string[] = []
     for (const at of found) {
-      if (part === '**') {
+      if (part === '**' && deep) {
         next.push(at, ...[...tree.below(at)].filter(([, node]) => node.type === 'directory').map(([path]) => path))
       } else if (part === '..') next.push(parentOf(at))
       else if (MAGIC.test(part)) {
-        const wanted = new RegExp(`^${patternSource(part)}$`, 's')
+        const wanted = new RegExp(`^${patternSource(part.replaceAll('**', '*'))}$`, 's')
         const directory = tree.resolve(at, true)
         if (directory !== undefined) next.push(...tree.names(directory).filter((name) => wanted.test(name)).map((name) => joined(directory, name)))
       } else if (tree.resolve(joined(at, part), false) !== undefined) next.push(joined(at, part))
@@ -55,7 +56,8 @@ function belowPivot(pattern: string): { readonly pivot: string; readonly rest: s
 
 /** Where a source begins, and where it is looked for. */
 function searched(source: string, { parents }: SelectOptions): { readonly top: string; readonly pattern: string } {
-  const pattern = toBytes(source).replace(/^\/+/, '')
+  // Dots are settled by name, as Go's filepath.Clean does; but what stands behind a pivot (`/./`) counts.
+  const pattern = toBytes(parents ? source : posix.normalize(`/${source}`)).replace(/^\/+/, '')
   const { pivot, rest } = parents ? belowPivot(pattern) : { pivot: '', rest: pattern }
   const top = joined(pivot, '').replace(/\/$/, '')
   return { top, pattern: joined(top, rest) }
@@ -68,13 +70,13 @@ export interface SelectOptions {
 
 /** Links that a source names and that lead out of the tree. */
 export function leadingOut(tree: ContextTree, source: string, options: SelectOptions): readonly string[] {
-  return matches(tree, searched(source, options).pattern).filter((path) => tree.resolve(path, true) === undefined)
+  return matches(tree, searched(source, options).pattern, options.parents).filter((path) => tree.resolve(path, true) === undefined)
 }
 
 /** Finds what one source of a COPY names. Nothing found is an empty list; a link that leads nowhere is an error. */
 export function select(tree: ContextTree, source: string, options: SelectOptions): readonly Selected[] {
   const { top, pattern } = searched(source, options)
-  return matches(tree, pattern).map((path) => {
+  return matches(tree, pattern, options.parents).map((path) => {
     const resolved = tree.resolve(path, true)
     const node = resolved === undefined ? undefined : tree.get(resolved)
     if (resolved === undefined || node === undefined) throw new EngineError('invalid', notThere(toText(path)))

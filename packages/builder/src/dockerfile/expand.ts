@@ -16,8 +16,9 @@ export class ExpandError extends Error {
 export type Reading = 'word' | 'content'
 
 const MAX_RESULT = 1 << 20
-const NAME = /[A-Za-z_][A-Za-z0-9_]*/y
-const SPECIAL = /[0-9@*#?!$-]/
+/** Letters of all scripts; a number is a name of its own. */
+const NAME = /\p{Nd}+|[\p{L}_][\p{L}\p{Nd}_]*/uy
+const SPECIAL = /[@*#?!$-]/
 
 /** A shell pattern (`*`, `?`, an escaped character) as the source of a regular expression. */
 function globSource(pattern: string, greedy: boolean): string {

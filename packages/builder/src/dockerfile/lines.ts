@@ -111,7 +111,9 @@ interface Piece {
 export function readLines(source: Source): { readonly directives: Directives; readonly lines: readonly LogicalLine[] } {
   const { directives, next } = readDirectives(source)
   const { escape } = directives
-  const continued = new RegExp(`${escape === '\\' ? '\\\\' : '`'}[ \\t]*$`)
+  const mark = escape === '\\' ? '\\\\' : '`'
+  // Two of them are one, and end the line.
+  const continued = new RegExp(`(?<!${mark})${mark}[ \\t]*$`)
   const lines: LogicalLine[] = []
   const { lines: all } = source
   for (let at = next; at < all.length; at++) {

@@ -2,7 +2,7 @@ import { posix } from 'node:path'
 import type { LayeredFs } from '@gantry/graph'
 import { EngineError, isDigest } from '@gantry/std'
 import type { ContextNode } from '../context/tree.ts'
-import { modeOf } from '../copy/mode.ts'
+import { modeOf, newDirectoryMode } from '../copy/mode.ts'
 import { ownerOf } from '../copy/owner.ts'
 import type { Owner } from '../copy/place.ts'
 import { excluder } from '../copy/select.ts'
@@ -21,6 +21,7 @@ export interface CopyWishes {
   readonly target: string
   readonly chmod: string
   readonly mode: (node: ContextNode) => number
+  readonly newMode: number
   /** Names are looked up in the root that is copied to. */
   readonly owner: (root: () => LayeredFs | undefined) => Owner | undefined
   readonly unpack: boolean | undefined
@@ -42,7 +43,7 @@ export function readCopy(copy: Instruction & { readonly kind: 'COPY' | 'ADD' }, 
   if (checksum !== '' && !isDigest(checksum)) throw new EngineError('invalid', `invalid checksum ${JSON.stringify(checksum)}: expected sha256: and 64 hexadecimal digits`)
   const excludes = (copy.flags.get('exclude') ?? []).map((pattern) => expand.word(pattern))
   return {
-    link: isSet('link'), parents: isSet('parents'), from: flag('from'), checksum, excludes, excluded: excluder(excludes), target: targetOf(state, expand.word(copy.target)), chmod, mode: modeOf(chmod),
+    link: isSet('link'), parents: isSet('parents'), from: flag('from'), checksum, excludes, excluded: excluder(excludes), target: targetOf(state, expand.word(copy.target)), chmod, mode: modeOf(chmod), newMode: newDirectoryMode(chmod),
     owner: (root) => (chown === '' ? undefined : ownerOf(root, chown)), unpack: copy.flags.has('unpack') ? isSet('unpack') : undefined, keepGitDirectory: isSet('keep-git-dir'),
   }
 }

@@ -1,3 +1,4 @@
+import { posix } from 'node:path'
 import { PassThrough } from 'node:stream'
 import { encodeHeader, padding, readTar, type TarEntry } from '@gantry/graph'
 import { EngineError, writePaced } from '@gantry/std'
@@ -39,7 +40,7 @@ export interface LayerFiles {
 export async function surveyLayers(ports: BuildPorts, chainId: string | undefined, sources: readonly string[], parents: boolean): Promise<LayerFiles> {
   const root = ports.graph.look(undefined, asImage(chainId))
   // Patterns are looked for from the last directory that is named plainly.
-  const named = [...new Set(sources.map(plainTop))]
+  const named = [...new Set(sources.map((source) => plainTop(parents ? source : posix.normalize(`/${source}`))))]
   const tops = named.filter((one) => !named.some((other) => other !== one && (other === '' || one.startsWith(`${other}/`)))).flatMap((one) => {
     const path = root.resolve(`/${one}`)
     return path === undefined ? [] : [{ named: toBytes(one), path: path === '' ? '/' : path }]

@@ -23,7 +23,6 @@ async function contextFor(solver: Solver, copy: Copy, sources: readonly string[]
 export async function copyStep(solver: Solver, index: number, state: StageState, copy: Copy, expand: Expander): Promise<StepOutcome> {
   const { sources, inline } = sourcesOf(copy, expand)
   const { link, parents, from, checksum, excludes, target, unpack, keepGitDirectory, ...wanted } = readCopy(copy, expand, state)
-  if (copy.sources.length > 1 && !target.endsWith('/')) throw new EngineError('invalid', `When using ${copy.kind} with more than one source file, the destination must be a directory and end with a /`)
   const createdBy = `${copy.kind} ${[...copy.sources.map((word) => expand.word(word)), copy.target].join(' ')} # buildkit`
   // Only names of owners, and files that are copied, make it necessary to look into what is there.
   const owner = wanted.owner(() => solver.ports.graph.look(undefined, asImage(state.chainId)))
@@ -33,7 +32,7 @@ export async function copyStep(solver: Solver, index: number, state: StageState,
   const held: Disposable[] = []
   const make = (parts: readonly Part[]) => (): Promise<Made> => {
     const all = parts.flatMap((part, number) => part.selected.map((one) => ({ ...one, part: number })))
-    const options = placing(solver, state, { target, mode: wanted.mode, excluded: wanted.excluded, parents, replacesLinks: link, overlays: (part) => parts[part]?.unpacked === true, owner: (part) => owner ?? (parts[part]?.keepsOwners === true ? undefined : ROOT_OWNER) })
+    const options = placing(solver, state, { target, mode: wanted.mode, newMode: wanted.newMode, excluded: wanted.excluded, parents, replacesLinks: link, overlays: (part) => parts[part]?.unpacked === true, owner: (part) => owner ?? (parts[part]?.keepsOwners === true ? undefined : ROOT_OWNER) })
     return importPlacements(solver, state.chainId, place(all, options), parts)
   }
   const contentKey = (parts: readonly Part[]): string => {

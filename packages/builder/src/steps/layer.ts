@@ -1,6 +1,6 @@
 import type { Layer } from '@gantry/graph'
 import type { BuildContext } from '../context/store.ts'
-import { type Owner, place, placeDirectory, type PlaceOptions, type Placement } from '../copy/place.ts'
+import { NEW_MODE, type Owner, place, placeDirectory, type PlaceOptions, type Placement } from '../copy/place.ts'
 import type { Selected } from '../copy/select.ts'
 import type { Solver } from '../solver.ts'
 import { asImage, type StageState } from '../state.ts'
@@ -20,7 +20,7 @@ export async function importPlacements(solver: Solver, parent: string | undefine
 /** How a copy places files in what a stage has come to; what is given stands before the usual. */
 export function placing(solver: Solver, state: StageState, given: Partial<PlaceOptions> & Pick<PlaceOptions, 'target'>): PlaceOptions {
   const root = solver.ports.graph.look(undefined, asImage(state.chainId))
-  return { root, owner: () => ROOT_OWNER, overlays: () => false, mode: (node) => node.mode, excluded: () => false, now: solver.now, parents: false, latest: solver.epoch, ...given }
+  return { root, owner: () => ROOT_OWNER, overlays: () => false, mode: (node) => node.mode, newMode: NEW_MODE, excluded: () => false, now: solver.now, parents: false, latest: solver.epoch, ...given }
 }
 
 /** A layer with just a directory, and those above it that are not there. */
@@ -34,6 +34,6 @@ export const CONTEXT_ROOT = '/context'
 /** A layer of its own with files of a context: a directory's content, or a file by its name. */
 export function contextLayer(solver: Solver, context: BuildContext, selected: readonly Selected[]): Promise<Made> {
   const parts: readonly Part[] = [{ selected, digest: [], content: { kind: 'blobs', read: (digest) => context.read(digest) }, keepsOwners: false }]
-  const options: PlaceOptions = { root: undefined, target: `${CONTEXT_ROOT}/`, owner: () => ROOT_OWNER, overlays: () => false, mode: (node) => node.mode, excluded: () => false, now: solver.now, parents: false, latest: undefined }
+  const options: PlaceOptions = { root: undefined, target: `${CONTEXT_ROOT}/`, owner: () => ROOT_OWNER, overlays: () => false, mode: (node) => node.mode, newMode: NEW_MODE, excluded: () => false, now: solver.now, parents: false, latest: undefined }
   return importPlacements(solver, undefined, place(selected.map((one) => ({ ...one, part: 0 })), options), parts)
 }
