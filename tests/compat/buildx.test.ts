@@ -2,9 +2,10 @@
 import assert from 'node:assert/strict'
 import { execFileSync, spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { mkdirSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { after, before, describe, it } from 'node:test'
 import { compileAsk, serveAgent } from '../agent.ts'
+import { freshFolder } from '../build-folder.ts'
 import { disposeClean } from '../census.ts'
 import { dockerClient, exec, ownClient, peer, type Ran, root, serveBeside, type TestDaemon, testDaemon, until } from '../harness.ts'
 
@@ -42,13 +43,7 @@ describe("BuildKit's clients", { skip }, () => {
     assert.equal(ran.code, 0, `${words.join(' ')}: ${ran.err}`)
     return ran
   }
-  const context = (files: Readonly<Record<string, string | Buffer>>): void => {
-    rmSync(folder, { recursive: true, force: true })
-    for (const [path, content] of Object.entries(files)) {
-      mkdirSync(`${folder}/${path}`.replace(/\/[^/]*$/, ''), { recursive: true })
-      writeFileSync(`${folder}/${path}`, content)
-    }
-  }
+  const context = (files: Readonly<Record<string, string | Buffer>>): void => freshFolder(folder, files)
   const built = async (...flags: readonly string[]): Promise<string> => (await good('build', '--progress', 'plain', ...flags, folder)).err
   const outcomes = (log: string): Readonly<Record<string, string>> => {
     const names = new Map([...log.matchAll(/^#(\d+) \[[^\]]*\] (.*)$/gm)].map((match) => [match[1], match[2] ?? '']))

@@ -1,9 +1,10 @@
 /** Where builds of our own client go, and where they begin: directories, archives, registries, caches; and what is asked of a Dockerfile instead. */
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { after, before, describe, it } from 'node:test'
 import { compileAsk, serveAgent } from '../agent.ts'
+import { freshFolder } from '../build-folder.ts'
 import { disposeClean } from '../census.ts'
 import { dockerClient, exec, ownClient, type Ran, root, serveBeside, type TestDaemon, testDaemon } from '../harness.ts'
 
@@ -27,11 +28,7 @@ describe('outputs of builds', { skip: process.getuid?.() === 0 ? false : 'needs 
     await ok('builder', 'prune', '-af')
     await disposeClean(daemon)
   })
-  const context = (files: Readonly<Record<string, string>>): void => {
-    rmSync(folder, { recursive: true, force: true })
-    mkdirSync(folder, { recursive: true })
-    for (const [path, content] of Object.entries(files)) writeFileSync(`${folder}/${path}`, content)
-  }
+  const context = (files: Readonly<Record<string, string>>): void => freshFolder(folder, files)
   const built = async (...flags: readonly string[]): Promise<Ran> => {
     const ran = await gantry('build', ...flags, folder)
     assert.equal(ran.code, 0, ran.err)

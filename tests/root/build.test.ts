@@ -1,8 +1,9 @@
 /** Builds with real steps: the cache, stages at the same time, what a step sees, cancelling, killing, pruning, and nothing left behind. */
 import assert from 'node:assert/strict'
 import { execFileSync, spawn } from 'node:child_process'
-import { existsSync, linkSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, linkSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { after, before, describe, it } from 'node:test'
+import { freshFolder } from '../build-folder.ts'
 import { disposeClean } from '../census.ts'
 import { exec, ownClient, type Ran, root, serveBeside, type TestDaemon, testDaemon, until } from '../harness.ts'
 import { encodeHeader, padding } from '@gantry/graph'
@@ -27,14 +28,7 @@ describe('building', { skip: process.getuid?.() === 0 ? false : 'needs root' }, 
     await ok('builder', 'prune', '-af')
     await disposeClean(daemon)
   })
-  const context = (files: Readonly<Record<string, string>>): void => {
-    rmSync(folder, { recursive: true, force: true })
-    mkdirSync(folder, { recursive: true })
-    for (const [path, content] of Object.entries(files)) {
-      mkdirSync(`${folder}/${path}`.replace(/\/[^/]*$/, ''), { recursive: true })
-      writeFileSync(`${folder}/${path}`, content)
-    }
-  }
+  const context = (files: Readonly<Record<string, string>>): void => freshFolder(folder, files)
   const build = (...flags: readonly string[]): Promise<Ran> => gantry('build', ...flags, folder)
   const built = async (...flags: readonly string[]): Promise<string> => {
     const ran = await build(...flags)

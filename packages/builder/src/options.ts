@@ -13,6 +13,9 @@ export function contextNamed(contexts: NamedContexts, name: string): NamedContex
   return contexts.get(name) ?? contexts.get(name.replace(/:latest$/, ''))
 }
 
+/** True where the arguments ask that what the cache knows goes into the image. */
+export const wantsInlineCache = (buildArgs: ReadonlyMap<string, string>): boolean => /^(1|true)$/.test(buildArgs.get('BUILDKIT_INLINE_CACHE') ?? '')
+
 /** Who may use a socket. */
 export interface SocketAccess {
   readonly mode: number

@@ -1,4 +1,5 @@
 export { layerWriter, type LayerTarget, type WrittenLayer } from './apply/layer-writer.ts'
+export { copyDown } from './copy-down.ts'
 export { fileChunks } from './apply/file-chunks.ts'
 export { layerTar, type LayerSource } from './apply/skeleton-tar.ts'
 export type { Change } from './changes.ts'

@@ -1,4 +1,4 @@
-import { type BuildOptions, check, solveBuild } from '@gantry/builder'
+import { type BuildOptions, check, solveBuild, wantsInlineCache } from '@gantry/builder'
 import { familiarString, hostPlatform, parseReference } from '@gantry/registry'
 import { EngineError } from '@gantry/std'
 import type { BuildRequest } from '../jobs/build.ts'
@@ -7,7 +7,7 @@ import { reportOf } from './classic-report.ts'
 import { exchangeOf, remoteCacheOf } from './classic-exchange.ts'
 import { type ClassicPorts, contextOf, namedContexts } from './classic-sources.ts'
 import { dockerfileIn, ignoredIn, withoutIgnored } from './dockerfile.ts'
-import { checkWishes, finish } from './outputs.ts'
+import { finish } from './outputs.ts'
 import { answerQuestion } from './questions.ts'
 import { buildPorts, platformOf } from './sources.ts'
 
@@ -35,8 +35,6 @@ function answered({ input, options, ignores }: Asked): boolean {
 /** Carries a request of the classic door out. */
 export async function classicBuild({ ports, offers, secrets: ahead, agents: lines, outputs }: ClassicPorts, input: BuildRequest, body: AsyncIterable<Uint8Array> | undefined, signal: AbortSignal): Promise<{ readonly id: string }> {
   const names = input.tags.map((tag) => familiarString(parseReference(tag)))
-  const wishes = { outputs: input.outputs, caches: input.cacheTo }
-  checkWishes(wishes)
   const tell = input.quiet ? () => undefined : input.tell
   const exchange = exchangeOf(ports, input.credentials, tell, signal)
   const held: Disposable[] = []
@@ -50,14 +48,14 @@ export async function classicBuild({ ports, offers, secrets: ahead, agents: line
     using agents = openAgents(lines.of(input.agents), ports.execRoot, signal)
     const options: BuildOptions = {
       context: async () => files, contexts: namedContexts(ports, offers, input.contexts, signal, held), dockerfile, target: input.target, buildArgs: input.buildArgs, labels: input.labels, platform: platformOf(input.platform), askedPlatform: input.platform,
-      noCache: input.noCache, noCacheStages: input.noCacheStages, remoteCache: await remoteCacheOf(exchange, input.cacheFrom), inlineCache: /^(1|true)$/.test(input.buildArgs.get('BUILDKIT_INLINE_CACHE') ?? '') || input.cacheTo.some((one) => one.Type === 'inline'),
+      noCache: input.noCache, noCacheStages: input.noCacheStages, remoteCache: await remoteCacheOf(exchange, input.cacheFrom), inlineCache: wantsInlineCache(input.buildArgs) || input.cacheTo.some((one) => one.Type === 'inline'),
       pull: input.pull, network: input.network === '' ? 'default' : input.network, hosts: input.hosts, resources: input.resources, entitlements: new Set([...ports.entitlements].filter((one) => one === 'network.host' || input.entitlements.includes(one))),
       secret: async (id) => secrets.get(id), ssh: (id, access) => agents.socket(id, access), signal,
     }
     if (answered({ input, options, ignores: received === undefined ? () => false : ignoredIn(received) })) return { id: '' }
     const result = await solveBuild(buildPorts(ports, { tell, credentials: exchange.credentials }), options, reportOf(input))
     if (input.outputs.length + input.cacheTo.length === 0) return { id: finish(ports, input, result, names) }
-    const { answer, waiting } = await outputs.make(exchange, wishes, result, names)
+    const { answer, waiting } = await outputs.make(exchange, input, result, names)
     const id = answer['containerimage.config.digest'] ?? ''
     input.tell({ aux: { ID: id, Answer: answer, Outputs: waiting } })
     return { id }

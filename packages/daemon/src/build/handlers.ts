@@ -8,6 +8,7 @@ import type { BuildkitServices } from './buildkit/services.ts'
 import { createUploads } from './buildkit/uploads.ts'
 import { workerRecord } from './buildkit/worker.ts'
 import { classicBuild } from './classic.ts'
+import { checkOutputs } from './export/check.ts'
 import { watchCache } from './gc.ts'
 import { openOffers } from './offers.ts'
 import { openOutputs } from './outputs.ts'
@@ -39,7 +40,9 @@ export function buildHandlers(ports: BuildHandlerPorts): Handlers<BuildJobs> {
       if (input.buildId !== '') running.set(input.buildId, cancel)
       try {
         const signal = AbortSignal.any([asked, cancel.signal])
-        return input.session === '' ? await classicBuild(classic, input, stdio.input, signal) : await (await import('./buildkit/older-builds.ts')).olderBuild(await buildkit(), input, signal)
+        if (input.session !== '') return await (await import('./buildkit/older-builds.ts')).olderBuild(await buildkit(), input, signal)
+        checkOutputs(input.outputs, input.cacheTo)
+        return await classicBuild(classic, input, stdio.input, signal)
       } finally {
         built()
         if (input.buildId !== '') running.delete(input.buildId)

@@ -5,7 +5,6 @@ import { shortDigest } from '../images/progress.ts'
 import type { BuildRequest } from '../jobs/build.ts'
 import { withBytes } from './export/bytes.ts'
 import { exportCache } from './export/cache-exchange.ts'
-import { checkOutputs } from './export/check.ts'
 import type { ExportContext, OutputAnswer, OutputRequest } from './export/context.ts'
 import { toImage } from './export/images.ts'
 import type { BuildHandlerPorts } from './ports.ts'
@@ -14,12 +13,6 @@ import type { BuildHandlerPorts } from './ports.ts'
 export interface WaitingOutput {
   readonly id: string
   readonly type: string
-}
-
-/** What is wanted of a build beside an image with its names. */
-export interface OutputWishes {
-  readonly outputs: readonly OutputRequest[]
-  readonly caches: readonly OutputRequest[]
 }
 
 /** What became of it. */
@@ -31,17 +24,12 @@ export interface OutputsMade {
 /** Outputs of builds through the classic door: archives wait until they are fetched. */
 export interface Outputs {
   /** Takes a result where it is wanted; the result is theirs from then on. */
-  make(context: ExportContext, wishes: OutputWishes, result: BuildResult, names: readonly string[]): Promise<OutputsMade>
+  make(context: ExportContext, wanted: Pick<BuildRequest, 'outputs' | 'cacheTo'>, result: BuildResult, names: readonly string[]): Promise<OutputsMade>
   /** Sends one that waits, once. */
   send(id: string, write: (chunk: Buffer) => Promise<void>, signal: AbortSignal): Promise<void>
 }
 
 const WAIT_MS = 60_000
-
-/** Refuses what cannot be, before anything is built. */
-export function checkWishes({ outputs, caches }: OutputWishes): void {
-  checkOutputs(outputs, caches)
-}
 
 /** Makes the list of what waits. */
 export function openOutputs(ports: BuildHandlerPorts): Outputs {
@@ -55,7 +43,7 @@ export function openOutputs(ports: BuildHandlerPorts): Outputs {
     return { id, type: request.Type }
   }
   return {
-    async make(context, { outputs: asked, caches }, result, names) {
+    async make(context, { outputs: asked, cacheTo }, result, names) {
       const outputs = asked.length > 0 ? asked : [{ Type: 'image', Attrs: {} }]
       let answer: OutputAnswer = {}
       const fetched: OutputRequest[] = []
@@ -70,7 +58,7 @@ export function openOutputs(ports: BuildHandlerPorts): Outputs {
           if (Type !== 'image') fetched.push(request)
           else answer = { ...answer, ...(await toImage(context, result, request, context.log.open(''))) }
         }
-        for (const one of caches) answer = { ...answer, ...(await exportCache(context, one, result)) }
+        for (const one of cacheTo) answer = { ...answer, ...(await exportCache(context, one, result)) }
         users += fetched.length
         return { answer, waiting: fetched.map((request) => keep(request, result, over)) }
       } finally {

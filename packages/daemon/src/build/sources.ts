@@ -1,5 +1,5 @@
 import { asImage, type BindSource, type BuildContext, type BuildPlatform, type BuildPorts } from '@gantry/builder'
-import { feedTar, type Graph, type Image, treeToTar } from '@gantry/graph'
+import { copyDown, type Graph, type Image, treeToTar } from '@gantry/graph'
 import { type Credentials, familiarString, hostPlatform, parsePlatform, parseReference, platformFits, type Reference } from '@gantry/registry'
 import type { TreeRoot } from '@gantry/runtime'
 import { EngineError, readText } from '@gantry/std'
@@ -50,12 +50,8 @@ export function imageRoot({ graph, execRoot }: Pick<BuildHandlerPorts, 'graph' |
 }
 
 /** Copies a directory of layers into an empty one. */
-export async function fillDirectory(ports: Pick<BuildHandlerPorts, 'graph' | 'execRoot' | 'trees'>, { chainId, path: from }: BindSource, to: string): Promise<void> {
-  const base = Buffer.from(from.split('/').at(-1) ?? '').toString('latin1')
-  const rename = (path: string): string => (path === base || path === '.' ? './' : path.startsWith(`${base}/`) && base !== '' ? path.slice(base.length + 1) : path)
-  await ports.trees.write({ kind: 'directory', path: to }, '/', { strict: false }, (socket) =>
-    ports.trees.read(imageRoot(ports, chainId), from, { data: true, oneFilesystem: false }, async (reader) => void (await feedTar(treeToTar(reader, { whiteouts: false, rename }), socket, 'apply'))),
-  )
+export function fillDirectory(ports: Pick<BuildHandlerPorts, 'graph' | 'execRoot' | 'trees'>, { chainId, path }: BindSource, to: string): Promise<void> {
+  return copyDown(ports.trees, imageRoot(ports, chainId), path, to, { oneFilesystem: false })
 }
 
 /** The house as a build sees it. */

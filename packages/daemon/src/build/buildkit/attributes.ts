@@ -1,4 +1,4 @@
-import type { StepResources } from '@gantry/builder'
+import { type StepResources, wantsInlineCache } from '@gantry/builder'
 import { EngineError } from '@gantry/std'
 
 /** What a client asks of the front end for Dockerfiles (`FrontendAttrs` of `dockerfile.v0`). */
@@ -79,6 +79,6 @@ export function frontendRequest(attributes: Attributes): FrontendRequest {
     pull: attributes['image-resolve-mode'] === 'pull', platform: attributes['platform'] ?? '', resources: resourcesOf(attributes),
     remote: context.startsWith('local:') ? '' : context, contextDirectory: context.startsWith('local:') ? context.slice('local:'.length) : (attributes['contextkey'] ?? 'context'),
     dockerfileDirectory: attributes['dockerfilekey'] ?? 'dockerfile', ownDockerfile: attributes['dockerfilekey'] !== undefined, contexts: prefixed(attributes, 'context:'), keepGitDirectory: args.get('BUILDKIT_CONTEXT_KEEP_GIT_DIR') === '1',
-    question: attributes['requestid'] ?? '', inlineCache: /^(1|true)$/.test(args.get('BUILDKIT_INLINE_CACHE') ?? ''),
+    question: attributes['requestid'] ?? '', inlineCache: wantsInlineCache(args),
   }
 }

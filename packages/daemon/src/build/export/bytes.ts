@@ -4,7 +4,7 @@ import { familiarString, parseReference } from '@gantry/registry'
 import type { BuildHandlerPorts } from '../ports.ts'
 import { imageRoot } from '../sources.ts'
 import type { ExportContext, OutputAnswer, OutputRequest } from './context.ts'
-import { archiveForm, openPacker, outputForm } from './form.ts'
+import { openPacker, outputForm } from './form.ts'
 import { described, namesOf } from './names.ts'
 
 /** The files of layers as an archive. */
@@ -15,13 +15,12 @@ export function readTree<T>(ports: Pick<BuildHandlerPorts, 'trees' | 'graph' | '
 /** An OCI layout that `docker load` reads, too. Nothing of it stays but what was there before. */
 async function withLayout(context: Pick<ExportContext, 'ports' | 'signal'>, result: BuildResult, { Attrs }: OutputRequest, use: (archive: AsyncIterable<Buffer>) => Promise<void>): Promise<OutputAnswer> {
   const { graph } = context.ports
-  const form = outputForm(Attrs)
   const names = namesOf(Attrs)
   const before = new Set(graph.images.list().map((image) => image.id))
   const image = result.image()
-  using packer = openPacker(context, form)
+  using packer = openPacker(context, outputForm(Attrs))
   try {
-    await use(graph.save([{ image, names: names.map((name) => familiarString(parseReference(name))) }], archiveForm(form, packer)))
+    await use(graph.save([{ image, names: names.map((name) => familiarString(parseReference(name))) }], packer))
   } finally {
     if (!before.has(image.id) && graph.tags.references(image.id).length === 0) graph.images.remove(image.id)
   }

@@ -39,8 +39,8 @@ export function outputForm(attributes: Attributes): Required<PushForm> {
   return { packing: packingOf(attributes), force: flagOf(attributes, 'force-compression') === true, family: oci === undefined ? undefined : oci ? 'oci' : 'docker' }
 }
 
-/** Layers as they go into an archive or a directory of a client; files that they are packed into go with it. */
-export interface Packer extends Disposable {
+/** The form of an archive, or of layers for a directory of a client; files that they are packed into go with it. */
+export interface Packer extends SaveForm, Disposable {
   layer(layer: Layer): Promise<SavedLayer>
 }
 
@@ -54,6 +54,7 @@ export function openPacker({ ports: { graph, images }, signal }: Pick<ExportCont
   const types = family ?? 'oci'
   const paths: string[] = []
   return {
+    ...imageMediaTypes(types),
     async layer({ chainId, diffId, tarBytes }) {
       const source = graph.layers.source(chainId)
       if (packing === undefined || packing.compression === 'none') return { digest: diffId, size: tarBytes, mediaType: layerMediaType(types, 'none'), read: () => layerTar(source) }
@@ -66,9 +67,4 @@ export function openPacker({ ports: { graph, images }, signal }: Pick<ExportCont
       for (const path of paths) rmSync(path, { force: true })
     },
   }
-}
-
-/** The form of an archive. */
-export function archiveForm({ family }: PushForm, packer: Packer): SaveForm {
-  return { ...imageMediaTypes(family ?? 'oci'), layer: (layer) => packer.layer(layer) }
 }

@@ -1,5 +1,4 @@
-import type { Graph, Image } from '@gantry/graph'
-import { treeToTar, feedTar } from '@gantry/graph'
+import { copyDown, type Graph, type Image } from '@gantry/graph'
 import type { Trees } from '@gantry/runtime'
 import type { Volumes } from '../../volumes/volumes.ts'
 import type { Container } from '../container.ts'
@@ -25,10 +24,5 @@ export async function fillVolume(ports: FillPorts, container: Container, mount: 
   const found = look.find(mount.destination)
   if (found?.kind !== 'directory') return
   const root = { kind: 'mount' as const, root: ports.graph.driver.imageRecipe(ports.graph.places(image)), mountPoint: `${ports.execRoot}/rootfs`, binds: [] }
-  const base = Buffer.from(mount.destination.split('/').at(-1) ?? '').toString('latin1')
-  await ports.trees.write({ kind: 'directory', path: volume.mountPoint }, '/', { strict: false }, (socket) =>
-    ports.trees.read(root, mount.destination, { data: true, oneFilesystem: true }, async (reader) => {
-      await feedTar(treeToTar(reader, { whiteouts: false, rename: (path) => (path === base ? './' : path.startsWith(`${base}/`) ? path.slice(base.length + 1) : path) }), socket, 'apply')
-    }),
-  )
+  await copyDown(ports.trees, root, mount.destination, volume.mountPoint, { oneFilesystem: true })
 }
